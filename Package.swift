@@ -1,0 +1,56 @@
+// swift-tools-version: 6.2
+import PackageDescription
+
+/// Strictness that every target shares (house style, section Form).
+let strict: [SwiftSetting] = [
+  .swiftLanguageMode(.v6),
+  .enableUpcomingFeature("ExistentialAny"),
+  .enableUpcomingFeature("InternalImportsByDefault"),
+  .enableUpcomingFeature("MemberImportVisibility"),
+]
+
+func module(_ name: String, _ dependencies: [Target.Dependency] = [], exclude: [String] = []) -> Target {
+  .target(name: name, dependencies: dependencies, exclude: exclude, swiftSettings: strict)
+}
+
+func tests(_ name: String, _ dependencies: [Target.Dependency], exclude: [String] = []) -> Target {
+  .testTarget(name: name, dependencies: dependencies, exclude: exclude, swiftSettings: strict)
+}
+
+extension Target.Dependency {
+  static let nioCore = product(name: "NIOCore", package: "swift-nio")
+  static let nioPosix = product(name: "NIOPosix", package: "swift-nio")
+  static let nioHTTP1 = product(name: "NIOHTTP1", package: "swift-nio")
+  static let nioEmbedded = product(name: "NIOEmbedded", package: "swift-nio")
+  static let protobuf = product(name: "SwiftProtobuf", package: "swift-protobuf")
+  static let logging = product(name: "Logging", package: "swift-log")
+  static let argumentParser = product(name: "ArgumentParser", package: "swift-argument-parser")
+  static let deque = product(name: "DequeModule", package: "swift-collections")
+}
+
+// The layers are those of ARCHITECTURE.md; Tests/TidyTests holds them.
+let package = Package(
+  name: "martlet",
+  products: [
+  ],
+  dependencies: [
+    .package(url: "https://github.com/apple/swift-nio", from: "2.101.2"),
+    .package(url: "https://github.com/apple/swift-protobuf", from: "1.39.0"),
+    .package(url: "https://github.com/apple/swift-log", from: "1.16.2"),
+    .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
+    .package(url: "https://github.com/apple/swift-collections", from: "1.6.0"),
+  ],
+  targets: [
+    // Layer 0: C
+
+    // Layer 1: words
+    module("Primitives"),
+    module("ChatModel", ["Primitives"]),
+    module("ClusterModel", ["Primitives"]),
+    module("ClientProtocol", ["Primitives", "ChatModel"]),
+    module("NodeProtocol", ["Primitives", "ChatModel", "ClusterModel"]),
+
+    // Layer 2: logic
+    module("ReplicaCore", ["Primitives", "ClusterModel", "NodeProtocol", .deque]),
+  ]
+)

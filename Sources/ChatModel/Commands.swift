@@ -1,0 +1,259 @@
+package import Primitives
+
+/// A change of a partition's state: what the log holds. `apply` is a function of these alone.
+///
+/// **Shape**: `martlet.v1.Command` of the schema: one message with one variant set. A variant that
+/// this version does not know stops the replica that meets it instead of letting it diverge.
+package enum Command: Equatable, Sendable {
+  // of a conversation
+  case createConversation(CreateConversation)
+  case sendMessage(SendMessage)
+  case changeMembers(ChangeMembers)
+  // of a user
+  case createUser(CreateUser)
+  case openSession(OpenSession)
+  case rotateRefreshToken(RotateRefreshToken)
+  case closeSession(CloseSession)
+  // from another partition's outbox
+  case claimHandle(ClaimHandle)
+  case handleResolved(HandleResolved)
+  case conversationListed(ConversationListed)
+  // of the partition itself
+  case outboxConfirmed(OutboxConfirmed)
+
+  /// Whom the command changes: what it is routed by. `nil` for a command of the partition itself.
+  package var entity: EntityID? {
+    switch self {
+    case .createConversation(let command): .conversation(command.conversation)
+    case .sendMessage(let command): .conversation(command.conversation)
+    case .changeMembers(let command): .conversation(command.conversation)
+    case .createUser(let command): .user(command.user)
+    case .openSession(let command): .user(command.user)
+    case .rotateRefreshToken(let command): .user(command.user)
+    case .closeSession(let command): .user(command.user)
+    case .claimHandle(let command): .handle(command.handle)
+    case .handleResolved(let command): .user(command.user)
+    case .conversationListed(let command): .user(command.user)
+    case .outboxConfirmed: nil
+    }
+  }
+}
+
+/// Makes a conversation, or finds the one that exists under this id.
+package struct CreateConversation: Equatable, Sendable {
+  package var conversation: ConversationID
+  package var kind: ConversationKind
+  package var title: String
+  package var creator: UserID
+  /// Everybody, the creator included; exactly two for a direct conversation (one when somebody
+  /// writes to themselves).
+  package var members: [Member]
+
+  package init(
+    conversation: ConversationID, kind: ConversationKind, title: String, creator: UserID,
+    members: [Member]
+  ) {
+    self.conversation = conversation
+    self.kind = kind
+    self.title = title
+    self.creator = creator
+    self.members = members
+  }
+}
+
+/// Appends a message, once per (sender, device, client id).
+package struct SendMessage: Equatable, Sendable {
+  package var conversation: ConversationID
+  package var sender: UserID
+  package var device: DeviceID
+  package var clientID: ClientMessageID
+  package var text: String
+
+  package init(
+    conversation: ConversationID, sender: UserID, device: DeviceID, clientID: ClientMessageID,
+    text: String
+  ) {
+    self.conversation = conversation
+    self.sender = sender
+    self.device = device
+    self.clientID = clientID
+    self.text = text
+  }
+}
+
+/// Adds and removes members of a group. Leaving is removing oneself.
+package struct ChangeMembers: Equatable, Sendable {
+  package var conversation: ConversationID
+  package var author: UserID
+  package var added: [Member]
+  package var removed: [UserID]
+
+  package init(conversation: ConversationID, author: UserID, added: [Member], removed: [UserID]) {
+    self.conversation = conversation
+    self.author = author
+    self.added = added
+    self.removed = removed
+  }
+}
+
+/// Makes an account, pending until its handle is claimed.
+package struct CreateUser: Equatable, Sendable {
+  package var user: UserID
+  package var handle: Handle
+  package var displayName: String
+  /// Argon2id in PHC string format.
+  package var passwordHash: String
+
+  package init(user: UserID, handle: Handle, displayName: String, passwordHash: String) {
+    self.user = user
+    self.handle = handle
+    self.displayName = displayName
+    self.passwordHash = passwordHash
+  }
+}
+
+/// Records a login of a device.
+package struct OpenSession: Equatable, Sendable {
+  package var user: UserID
+  package var device: DeviceID
+  package var deviceName: String
+  /// SHA-256 of the refresh token; 32 bytes.
+  package var refreshTokenHash: [UInt8]
+  package var expires: WallTime
+
+  package init(
+    user: UserID, device: DeviceID, deviceName: String, refreshTokenHash: [UInt8],
+    expires: WallTime
+  ) {
+    self.user = user
+    self.device = device
+    self.deviceName = deviceName
+    self.refreshTokenHash = refreshTokenHash
+    self.expires = expires
+  }
+}
+
+/// Replaces a refresh token. A token that was already replaced ends the session: it was stolen, or
+/// the thief's was.
+package struct RotateRefreshToken: Equatable, Sendable {
+  package var user: UserID
+  package var device: DeviceID
+  package var presentedHash: [UInt8]
+  package var newHash: [UInt8]
+  package var expires: WallTime
+
+  package init(
+    user: UserID, device: DeviceID, presentedHash: [UInt8], newHash: [UInt8], expires: WallTime
+  ) {
+    self.user = user
+    self.device = device
+    self.presentedHash = presentedHash
+    self.newHash = newHash
+    self.expires = expires
+  }
+}
+
+/// Logs a device out.
+package struct CloseSession: Equatable, Sendable {
+  package var user: UserID
+  package var device: DeviceID
+
+  package init(user: UserID, device: DeviceID) {
+    self.user = user
+    self.device = device
+  }
+}
+
+/// Where a command from an outbox comes from. The target applies only a greater `index` of the same
+/// subject, so that a repeated or late delivery changes nothing.
+package struct OutboxOrigin: Equatable, Sendable {
+  package var partition: PartitionID
+  /// The entry of the source partition's log that made the outbox entry.
+  package var index: LogIndex
+
+  package init(partition: PartitionID, index: LogIndex) {
+    self.partition = partition
+    self.index = index
+  }
+}
+
+/// Asks for a handle on behalf of a pending account. The answer goes back as `HandleResolved`.
+package struct ClaimHandle: Equatable, Sendable {
+  package var handle: Handle
+  package var user: UserID
+  package var origin: OutboxOrigin
+
+  package init(handle: Handle, user: UserID, origin: OutboxOrigin) {
+    self.handle = handle
+    self.user = user
+    self.origin = origin
+  }
+}
+
+/// Tells a pending account whether the handle is its own; refused, the account is deleted.
+package struct HandleResolved: Equatable, Sendable {
+  package var user: UserID
+  package var handle: Handle
+  package var granted: Bool
+  package var origin: OutboxOrigin
+
+  package init(user: UserID, handle: Handle, granted: Bool, origin: OutboxOrigin) {
+    self.user = user
+    self.handle = handle
+    self.granted = granted
+    self.origin = origin
+  }
+}
+
+/// Puts a conversation into a user's list, or takes it out (leaving a tombstone).
+package struct ConversationListed: Equatable, Sendable {
+  package var user: UserID
+  package var conversation: ConversationID
+  package var removed: Bool
+  package var origin: OutboxOrigin
+
+  package init(user: UserID, conversation: ConversationID, removed: Bool, origin: OutboxOrigin) {
+    self.user = user
+    self.conversation = conversation
+    self.removed = removed
+    self.origin = origin
+  }
+}
+
+/// Takes delivered entries out of the outbox.
+package struct OutboxConfirmed: Equatable, Sendable {
+  package var entries: [OutboxEntryID]
+
+  package init(entries: [OutboxEntryID]) { self.entries = entries }
+}
+
+/// Names an outbox entry: the log entry that made it and its place among those made by it.
+package struct OutboxEntryID: Hashable, Comparable, Sendable {
+  package let index: LogIndex
+  package let ordinal: UInt32
+
+  package init(index: LogIndex, ordinal: UInt32) {
+    self.index = index
+    self.ordinal = ordinal
+  }
+
+  package static func < (left: Self, right: Self) -> Bool {
+    (left.index, left.ordinal) < (right.index, right.ordinal)
+  }
+}
+
+/// What applying a command gave: the answer to whoever asked for it.
+package enum CommandResult: Equatable, Sendable {
+  /// `existed` when the same thing was done before: the answer is the one of then.
+  case conversationCreated(conversation: ConversationID, existed: Bool)
+  case messageSent(sequence: Sequence, time: WallTime, repeated: Bool)
+  case membersChanged(sequence: Sequence)
+  /// The account waits for its handle; the answer follows when it is resolved.
+  case userPending
+  case userActive(UserID)
+  case sessionOpened
+  case refreshTokenRotated
+  case sessionClosed
+  case done
+  case refused(ServiceError)
+}

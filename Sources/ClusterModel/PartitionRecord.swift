@@ -1,0 +1,138 @@
+package import Primitives
+
+/// Who owns a partition: the one thing about it that the coordinator decides, by compare-and-set.
+///
+/// | change | by | effect |
+/// |---|---|---|
+/// | T1 promote | an in-sync replica, for itself | `epoch` + 1, `leader`, `leaderBoot`; unreachable members leave `inSync` |
+/// | T2 shrink | the leader of this epoch | one other replica leaves `inSync` |
+/// | T3 expand | the leader of this epoch | a learner that caught up joins `inSync` |
+/// | T4 retarget | the ring controller | `target`, with replica numbers from `nextReplica` |
+///
+/// **Invariant**: `inSync` is never empty and is sorted; every number in use is below `nextReplica`.
+package struct PartitionRecord: Equatable, Sendable {
+  package var epoch: Epoch
+  package var leader: ReplicaID
+  package var leaderBoot: BootID
+  /// The replicas that hold every acknowledged entry. Sorted, without duplicates.
+  package var inSync: [ReplicaID]
+  /// Where the partition should live, in order of preference: the first should lead.
+  package var target: [ReplicaID]
+  /// The number of the next replica to be made; never goes down.
+  package var nextReplica: UInt32
+  /// Grows only when an operator forces a leader from outside of `inSync`.
+  package var generation: UInt32
+
+  package init(
+    epoch: Epoch, leader: ReplicaID, leaderBoot: BootID, inSync: [ReplicaID], target: [ReplicaID],
+    nextReplica: UInt32, generation: UInt32
+  ) {
+    self.epoch = epoch
+    self.leader = leader
+    self.leaderBoot = leaderBoot
+    self.inSync = inSync.sorted()
+    self.target = target
+    self.nextReplica = nextReplica
+    self.generation = generation
+  }
+
+  /// The record of a partition that never had an entry: everybody is in sync with an empty log.
+  package init(initialOwners stores: [StoreID]) {
+    let replicas = stores.enumerated().map { ReplicaID(store: $1, number: UInt32($0 + 1)) }
+    precondition(!replicas.isEmpty, "a partition needs an owner")
+    self.init(
+      epoch: .zero, leader: replicas[0], leaderBoot: .none, inSync: replicas, target: replicas,
+      nextReplica: UInt32(replicas.count + 1), generation: 0)
+  }
+
+  /// Everybody who has a part in this partition, in-sync members first.
+  package var members: [ReplicaID] { inSync + target.filter { !inSync.contains($0) } }
+
+  /// The life of this partition on `store` that the record lists, if any.
+  package func replica(on store: StoreID) -> ReplicaID? { members.first { $0.store == store } }
+}
+
+extension PartitionRecord {
+  private static let version: UInt64 = 1
+
+  package func encoded() -> [UInt8] {
+    var writer = ProtobufWriter(reservingBytes: 128)
+    writer.uint(1, Self.version)
+    writer.uint(2, epoch.rawValue)
+    writer.message(3) { leader.encode(into: &$0) }
+    writer.fixed64(4, leaderBoot.rawValue)
+    for replica in inSync { writer.message(5) { replica.encode(into: &$0) } }
+    for replica in target { writer.message(6) { replica.encode(into: &$0) } }
+    writer.uint(7, nextReplica)
+    writer.uint(8, generation)
+    return writer.bytes
+  }
+
+  /// **Throws**: `ProtobufError` when the bytes are no record that this version can read.
+  package init(decoding bytes: [UInt8]) throws(ProtobufError) {
+    var reader = ProtobufReader(bytes)
+    var version: UInt64 = 0
+    var epoch = Epoch.zero
+    var leader: ReplicaID?
+    var leaderBoot = BootID.none
+    var inSync: [ReplicaID] = []
+    var target: [ReplicaID] = []
+    var nextReplica: UInt32 = 0
+    var generation: UInt32 = 0
+    while let field = try reader.next() {
+      switch field.number {
+      case 1: version = try field.uint64()
+      case 2: epoch = Epoch(try field.uint64())
+      case 3: leader = try ReplicaID(decoding: try field.reader())
+      case 4: leaderBoot = BootID(try field.fixed64())
+      case 5: inSync.append(try ReplicaID(decoding: try field.reader()))
+      case 6: target.append(try ReplicaID(decoding: try field.reader()))
+      case 7: nextReplica = try field.uint32()
+      case 8: generation = try field.uint32()
+      default: break
+      }
+    }
+    guard version == Self.version else { throw .outOfRange(field: 1) }
+    guard let leader else { throw .missingField(3) }
+    guard !inSync.isEmpty else { throw .missingField(5) }
+    guard (inSync + target + [leader]).allSatisfy({ $0.number < nextReplica }) else {
+      throw .outOfRange(field: 7)
+    }
+    self.init(
+      epoch: epoch, leader: leader, leaderBoot: leaderBoot, inSync: inSync, target: target,
+      nextReplica: nextReplica, generation: generation)
+  }
+}
+
+extension ReplicaID {
+  package func encode(into writer: inout ProtobufWriter) {
+    writer.fixed64(1, store.rawValue)
+    writer.uint(2, number)
+  }
+
+  package init(decoding reader: ProtobufReader) throws(ProtobufError) {
+    var reader = reader
+    var store: UInt64 = 0
+    var number: UInt32 = 0
+    while let field = try reader.next() {
+      switch field.number {
+      case 1: store = try field.fixed64()
+      case 2: number = try field.uint32()
+      default: break
+      }
+    }
+    guard store != 0 else { throw .missingField(1) }
+    self.init(store: StoreID(store), number: number)
+  }
+}
+
+/// A partition's record together with the revision that a change of it must name.
+package struct VersionedRecord: Equatable, Sendable {
+  package let record: PartitionRecord
+  package let revision: Revision
+
+  package init(record: PartitionRecord, revision: Revision) {
+    self.record = record
+    self.revision = revision
+  }
+}

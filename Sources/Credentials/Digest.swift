@@ -1,0 +1,21 @@
+import COpenSSL
+
+/// Hashing and comparing of secrets.
+package enum Digest {
+  package static let sha256Bytes = 32
+
+  package static func sha256(_ bytes: some Sequence<UInt8>) -> [UInt8] {
+    let input = Array(bytes)
+    return [UInt8](unsafeUninitializedCapacity: sha256Bytes) { buffer, filled in
+      let made = EVP_Digest(input, input.count, buffer.baseAddress, nil, EVP_sha256(), nil)
+      precondition(made == 1, "SHA-256 failed")
+      filled = sha256Bytes
+    }
+  }
+
+  /// Compares in a time that depends on the lengths only.
+  package static func equal(_ left: [UInt8], _ right: [UInt8]) -> Bool {
+    guard left.count == right.count else { return false }
+    return left.isEmpty || CRYPTO_memcmp(left, right, left.count) == 0
+  }
+}

@@ -1,0 +1,146 @@
+package import Primitives
+
+/// What a store remembers of one of its replicas, beside the log and the state.
+///
+/// **Invariant**: `firstIndex` ≤ `appliedIndex` + 1; `promise` never goes down.
+package struct PartitionMeta: Hashable, Sendable {
+  package var replica: ReplicaID
+  /// Under which the replica's log and state lie in this store.
+  package var prefix: UInt32
+  /// No message of a lower epoch is accepted any more.
+  package var promise: Epoch
+  /// The first index that the log still holds, or would hold next when it is empty.
+  package var firstIndex: LogIndex
+  /// The entry before `firstIndex` that an installed snapshot ended with.
+  package var snapshotIndex: LogIndex
+  package var snapshotEpoch: Epoch
+  /// The last entry whose effects are in the state family.
+  package var appliedIndex: LogIndex
+  package var commitIndex: LogIndex
+  /// Over the state writes up to `appliedIndex`.
+  package var rollingHash: UInt64
+  package var generation: UInt32
+
+  package init(
+    replica: ReplicaID, prefix: UInt32, promise: Epoch = .zero,
+    firstIndex: LogIndex = LogIndex(1), snapshotIndex: LogIndex = .zero,
+    snapshotEpoch: Epoch = .zero, appliedIndex: LogIndex = .zero, commitIndex: LogIndex = .zero,
+    rollingHash: UInt64 = 0, generation: UInt32 = 0
+  ) {
+    self.replica = replica
+    self.prefix = prefix
+    self.promise = promise
+    self.firstIndex = firstIndex
+    self.snapshotIndex = snapshotIndex
+    self.snapshotEpoch = snapshotEpoch
+    self.appliedIndex = appliedIndex
+    self.commitIndex = commitIndex
+    self.rollingHash = rollingHash
+    self.generation = generation
+  }
+
+  func encoded() -> [UInt8] {
+    var writer = ProtobufWriter(reservingBytes: 64)
+    writer.fixed64(1, replica.store.rawValue)
+    writer.uint(2, replica.number)
+    writer.uint(3, prefix)
+    writer.uint(4, promise.rawValue)
+    writer.uint(5, firstIndex.rawValue)
+    writer.uint(6, snapshotIndex.rawValue)
+    writer.uint(7, snapshotEpoch.rawValue)
+    writer.uint(8, appliedIndex.rawValue)
+    writer.uint(9, commitIndex.rawValue)
+    writer.fixed64(10, rollingHash)
+    writer.uint(11, generation)
+    return writer.bytes
+  }
+
+  init(decoding bytes: ArraySlice<UInt8>) throws(ProtobufError) {
+    self.init(
+      replica: ReplicaID(store: StoreID(0), number: 0), prefix: 0, firstIndex: .zero)
+    var store = StoreID(0)
+    var number: UInt32 = 0
+    var reader = ProtobufReader(bytes)
+    while let field = try reader.next() {
+      switch field.number {
+      case 1: store = StoreID(try field.fixed64())
+      case 2: number = try field.uint32()
+      case 3: prefix = try field.uint32()
+      case 4: promise = Epoch(try field.uint64())
+      case 5: firstIndex = LogIndex(try field.uint64())
+      case 6: snapshotIndex = LogIndex(try field.uint64())
+      case 7: snapshotEpoch = Epoch(try field.uint64())
+      case 8: appliedIndex = LogIndex(try field.uint64())
+      case 9: commitIndex = LogIndex(try field.uint64())
+      case 10: rollingHash = try field.fixed64()
+      case 11: generation = try field.uint32()
+      default: break
+      }
+    }
+    replica = ReplicaID(store: store, number: number)
+  }
+}
+
+/// What a store remembers of itself.
+package struct StoreRecord: Hashable, Sendable {
+  /// The layout of keys and values that this program writes and the highest that it reads.
+  package static let knownStorageVersion: UInt32 = 1
+
+  package let store: StoreID
+  /// Zero until the store has met its cluster.
+  package var clusterID: UInt128
+  package let nodeName: String
+  package var storageVersion: UInt32
+  /// The coordinator's highest revision that this store has seen.
+  package var highestRevision: Int64
+  /// **Invariant**: greater than every prefix that was ever given out.
+  package var nextPrefix: UInt32
+
+  func encoded() -> [UInt8] {
+    var writer = ProtobufWriter(reservingBytes: 64)
+    writer.fixed64(1, store.rawValue)
+    writer.identifier(2, clusterID)
+    writer.string(3, nodeName)
+    writer.uint(4, storageVersion)
+    writer.int(5, highestRevision)
+    writer.uint(6, nextPrefix)
+    return writer.bytes
+  }
+
+  init(
+    store: StoreID, clusterID: UInt128, nodeName: String,
+    storageVersion: UInt32 = knownStorageVersion, highestRevision: Int64 = 0,
+    nextPrefix: UInt32 = 1
+  ) {
+    self.store = store
+    self.clusterID = clusterID
+    self.nodeName = nodeName
+    self.storageVersion = storageVersion
+    self.highestRevision = highestRevision
+    self.nextPrefix = nextPrefix
+  }
+
+  init(decoding bytes: ArraySlice<UInt8>) throws(ProtobufError) {
+    var store = StoreID(0)
+    var clusterID: UInt128 = 0
+    var nodeName = ""
+    var storageVersion: UInt32 = 0
+    var highestRevision: Int64 = 0
+    var nextPrefix: UInt32 = 0
+    var reader = ProtobufReader(bytes)
+    while let field = try reader.next() {
+      switch field.number {
+      case 1: store = StoreID(try field.fixed64())
+      case 2: clusterID = try field.identifier()
+      case 3: nodeName = try field.string()
+      case 4: storageVersion = try field.uint32()
+      case 5: highestRevision = try field.int64()
+      case 6: nextPrefix = try field.uint32()
+      default: break
+      }
+    }
+    self.init(
+      store: store, clusterID: clusterID, nodeName: nodeName, storageVersion: storageVersion,
+      highestRevision: highestRevision, nextPrefix: nextPrefix)
+  }
+}

@@ -1,0 +1,107 @@
+import Primitives
+
+/// Keys that nobody can read any more and that are deleted little by little.
+enum Sweep: Equatable {
+  /// The entries `next ..< end`, which lie before their log's first index.
+  case log(prefix: UInt32, next: LogIndex, end: LogIndex)
+  /// Everything under a prefix that no meta names.
+  case drop(prefix: UInt32)
+}
+
+/// Works through sweeps in their order, a bounded number of keys at a time.
+///
+/// Point deletes only: a range delete under a busy database makes every read and write look at it.
+///
+/// **Isolation**: the committer's thread.
+struct Sweeper {
+  private var waiting: [Sweep]
+  /// Whether the files of the first waiting prefix have been removed.
+  private var hasDeletedFiles = false
+
+  init(_ waiting: [Sweep]) { self.waiting = waiting }
+
+  var isIdle: Bool { waiting.isEmpty }
+
+  mutating func add(_ sweeps: [Sweep]) { waiting.append(contentsOf: sweeps) }
+
+  /// Puts up to `keysMax` deletes into `batch`.
+  mutating func fill(
+    _ batch: WriteBatch, _ database: Database, keysMax: Int
+  ) throws(EngineError) {
+    guard let sweep = waiting.first else { return }
+    switch sweep {
+    case .log(let prefix, let next, let end):
+      let stop = LogIndex(min(end.rawValue, next.rawValue + UInt64(keysMax)))
+      var index = next
+      while index < stop {
+        batch.deleteEntry(database.log, prefix: prefix, index: index)
+        index = index.successor
+      }
+      if stop == end {
+        waiting.removeFirst()
+      } else {
+        waiting[0] = .log(prefix: prefix, next: stop, end: end)
+      }
+    case .drop(let prefix):
+      if !hasDeletedFiles {
+        hasDeletedFiles = true
+        try deleteFiles(prefix, database)
+        return
+      }
+      var budget = keysMax
+      for family in [database.log, database.state] {
+        budget -= try deleteKeys(prefix, family, keysMax: budget, batch, database)
+      }
+      if budget > 0 {
+        waiting.removeFirst()
+        hasDeletedFiles = false
+      }
+    }
+  }
+
+  private func deleteFiles(_ prefix: UInt32, _ database: Database) throws(EngineError) {
+    guard let upper = KeyLayout.prefixEnd(prefix) else { return }
+    let lower = KeyLayout.prefixKey(prefix)
+    try database.deleteFiles(database.log, from: lower, to: upper)
+    try database.deleteFiles(database.state, from: lower, to: upper)
+  }
+
+  /// **Returns**: how many keys were found.
+  private func deleteKeys(
+    _ prefix: UInt32, _ family: ColumnFamily, keysMax: Int, _ batch: WriteBatch,
+    _ database: Database
+  ) throws(EngineError) -> Int {
+    guard keysMax > 0 else { return 0 }
+    let lower = KeyLayout.prefixKey(prefix)
+    let iterator = KeyIterator(
+      database, family, from: lower, to: KeyLayout.prefixEnd(prefix), fillCache: false)
+    var count = 0
+    iterator.seek(lower)
+    while iterator.isValid, count < keysMax {
+      batch.delete(family, iterator.key)
+      count += 1
+      iterator.next()
+    }
+    try iterator.check()
+    return count
+  }
+}
+
+extension Store {
+  /// The truncations that an earlier process did not finish.
+  func unfinishedTruncations() throws(StorageError) -> [Sweep] {
+    var sweeps: [Sweep] = []
+    for meta in try partitions().values.sorted(by: { $0.prefix < $1.prefix }) {
+      let lower = KeyLayout.logKey(meta.prefix, .zero)
+      let iterator = KeyIterator(
+        database, database.log, from: lower, to: KeyLayout.logKey(meta.prefix, meta.firstIndex),
+        fillCache: false)
+      iterator.seek(lower)
+      if iterator.isValid, let index = KeyLayout.index(ofLogKey: iterator.key) {
+        sweeps.append(.log(prefix: meta.prefix, next: index, end: meta.firstIndex))
+      }
+      do { try iterator.check() } catch { throw error.reading(.prefix(meta.prefix)) }
+    }
+    return sweeps
+  }
+}

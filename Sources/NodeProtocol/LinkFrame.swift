@@ -1,0 +1,202 @@
+package import ChatModel
+package import ClusterModel
+package import Primitives
+
+/// What travels on a link: the one long-lived bidirectional stream between an event loop of one node
+/// and an event loop of another.
+///
+/// Order of service on a side that has more to say than the connection takes: control (`hello`,
+/// `heartbeat`, replica messages but appends), then requests, responses and appends, then deliveries.
+package enum LinkFrame: Equatable, Sendable {
+  /// The first frame of both sides.
+  case hello(LinkHello)
+  case heartbeat(Heartbeat)
+  case replica(ReplicaMessage)
+  case request(Request)
+  case response(Response)
+  case subscribe(Subscribe)
+  case unsubscribe(Unsubscribe)
+  case subscribed(Subscribed)
+  case subscriptionEnded(SubscriptionEnded)
+  case delivery(Delivery)
+  /// The sender is about to stop: ask somebody else from now on.
+  case draining
+
+  package enum Priority: Int, Comparable, Sendable, CaseIterable {
+    case control = 0
+    case request = 1
+    case delivery = 2
+
+    package static func < (left: Self, right: Self) -> Bool { left.rawValue < right.rawValue }
+  }
+
+  package var priority: Priority {
+    switch self {
+    case .hello, .heartbeat, .draining: .control
+    case .replica(let message):
+      if case .append(_, let entries, _) = message.body, !entries.isEmpty { .request } else { .control }
+    case .request, .response, .subscribe, .unsubscribe: .request
+    // A subscription's beginning and end must not overtake its deliveries.
+    case .subscribed, .subscriptionEnded, .delivery: .delivery
+    }
+  }
+}
+
+package struct LinkHello: Equatable, Sendable {
+  package static let protocolVersion: UInt32 = 1
+
+  package var clusterID: UInt128
+  package var node: String
+  package var role: NodeRole
+  package var store: StoreID?
+  package var boot: BootID
+  package var protocolVersion: UInt32
+  /// Requests that the sender of this frame accepts on this link before it has answered one: the
+  /// other side's credits. An answer gives its credit back.
+  package var requestCredits: UInt32
+
+  package init(
+    clusterID: UInt128, node: String, role: NodeRole, store: StoreID?, boot: BootID,
+    protocolVersion: UInt32 = Self.protocolVersion, requestCredits: UInt32
+  ) {
+    self.clusterID = clusterID
+    self.node = node
+    self.role = role
+    self.store = store
+    self.boot = boot
+    self.protocolVersion = protocolVersion
+    self.requestCredits = requestCredits
+  }
+}
+
+/// "I am alive", every 250 ms in both directions, and what time it is here.
+package struct Heartbeat: Equatable, Sendable {
+  package var boot: BootID
+  package var wallTime: WallTime
+
+  package init(boot: BootID, wallTime: WallTime) {
+    self.boot = boot
+    self.wallTime = wallTime
+  }
+}
+
+/// One operation of a client, or one delivery from an outbox, for the leader of a partition.
+package struct Request: Equatable, Sendable {
+  /// Unique among the unanswered requests of this link's sender.
+  package var id: UInt64
+  package var partition: PartitionID
+  package var operation: Operation
+
+  package enum Operation: Equatable, Sendable {
+    /// An encoded `Command`; it is stored as it is.
+    case command([UInt8])
+    case query(Query)
+  }
+
+  package init(id: UInt64, partition: PartitionID, operation: Operation) {
+    self.id = id
+    self.partition = partition
+    self.operation = operation
+  }
+}
+
+package struct Response: Equatable, Sendable {
+  package var id: UInt64
+  package var outcome: Outcome
+
+  package enum Outcome: Equatable, Sendable {
+    case applied(CommandResult)
+    case answered(QueryAnswer)
+    /// The partition is led by somebody else, as far as the sender's record at `revision` says.
+    case notLeader(leader: ReplicaID?, revision: Revision)
+    /// Nothing was done, or (for a command) it is not known; the same request may be sent again.
+    case failed(ServiceError)
+  }
+
+  package init(id: UInt64, outcome: Outcome) {
+    self.id = id
+    self.outcome = outcome
+  }
+}
+
+/// Gateway → leader: send what happens to this entity from now on, or, when `after` is given and is
+/// not too long ago, from that position on.
+package struct Subscribe: Equatable, Sendable {
+  package var partition: PartitionID
+  package var entity: EntityID
+  package var after: LogIndex?
+
+  package init(partition: PartitionID, entity: EntityID, after: LogIndex?) {
+    self.partition = partition
+    self.entity = entity
+    self.after = after
+  }
+}
+
+package struct Unsubscribe: Equatable, Sendable {
+  package var partition: PartitionID
+  package var entity: EntityID
+
+  package init(partition: PartitionID, entity: EntityID) {
+    self.partition = partition
+    self.entity = entity
+  }
+}
+
+/// Leader → gateway: from `from` on (exclusively) every event of the entity follows on this link, in
+/// the order of the log.
+package struct Subscribed: Equatable, Sendable {
+  package var partition: PartitionID
+  package var entity: EntityID
+  /// Equals the `after` that was asked for when nothing is missing; later otherwise.
+  package var from: LogIndex
+  package var generation: UInt32
+
+  package init(partition: PartitionID, entity: EntityID, from: LogIndex, generation: UInt32) {
+    self.partition = partition
+    self.entity = entity
+    self.from = from
+    self.generation = generation
+  }
+}
+
+/// Leader → gateway: nothing follows for this entity until it is subscribed again.
+package struct SubscriptionEnded: Equatable, Sendable {
+  package enum Reason: UInt32, Sendable {
+    /// The sender does not lead the partition (any more).
+    case notLeader = 1
+    /// More was waiting for this gateway than its bound: pull, then subscribe again.
+    case behind = 2
+  }
+
+  package var partition: PartitionID
+  package var entity: EntityID
+  package var reason: Reason
+
+  package init(partition: PartitionID, entity: EntityID, reason: Reason) {
+    self.partition = partition
+    self.entity = entity
+    self.reason = reason
+  }
+}
+
+/// Leader → gateway: something happened to a subscribed entity.
+package struct Delivery: Equatable, Sendable {
+  package var partition: PartitionID
+  package var index: LogIndex
+  package var content: Content
+
+  package enum Content: Equatable, Sendable {
+    case event(Event)
+    /// To a user's entity: the list of conversations changed.
+    case listed(user: UserID, conversation: ListedConversation, removed: Bool)
+    /// To a user's entity: this device was logged out.
+    case sessionClosed(user: UserID, device: DeviceID)
+  }
+
+  package init(partition: PartitionID, index: LogIndex, content: Content) {
+    self.partition = partition
+    self.index = index
+    self.content = content
+  }
+}

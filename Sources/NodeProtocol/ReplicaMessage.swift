@@ -1,0 +1,68 @@
+package import Primitives
+
+/// One entry of a partition's log. An empty payload is the entry with which an epoch starts.
+package struct Entry: Equatable, Sendable {
+  package let id: EntryID
+  package let payload: [UInt8]
+
+  package init(id: EntryID, payload: [UInt8]) {
+    self.id = id
+    self.payload = payload
+  }
+
+  package var index: LogIndex { id.index }
+  package var epoch: Epoch { id.epoch }
+  package var isEpochStart: Bool { payload.isEmpty }
+  /// What the entry weighs in windows and buffers.
+  package var bytes: Int { payload.count + 24 }
+}
+
+/// What replicas of one partition say to each other.
+///
+/// **Invariant**: a receiver acts only on a message that is meant for its own replica id and boot and
+/// comes from a replica that the record lists (rule 8).
+package struct ReplicaMessage: Equatable, Sendable {
+  package let partition: PartitionID
+  package let from: ReplicaID
+  /// The sender's process.
+  package let fromBoot: BootID
+  package let to: ReplicaID
+  /// The epoch in which the sender speaks.
+  package let epoch: Epoch
+  /// The revision of the newest record that the sender knows.
+  package let revision: Revision
+  package let body: Body
+
+  package enum Body: Equatable, Sendable {
+    /// Leader → all: entries that follow `previous`. Without entries it probes or tells the commit.
+    case append(previous: EntryID, entries: [Entry], commitIndex: LogIndex)
+    /// The log up to `match` is durable and equals the leader's; `leaderBoot` names who was answered.
+    case appended(match: LogIndex, leaderBoot: BootID)
+    /// `previous` of an append is not in the log; `hint` is the last entry that could be.
+    case mismatched(previous: EntryID, hint: EntryID, leaderBoot: BootID)
+    /// A higher epoch was promised.
+    case refused(promise: Epoch)
+    /// Leader → quorum set: have you promised a higher epoch? (R1)
+    case barrier(round: UInt64)
+    case barrierConfirmed(round: UInt64, leaderBoot: BootID)
+    /// After a restart: what the sender's log ends with (section 2.5).
+    case inquiry(last: EntryID)
+    case inquiryAnswered(last: EntryID, inquirerBoot: BootID)
+    /// The sender, who leads, holds a higher acknowledged match for the receiver than it reported: its
+    /// store lost durable entries, and it must give itself up.
+    case fenced(acknowledged: LogIndex, reported: LogIndex)
+  }
+
+  package init(
+    partition: PartitionID, from: ReplicaID, fromBoot: BootID, to: ReplicaID, epoch: Epoch,
+    revision: Revision, body: Body
+  ) {
+    self.partition = partition
+    self.from = from
+    self.fromBoot = fromBoot
+    self.to = to
+    self.epoch = epoch
+    self.revision = revision
+    self.body = body
+  }
+}

@@ -1,0 +1,122 @@
+/// A position on the hash circle. The high bits choose the partition, so ranges of tokens are
+/// contiguous ranges of partitions and a partition can be split in two.
+package struct Token: Hashable, Comparable, Sendable {
+  package let rawValue: UInt64
+
+  package init(_ rawValue: UInt64) { self.rawValue = rawValue }
+
+  package static func < (left: Token, right: Token) -> Bool { left.rawValue < right.rawValue }
+
+  /// The partition that owns this token when the circle is cut into `partitionCount` equal ranges.
+  ///
+  /// **Invariant**: monotone in the token; every partition gets 2^64 / `partitionCount` tokens.
+  package func partition(of partitionCount: UInt32) -> PartitionID {
+    PartitionID(UInt32(truncatingIfNeeded: rawValue.multipliedFullWidth(by: UInt64(partitionCount)).high))
+  }
+}
+
+/// One contiguous range of the hash circle: the unit of ownership, replication and order.
+package struct PartitionID: Hashable, Comparable, Sendable, CustomStringConvertible {
+  package let rawValue: UInt32
+
+  package init(_ rawValue: UInt32) { self.rawValue = rawValue }
+
+  package static func < (left: Self, right: Self) -> Bool { left.rawValue < right.rawValue }
+  package var description: String { "p\(rawValue)" }
+}
+
+/// A leadership period of one partition. Grows by one with every promotion.
+package struct Epoch: Hashable, Comparable, Sendable, CustomStringConvertible {
+  package let rawValue: UInt64
+
+  package init(_ rawValue: UInt64) { self.rawValue = rawValue }
+
+  package static let zero = Epoch(0)
+  package static func < (left: Self, right: Self) -> Bool { left.rawValue < right.rawValue }
+  package var successor: Epoch { Epoch(rawValue + 1) }
+  package var description: String { "e\(rawValue)" }
+}
+
+/// A position in a partition's log. The first entry has index 1; `zero` means "before the first".
+package struct LogIndex: Hashable, Comparable, Sendable, CustomStringConvertible {
+  package let rawValue: UInt64
+
+  package init(_ rawValue: UInt64) { self.rawValue = rawValue }
+
+  package static let zero = LogIndex(0)
+  package static func < (left: Self, right: Self) -> Bool { left.rawValue < right.rawValue }
+  package static func + (left: Self, count: Int) -> LogIndex {
+    LogIndex(left.rawValue + UInt64(count))
+  }
+  package static func - (left: Self, right: Self) -> Int { Int(left.rawValue) - Int(right.rawValue) }
+  package var successor: LogIndex { LogIndex(rawValue + 1) }
+  package var predecessor: LogIndex { LogIndex(rawValue - 1) }
+  package var description: String { "i\(rawValue)" }
+}
+
+/// Names at most one entry of a partition's log: the epoch of the leader that made it and its index.
+///
+/// **Invariant**: a log is ordered by epoch first, then by index, and so are these.
+package struct EntryID: Hashable, Comparable, Sendable, CustomStringConvertible {
+  package let epoch: Epoch
+  package let index: LogIndex
+
+  package init(epoch: Epoch, index: LogIndex) {
+    self.epoch = epoch
+    self.index = index
+  }
+
+  package static let zero = EntryID(epoch: .zero, index: .zero)
+  package static func < (left: Self, right: Self) -> Bool {
+    (left.epoch, left.index) < (right.epoch, right.index)
+  }
+  package var description: String { "\(epoch)/\(index)" }
+}
+
+/// A data directory's identity: random, made when the directory is initialised, never reused.
+package struct StoreID: Hashable, Comparable, Sendable, CustomStringConvertible {
+  package let rawValue: UInt64
+
+  package init(_ rawValue: UInt64) { self.rawValue = rawValue }
+
+  package static func < (left: Self, right: Self) -> Bool { left.rawValue < right.rawValue }
+  package var description: String { Base32.encode(rawValue) }
+}
+
+/// A process's identity: random, made at every start. Zero means "no process".
+package struct BootID: Hashable, Sendable, CustomStringConvertible {
+  package let rawValue: UInt64
+
+  package init(_ rawValue: UInt64) { self.rawValue = rawValue }
+
+  package static let none = BootID(0)
+  package var description: String { Base32.encode(rawValue) }
+}
+
+/// One life of one partition on one store. `number` comes from the partition's record and is never
+/// used twice, so a store that left a partition and came back to it is somebody else.
+package struct ReplicaID: Hashable, Comparable, Sendable, CustomStringConvertible {
+  package let store: StoreID
+  package let number: UInt32
+
+  package init(store: StoreID, number: UInt32) {
+    self.store = store
+    self.number = number
+  }
+
+  package static func < (left: Self, right: Self) -> Bool {
+    (left.store, left.number) < (right.store, right.number)
+  }
+  package var description: String { "\(store)#\(number)" }
+}
+
+/// The coordinator's version of one key (`mod_revision`). Zero means "does not exist".
+package struct Revision: Hashable, Comparable, Sendable, CustomStringConvertible {
+  package let rawValue: Int64
+
+  package init(_ rawValue: Int64) { self.rawValue = rawValue }
+
+  package static let zero = Revision(0)
+  package static func < (left: Self, right: Self) -> Bool { left.rawValue < right.rawValue }
+  package var description: String { "r\(rawValue)" }
+}

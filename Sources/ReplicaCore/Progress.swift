@@ -1,0 +1,83 @@
+import DequeModule
+import NodeProtocol
+import Primitives
+
+/// What a leader knows about one other replica's log.
+///
+/// ```
+///            answer that matches
+///  probing ─────────────────────▶ streaming
+///     ▲                               │
+///     └───────────────────────────────┘
+///       mismatch, no answer, restart
+/// ```
+struct Progress {
+  enum Mode: Equatable {
+    /// One append at a time until a common entry is found.
+    case probing
+    /// Appends follow each other without waiting, within the window.
+    case streaming
+  }
+
+  let replica: ReplicaID
+  /// Durable there and equal to the leader's log, as acknowledged in this epoch.
+  var match = LogIndex.zero
+  /// The next entry to send.
+  var next: LogIndex
+  var mode = Mode.probing
+  /// The last index and the bytes of each append that is on its way.
+  var inFlight: Deque<(last: LogIndex, bytes: Int, count: Int)> = []
+  var inFlightBytes = 0
+  var inFlightEntries = 0
+  /// When a probe or an append was first sent that is not answered yet; `nil` when nothing is owed.
+  var owedSince: Instant?
+  /// Since when an in-sync member has been behind without moving on.
+  var laggingSince: Instant?
+  /// The highest commit index that was sent.
+  var toldCommit = LogIndex.zero
+  /// Entries are being read from storage.
+  var isLoading = false
+  /// It lost entries that it had acknowledged and was told so.
+  var isFenced = false
+
+  init(replica: ReplicaID, next: LogIndex) {
+    self.replica = replica
+    self.next = next
+  }
+
+  mutating func sent(through last: LogIndex, bytes: Int, count: Int, now: Instant) {
+    inFlight.append((last, bytes, count))
+    inFlightBytes += bytes
+    inFlightEntries += count
+    next = last.successor
+    if owedSince == nil { owedSince = now }
+  }
+
+  /// Takes an acknowledgement.
+  mutating func acknowledged(_ index: LogIndex, now: Instant) {
+    match = max(match, index)
+    while let first = inFlight.first, first.last <= match {
+      inFlightBytes -= first.bytes
+      inFlightEntries -= first.count
+      inFlight.removeFirst()
+    }
+    if mode == .probing {
+      mode = .streaming
+      next = match.successor
+    }
+    next = max(next, match.successor)
+    owedSince = inFlight.isEmpty ? nil : now
+    isFenced = false
+  }
+
+  /// Starts over from an entry that the follower may share.
+  mutating func probe(from index: LogIndex) {
+    mode = .probing
+    next = max(index, match.successor)
+    inFlight.removeAll()
+    inFlightBytes = 0
+    inFlightEntries = 0
+    owedSince = nil
+    isLoading = false
+  }
+}

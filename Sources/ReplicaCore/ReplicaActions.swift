@@ -1,0 +1,92 @@
+package import ClusterModel
+package import NodeProtocol
+package import Primitives
+
+/// What a replica asks its shell to do. Order matters: actions are carried out as they are listed.
+package enum ReplicaAction: Equatable, Sendable {
+  /// Write and fsync, then answer with `persisted(ticket)`. Writes of one replica keep their order.
+  case persist(ReplicaWrite)
+  case send(ReplicaMessage)
+  /// Entries up to here are committed: apply them and say so with `applied(through:)`.
+  case apply(through: LogIndex)
+  /// Set the record if its revision is still this one; answer with `changeFinished`.
+  case compareAndSet(PartitionRecord, base: Revision)
+  /// Read the record, linearizably and not earlier than now; answer with `recordRead(ticket:)`.
+  case readRecord(ticket: UInt64)
+  /// Read entries from storage for a follower that is far behind; answer with `entriesLoaded`.
+  case loadEntries(for: ReplicaID, from: LogIndex, bytesMax: Int)
+  /// These reads may be served from the state as it is now.
+  case readsReady([UInt64])
+  /// These reads cannot be served here; try again.
+  case readsFailed([UInt64])
+  /// The replica leads or does not lead any more, or its record changed.
+  case statusChanged
+  /// The replica is out of service until a person or a rebuild helps.
+  case stopped(ReplicaStop)
+}
+
+/// One write of a replica's log, in one atomic batch.
+package struct ReplicaWrite: Equatable, Sendable {
+  package let ticket: UInt64
+  /// The promise that holds from this write on.
+  package let promise: Epoch
+  /// Entries from here on are removed before `entries` are written.
+  package let truncatingFrom: LogIndex?
+  package let entries: [Entry]
+}
+
+/// Why a replica is out of service.
+package enum ReplicaStop: Equatable, Sendable {
+  /// A committed entry conflicts with the leader's. Nothing is repaired; a person decides.
+  case conflictBelowCommit(LogIndex)
+  /// A write or fsync failed (rule 9).
+  case storageFailed
+  /// The store lost entries that it had acknowledged (section 2.5).
+  case fenced(acknowledged: LogIndex, found: LogIndex)
+  /// The record does not list this replica any more.
+  case removed
+  /// An entry that this version cannot apply.
+  case applyFailed(LogIndex)
+}
+
+/// How a compare-and-set ended.
+package enum ChangeOutcome: Equatable, Sendable {
+  case succeeded(Revision)
+  /// Somebody else changed the record; this is what it is now.
+  case conflicted(VersionedRecord)
+  /// No answer: it may have happened, may happen later, or never.
+  case unknown
+}
+
+/// What a replica finds on its disk when its process starts.
+package struct RecoveredReplica: Sendable {
+  package var id: ReplicaID
+  package var promise: Epoch
+  package var commitIndex: LogIndex
+  package var appliedIndex: LogIndex
+  /// The first entry of every epoch in the log, ascending.
+  package var epochStarts: [EntryID]
+  package var last: EntryID
+  /// Entries after `appliedIndex`, to the end of the log.
+  package var tail: [Entry]
+
+  package init(
+    id: ReplicaID, promise: Epoch, commitIndex: LogIndex, appliedIndex: LogIndex,
+    epochStarts: [EntryID], last: EntryID, tail: [Entry]
+  ) {
+    self.id = id
+    self.promise = promise
+    self.commitIndex = commitIndex
+    self.appliedIndex = appliedIndex
+    self.epochStarts = epochStarts
+    self.last = last
+    self.tail = tail
+  }
+
+  /// A replica that never had an entry.
+  package init(empty id: ReplicaID) {
+    self.init(
+      id: id, promise: .zero, commitIndex: .zero, appliedIndex: .zero, epochStarts: [],
+      last: .zero, tail: [])
+  }
+}

@@ -1,0 +1,165 @@
+import ClusterModel
+package import NodeProtocol
+package import Primitives
+
+extension Replica {
+  /// A message from another replica of this partition.
+  package mutating func messageReceived(
+    _ message: ReplicaMessage, now: Instant, into actions: inout [ReplicaAction]
+  ) {
+    if case .stopped = role { return }
+    guard message.to == id, message.from != id, let known else { return }
+    guard known.record.members.contains(message.from) else {
+      return hold(message, into: &actions)
+    }
+    switch message.body {
+    case .append(let previous, let entries, let leaderCommit):
+      guard follows(message, into: &actions) else { return }
+      receiveAppend(
+        from: message, previous: previous, entries: entries, leaderCommit: leaderCommit,
+        into: &actions)
+    case .barrier(let round):
+      guard follows(message, into: &actions) else { return }
+      answer(message, .barrierConfirmed(round: round, leaderBoot: message.fromBoot), into: &actions)
+    case .appended(let match, let leaderBoot):
+      guard speaksToThisLeadership(message, leaderBoot) else { return }
+      receiveAppended(from: message.from, match: match, now: now, into: &actions)
+    case .mismatched(let previous, let hint, let leaderBoot):
+      guard speaksToThisLeadership(message, leaderBoot) else { return }
+      receiveMismatch(from: message.from, previous: previous, hint: hint, now: now, into: &actions)
+    case .barrierConfirmed(let round, let leaderBoot):
+      guard speaksToThisLeadership(message, leaderBoot) else { return }
+      confirmBarrier(round: round, by: message.from, into: &actions)
+    case .refused(let promised):
+      if role == .leader, promised > leadership.epoch { readRecord(for: .refresh, into: &actions) }
+    case .inquiry(let last):
+      receiveInquiry(message, last: last, into: &actions)
+    case .inquiryAnswered(let last, let inquirerBoot):
+      guard inquirerBoot == boot else { return }
+      receiveInquiryAnswer(from: message.from, last: last, now: now)
+    case .fenced(let acknowledged, _):
+      guard message.epoch >= promise, acknowledged > durableIndex, pendingWrites.isEmpty else { return }
+      halt(.fenced(acknowledged: acknowledged, found: durableIndex), into: &actions)
+    }
+  }
+
+  /// Whether a leader's message is to be acted upon: its epoch is that of the record and not below
+  /// the promise (rules 4 and 8).
+  private mutating func follows(_ message: ReplicaMessage, into actions: inout [ReplicaAction]) -> Bool {
+    guard let known else { return false }
+    if message.epoch < promise || message.epoch < known.record.epoch {
+      let refusal = max(promise, known.record.epoch)
+      actions.append(.send(self.message(to: message.from, epoch: promise, .refused(promise: refusal))))
+      return false
+    }
+    guard message.epoch == known.record.epoch, message.from == known.record.leader,
+      message.fromBoot == known.record.leaderBoot
+    else {
+      hold(message, into: &actions)
+      return false
+    }
+    guard role == .follower || role == .candidate else { return false }
+    if message.epoch > promise {
+      promise = message.epoch
+      matchedIndex = .zero
+      acknowledgedIndex = .zero
+      deferredAnswers.removeAll()
+      persist(entries: [], into: &actions)
+    }
+    return true
+  }
+
+  /// Rule 8: a sender that the known record does not explain is refused only after a newer look.
+  private mutating func hold(_ message: ReplicaMessage, into actions: inout [ReplicaAction]) {
+    guard let known, message.revision > known.revision else { return }
+    if heldMessages.count < configuration.heldMessagesMax { heldMessages.append(message) }
+    readRecord(for: .refresh, into: &actions)
+  }
+
+  mutating func receiveHeld(now: Instant, into actions: inout [ReplicaAction]) {
+    guard !heldMessages.isEmpty else { return }
+    let held = heldMessages
+    heldMessages = []
+    for message in held { messageReceived(message, now: now, into: &actions) }
+  }
+
+  private func speaksToThisLeadership(_ message: ReplicaMessage, _ leaderBoot: BootID) -> Bool {
+    role == .leader && message.epoch == leadership.epoch && leaderBoot == boot
+  }
+
+  /// Log matching (rule 7).
+  private mutating func receiveAppend(
+    from message: ReplicaMessage, previous: EntryID, entries: [Entry], leaderCommit: LogIndex,
+    into actions: inout [ReplicaAction]
+  ) {
+    guard Self.isContiguous(entries, after: previous, epoch: message.epoch) else { return }
+    guard log.epoch(at: previous.index) == previous.epoch else {
+      let hint = log.lastPossiblyShared(with: previous)
+      return answer(
+        message, .mismatched(previous: previous, hint: hint, leaderBoot: message.fromBoot),
+        into: &actions)
+    }
+    var fresh = entries[...]
+    while let entry = fresh.first, log.epoch(at: entry.index) == entry.epoch { fresh.removeFirst() }
+    var truncatingFrom: LogIndex?
+    if let entry = fresh.first {
+      if entry.index <= log.last.index {
+        guard entry.index > commitIndex else {
+          return halt(.conflictBelowCommit(entry.index), into: &actions)
+        }
+        truncatingFrom = entry.index
+        truncate(from: entry.index)
+      }
+      for entry in fresh { log.append(entry) }
+      persist(truncatingFrom: truncatingFrom, entries: Array(fresh), into: &actions)
+    }
+    matchedIndex = max(matchedIndex, previous.index + entries.count)
+    commit(through: min(leaderCommit, matchedIndex), into: &actions)
+    acknowledge(repeating: fresh.isEmpty, into: &actions)
+  }
+
+  private static func isContiguous(_ entries: [Entry], after previous: EntryID, epoch: Epoch) -> Bool {
+    var last = previous
+    for entry in entries {
+      guard entry.index == last.index.successor, entry.epoch >= last.epoch, entry.epoch <= epoch else {
+        return false
+      }
+      last = entry.id
+    }
+    return true
+  }
+
+  /// Tells the leader what is durable *and* known to equal its log (rule 3), once the promise is.
+  /// `repeating` answers again although nothing moved: the leader asked.
+  private mutating func acknowledge(repeating: Bool, into actions: inout [ReplicaAction]) {
+    guard durablePromise >= promise, let known, promise == known.record.epoch else { return }
+    let match = min(matchedIndex, durableIndex)
+    guard repeating || match > acknowledgedIndex else { return }
+    acknowledgedIndex = match
+    actions.append(
+      .send(
+        message(
+          to: known.record.leader, epoch: promise,
+          .appended(match: match, leaderBoot: known.record.leaderBoot))))
+  }
+
+  /// Something became durable: send what waited for it.
+  mutating func answerDurable(into actions: inout [ReplicaAction]) {
+    guard durablePromise >= promise else { return }
+    for answer in deferredAnswers { actions.append(.send(answer)) }
+    deferredAnswers.removeAll()
+    acknowledge(repeating: matchedIndex == acknowledgedIndex && acknowledgedIndex == .zero, into: &actions)
+  }
+
+  /// Answers a leader's message, not before the promise to it is durable (rule 4).
+  private mutating func answer(
+    _ message: ReplicaMessage, _ body: ReplicaMessage.Body, into actions: inout [ReplicaAction]
+  ) {
+    let answer = self.message(to: message.from, epoch: message.epoch, body)
+    if durablePromise >= promise {
+      actions.append(.send(answer))
+    } else if deferredAnswers.count < configuration.heldMessagesMax {
+      deferredAnswers.append(answer)
+    }
+  }
+}

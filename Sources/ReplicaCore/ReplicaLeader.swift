@@ -1,0 +1,282 @@
+import ClusterModel
+package import NodeProtocol
+package import Primitives
+
+/// What only a leader has.
+struct Leadership {
+  let epoch: Epoch
+  /// The entry with which the epoch began. Once it is committed, so is everything before it.
+  let epochStart: LogIndex
+  var progress: [Progress] = []
+  /// Positions in `progress` of the members that must acknowledge (rule 1), and whether the leader
+  /// itself must, which it does unless it is leaving.
+  var quorum: [Int] = []
+  /// Members that must acknowledge but have no progress: nothing commits until they have.
+  var isQuorumUnknown = false
+  var uncommittedBytes = 0
+  var noticeAt: Instant?
+
+  init(epoch: Epoch, epochStart: LogIndex) {
+    self.epoch = epoch
+    self.epochStart = epochStart
+  }
+
+  mutating func setMembers(_ members: [ReplicaID], next: LogIndex) {
+    progress = members.map { member in
+      progress.first { $0.replica == member } ?? Progress(replica: member, next: next)
+    }
+  }
+
+  mutating func quorumChanged(_ members: [ReplicaID], of leader: ReplicaID) {
+    isQuorumUnknown = false
+    quorum = members.compactMap { member in
+      if member == leader { return nil }
+      let position = progress.firstIndex { $0.replica == member }
+      if position == nil { isQuorumUnknown = true }
+      return position
+    }
+  }
+}
+
+extension Replica {
+  // MARK: Appending
+
+  /// Appends a client's commands: one entry, to the own disk and to the followers in the same turn.
+  ///
+  /// **Returns**: the entry's name, or `nil` when commands are not accepted now (`acceptsCommands`).
+  package mutating func propose(
+    payload: [UInt8], now: Instant, into actions: inout [ReplicaAction]
+  ) -> EntryID? {
+    precondition(!payload.isEmpty, "an empty payload is the start of an epoch")
+    guard acceptsCommands else { return nil }
+    let id = EntryID(epoch: leadership.epoch, index: log.last.index.successor)
+    append(Entry(id: id, payload: payload), now: now, into: &actions)
+    return id
+  }
+
+  mutating func append(_ entry: Entry, now: Instant, into actions: inout [ReplicaAction]) {
+    log.append(entry)
+    leadership.uncommittedBytes += entry.bytes
+    persist(entries: [entry], into: &actions)
+    for position in leadership.progress.indices {
+      sendAppends(to: position, now: now, into: &actions)
+    }
+    wake(at: now + configuration.resend)
+  }
+
+  /// Sends what the window of a follower allows.
+  mutating func sendAppends(to position: Int, now: Instant, into actions: inout [ReplicaAction]) {
+    while true {
+      let progress = leadership.progress[position]
+      guard !progress.isLoading else { return }
+      switch progress.mode {
+      case .probing:
+        guard progress.owedSince == nil else { return }
+      case .streaming:
+        guard progress.next <= log.last.index,
+          progress.inFlightEntries < configuration.windowEntriesMax,
+          progress.inFlightBytes < configuration.windowBytesMax
+        else { return }
+      }
+      guard
+        let entries = log.slice(
+          from: progress.next, bytesMax: configuration.appendBytesMax,
+          countMax: configuration.windowEntriesMax)
+      else {
+        leadership.progress[position].isLoading = true
+        actions.append(
+          .loadEntries(
+            for: progress.replica, from: progress.next, bytesMax: configuration.appendBytesMax))
+        return
+      }
+      send(entries, to: position, now: now, into: &actions)
+    }
+  }
+
+  /// Entries that `loadEntries` asked for; empty when they could not be read.
+  package mutating func entriesLoaded(
+    for replica: ReplicaID, from index: LogIndex, entries: [Entry], now: Instant,
+    into actions: inout [ReplicaAction]
+  ) {
+    guard role == .leader,
+      let position = leadership.progress.firstIndex(where: { $0.replica == replica }),
+      leadership.progress[position].isLoading
+    else { return }
+    leadership.progress[position].isLoading = false
+    guard leadership.progress[position].next == index, entries.first?.index == index else {
+      return wake(at: now + configuration.resend)
+    }
+    send(entries, to: position, now: now, into: &actions)
+    sendAppends(to: position, now: now, into: &actions)
+  }
+
+  private mutating func send(
+    _ entries: [Entry], to position: Int, now: Instant, into actions: inout [ReplicaAction]
+  ) {
+    let before = leadership.progress[position].next.predecessor
+    guard let epoch = log.epoch(at: before) else {
+      preconditionFailure("\(partition): the log has no epoch for \(before)")
+    }
+    leadership.progress[position].sent(
+      through: before + entries.count, bytes: entries.reduce(0) { $0 + $1.bytes },
+      count: entries.count, now: now)
+    leadership.progress[position].toldCommit = commitIndex
+    actions.append(
+      .send(
+        message(
+          to: leadership.progress[position].replica, epoch: leadership.epoch,
+          .append(
+            previous: EntryID(epoch: epoch, index: before), entries: entries,
+            commitIndex: commitIndex))))
+    wake(at: now + configuration.resend)
+  }
+
+  // MARK: Answers
+
+  mutating func receiveAppended(
+    from replica: ReplicaID, match: LogIndex, now: Instant, into actions: inout [ReplicaAction]
+  ) {
+    guard let position = leadership.progress.firstIndex(where: { $0.replica == replica }),
+      match <= log.last.index
+    else { return }
+    if match > leadership.progress[position].match { leadership.progress[position].laggingSince = nil }
+    leadership.progress[position].acknowledged(match, now: now)
+    advanceCommit(now: now, into: &actions)
+    sendAppends(to: position, now: now, into: &actions)
+    if let known, !known.record.inSync.contains(replica) || known.record.inSync.count > known.record.target.count {
+      considerMembership(now: now, into: &actions)
+    }
+  }
+
+  mutating func receiveMismatch(
+    from replica: ReplicaID, previous: EntryID, hint: EntryID, now: Instant,
+    into actions: inout [ReplicaAction]
+  ) {
+    guard let position = leadership.progress.firstIndex(where: { $0.replica == replica }) else { return }
+    let progress = leadership.progress[position]
+    // An answer to something older than what is known by now says nothing.
+    guard previous.index > progress.match, previous.index < progress.next
+      || previous.index == progress.next.predecessor
+    else { return }
+    let shared = log.lastPossiblyShared(with: hint)
+    leadership.progress[position].probe(from: shared.index.successor)
+    sendAppends(to: position, now: now, into: &actions)
+  }
+
+  // MARK: Committing
+
+  /// Rule 1: an entry is committed when it is durable here and acknowledged as durable by every member
+  /// of the quorum set. What earlier epochs left is committed with the entry that started this one.
+  mutating func advanceCommit(now: Instant, into actions: inout [ReplicaAction]) {
+    guard !leadership.isQuorumUnknown else { return }
+    var index = durableIndex
+    for position in leadership.quorum { index = min(index, leadership.progress[position].match) }
+    guard index >= leadership.epochStart, index > commitIndex else { return }
+    let startsService = commitIndex < leadership.epochStart
+    var next = commitIndex.successor
+    while next <= index {
+      if next >= leadership.epochStart, let entry = log.entry(at: next) {
+        leadership.uncommittedBytes -= entry.bytes
+      }
+      next = next.successor
+    }
+    commit(through: index, into: &actions)
+    if startsService {
+      actions.append(.statusChanged)
+      startBarrier(now: now, into: &actions)
+    }
+    let noticeAt = leadership.noticeAt ?? now + configuration.commitNotice
+    leadership.noticeAt = noticeAt
+    wake(at: noticeAt)
+  }
+
+  /// Tells idle followers the commit index, sends again what was not answered, notes who lags.
+  mutating func tendFollowers(now: Instant, into actions: inout [ReplicaAction]) {
+    let isNoticeDue = leadership.noticeAt.map { now >= $0 } ?? false
+    if isNoticeDue { leadership.noticeAt = nil }
+    for position in leadership.progress.indices {
+      let progress = leadership.progress[position]
+      if let since = progress.owedSince {
+        if now >= since + configuration.resend {
+          leadership.progress[position].probe(from: progress.match.successor)
+          sendAppends(to: position, now: now, into: &actions)
+        }
+        wake(at: now + configuration.resend)
+      } else {
+        sendAppends(to: position, now: now, into: &actions)
+        let current = leadership.progress[position]
+        if isNoticeDue, current.toldCommit < commitIndex, current.mode == .streaming,
+          current.next > log.last.index
+        {
+          send([], to: position, now: now, into: &actions)
+        }
+      }
+      noteLag(position, now: now)
+    }
+    if let noticeAt = leadership.noticeAt { wake(at: noticeAt) }
+  }
+
+  private mutating func noteLag(_ position: Int, now: Instant) {
+    guard leadership.progress[position].match < log.last.index else {
+      leadership.progress[position].laggingSince = nil
+      return
+    }
+    if leadership.progress[position].laggingSince == nil {
+      leadership.progress[position].laggingSince = now
+    }
+    wake(at: now + configuration.resend)
+  }
+
+  // MARK: Membership (T2, T3)
+
+  mutating func membershipChanged(now: Instant, into actions: inout [ReplicaAction]) {
+    guard let known else { return }
+    leadership.setMembers(known.record.members.filter { $0 != id }, next: log.last.index.successor)
+    leadership.quorumChanged(quorumMembers, of: id)
+    for position in leadership.progress.indices {
+      sendAppends(to: position, now: now, into: &actions)
+    }
+    advanceCommit(now: now, into: &actions)
+    considerMembership(now: now, into: &actions)
+    startBarrier(now: now, into: &actions)
+  }
+
+  /// Proposes at most one change: first somebody joins, then somebody leaves.
+  mutating func considerMembership(now: Instant, into actions: inout [ReplicaAction]) {
+    guard role == .leader, pendingChange == nil, let known else { return }
+    let record = known.record
+    if let joining = joiningMember(record) {
+      var changed = record
+      changed.inSync = (record.inSync + [joining]).sorted()
+      return propose(changed, now: now, into: &actions)
+    }
+    guard record.inSync.count > configuration.minInSync, let leaving = leavingMember(record, now: now)
+    else { return }
+    var changed = record
+    changed.inSync.removeAll { $0 == leaving }
+    propose(changed, now: now, into: &actions)
+  }
+
+  /// Rule 5: a learner that holds everything that may be committed, the start of this epoch included.
+  private func joiningMember(_ record: PartitionRecord) -> ReplicaID? {
+    let required = max(commitIndex, leadership.epochStart)
+    return record.target.first { member in
+      guard !record.inSync.contains(member),
+        let progress = leadership.progress.first(where: { $0.replica == member })
+      else { return false }
+      return progress.match >= required && !progress.isFenced && !unreachable.contains(member.store)
+    }
+  }
+
+  /// Somebody who cannot be reached, does not keep up, lost its data, or is not wanted any more.
+  private func leavingMember(_ record: PartitionRecord, now: Instant) -> ReplicaID? {
+    let isTargetInSync = record.target.allSatisfy { record.inSync.contains($0) }
+    return record.inSync.first { member in
+      guard member != id, let progress = leadership.progress.first(where: { $0.replica == member })
+      else { return false }
+      let isLagging = progress.laggingSince.map { now >= $0 + configuration.lagMax } ?? false
+      let isLeaving = !record.target.contains(member) && isTargetInSync
+      return isLagging || isLeaving || progress.isFenced || unreachable.contains(member.store)
+    }
+  }
+}

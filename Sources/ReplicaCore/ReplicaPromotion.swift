@@ -1,0 +1,183 @@
+import ClusterModel
+import NodeProtocol
+import Primitives
+
+/// What a restarted replica learned from the other in-sync members about the end of its own log
+/// (section 2.5: a torn tail and a lost acknowledged tail look the same from inside).
+struct Comparison {
+  /// The replica has a past, so it compares before it promotes itself.
+  var needed: Bool
+  /// The ends of the others' logs, as they told since this process started.
+  var answers: [(replica: ReplicaID, last: EntryID)] = []
+  var askAgainAt = Instant.zero
+
+  mutating func record(_ replica: ReplicaID, _ last: EntryID) {
+    answers.removeAll { $0.replica == replica }
+    answers.append((replica, last))
+  }
+}
+
+extension Replica {
+  // MARK: Comparing after a restart
+
+  mutating func inquire(now: Instant, into actions: inout [ReplicaAction]) {
+    guard comparison.needed, let known, known.record.inSync.contains(id) else { return }
+    let unanswered = known.record.inSync.filter { member in
+      member != id && !comparison.answers.contains { $0.replica == member }
+    }
+    guard !unanswered.isEmpty else { return }
+    if now >= comparison.askAgainAt {
+      comparison.askAgainAt = now + configuration.inquiryInterval
+      let last = EntryID(epoch: log.epoch(at: durableIndex) ?? .zero, index: durableIndex)
+      for member in unanswered {
+        actions.append(.send(message(to: member, epoch: promise, .inquiry(last: last))))
+      }
+    }
+    wake(at: comparison.askAgainAt)
+  }
+
+  mutating func receiveInquiry(
+    _ message: ReplicaMessage, last: EntryID, into actions: inout [ReplicaAction]
+  ) {
+    if role == .leader,
+      let position = leadership.progress.firstIndex(where: { $0.replica == message.from }),
+      leadership.progress[position].match > last.index
+    {
+      leadership.progress[position].isFenced = true
+      let acknowledged = leadership.progress[position].match
+      actions.append(
+        .send(
+          self.message(
+            to: message.from, epoch: leadership.epoch,
+            .fenced(acknowledged: acknowledged, reported: last.index))))
+    }
+    actions.append(
+      .send(
+        self.message(
+          to: message.from, epoch: promise,
+          .inquiryAnswered(last: log.last, inquirerBoot: message.fromBoot))))
+  }
+
+  mutating func receiveInquiryAnswer(from replica: ReplicaID, last: EntryID, now: Instant) {
+    comparison.record(replica, last)
+    considerPromotion(now: now)
+    wake(at: now)
+  }
+
+  /// Whether the end of the log was held against another in-sync member's, and none that can be
+  /// reached is ahead.
+  private func isCompared(with record: PartitionRecord) -> Bool {
+    guard comparison.needed else { return true }
+    let others = record.inSync.filter { $0 != id }
+    guard !others.isEmpty else { return true }
+    let answers = comparison.answers.filter { others.contains($0.replica) }
+    return !answers.isEmpty
+      && !answers.contains { $0.last > log.last && !unreachable.contains($0.replica.store) }
+  }
+
+  // MARK: Promotion (T1)
+
+  /// Whether the leader is gone: unreachable, or another process answers in its place.
+  private func isLeaderSuspected(_ record: PartitionRecord) -> Bool {
+    if record.leader == id { return record.leaderBoot != boot }
+    return unreachable.contains(record.leader.store) || restarted.contains(record.leader.store)
+  }
+
+  /// Sets or clears the time of the next try. The order of succession is that of the target, so that
+  /// not all try at once; trying is always safe.
+  mutating func considerPromotion(now: Instant) {
+    guard role == .follower, let known, known.record.inSync.contains(id), mayLead,
+      isLeaderSuspected(known.record)
+    else {
+      promoteAt = nil
+      return
+    }
+    guard promoteAt == nil else { return }
+    let record = known.record
+    let order = record.target.filter { record.inSync.contains($0) && $0 != record.leader }
+    let place = record.leader == id ? 0 : order.firstIndex(of: id) ?? order.count
+    let stagger = configuration.promotionStagger.rawValue * UInt64(place)
+    var backoff: UInt64 = 0
+    if failedPromotionCount > 0 {
+      let doubled = configuration.promotionBackoff.rawValue << UInt64(min(failedPromotionCount, 10) - 1)
+      let bound = min(doubled, configuration.promotionBackoffMax.rawValue)
+      backoff = bound / 2 + random.next() % (bound / 2 + 1)
+    }
+    let at = now + Milliseconds(stagger + backoff)
+    promoteAt = at
+    wake(at: at)
+  }
+
+  mutating func failedPromotion(now: Instant) {
+    failedPromotionCount += 1
+    promoteAt = nil
+    considerPromotion(now: now)
+  }
+
+  mutating func promoteIfDue(now: Instant, into actions: inout [ReplicaAction]) {
+    guard let due = promoteAt, role == .follower, let known else { return }
+    guard now >= due, isCompared(with: known.record) else {
+      return wake(at: max(due, now + configuration.inquiryInterval))
+    }
+    promoteAt = nil
+    var record = known.record
+    record.epoch = record.epoch.successor
+    record.leader = id
+    record.leaderBoot = boot
+    let absent = known.record.inSync.filter { member in
+      member != id && (unreachable.contains(member.store))
+    }
+    // The old leader goes first when not all of the absent may go.
+    let departing = absent.filter { $0 == known.record.leader } + absent.filter { $0 != known.record.leader }
+    for member in departing where record.inSync.count > configuration.minInSync {
+      record.inSync.removeAll { $0 == member }
+    }
+    role = .candidate
+    propose(record, now: now, into: &actions)
+  }
+
+  /// The record names this process as the leader of an epoch that it has not led (rule 6): first the
+  /// promise becomes durable, then it leads (rule 4).
+  mutating func assume(_ epoch: Epoch, now: Instant, into actions: inout [ReplicaAction]) {
+    // A coordinator that went back in time may show a lower epoch than was promised: never resume it.
+    guard epoch >= promise else { return }
+    role = .assuming
+    ledEpoch = epoch
+    promise = epoch
+    promoteAt = nil
+    failedPromotionCount = 0
+    comparison.needed = false
+    matchedIndex = .zero
+    acknowledgedIndex = .zero
+    deferredAnswers.removeAll()
+    heldMessages.removeAll()
+    persist(entries: [], into: &actions)
+  }
+
+  /// The promise is durable: start the epoch with an entry of its own.
+  mutating func lead(now: Instant, into actions: inout [ReplicaAction]) {
+    guard let known, known.record.epoch == promise, known.record.leader == id else {
+      role = .follower
+      return
+    }
+    role = .leader
+    let start = EntryID(epoch: promise, index: log.last.index.successor)
+    leadership = Leadership(epoch: promise, epochStart: start.index)
+    leadership.setMembers(known.record.members.filter { $0 != id }, next: start.index)
+    leadership.quorumChanged(quorumMembers, of: id)
+    append(Entry(id: start, payload: []), now: now, into: &actions)
+    actions.append(.statusChanged)
+  }
+
+  /// Gives leadership up. What is in the log stays there; a later leader decides about it.
+  mutating func stepDown(into actions: inout [ReplicaAction]) {
+    guard role == .leader || role == .assuming else { return }
+    role = .follower
+    matchedIndex = .zero
+    acknowledgedIndex = .zero
+    pendingChange = nil
+    leadership = Leadership(epoch: .zero, epochStart: .zero)
+    failReads(into: &actions)
+    actions.append(.statusChanged)
+  }
+}
