@@ -42,6 +42,12 @@ let package = Package(
   ],
   targets: [
     // Layer 0: C
+    .systemLibrary(name: "COpenSSL", pkgConfig: "openssl", providers: [.apt(["libssl-dev"])]),
+    .systemLibrary(name: "CNGHTTP2", pkgConfig: "libnghttp2", providers: [.apt(["libnghttp2-dev"])]),
+    .systemLibrary(name: "CRocksDB", pkgConfig: "rocksdb", providers: [.apt(["librocksdb-dev"])]),
+    .systemLibrary(name: "CArgon2", pkgConfig: "libargon2", providers: [.apt(["libargon2-dev"])]),
+
+    // Layer 0: C
 
     // Layer 1: words
     module("Primitives"),
@@ -51,6 +57,53 @@ let package = Package(
     module("NodeProtocol", ["Primitives", "ChatModel", "ClusterModel"]),
 
     // Layer 2: logic
+    module("HashRing", ["Primitives"]),
     module("ReplicaCore", ["Primitives", "ClusterModel", "NodeProtocol", .deque]),
+    module("ChatCore", ["Primitives", "ChatModel", "NodeProtocol"]),
+    module("Routing", ["Primitives", "ClusterModel"]),
+    module(
+      "ShardCore",
+      [
+        "Primitives", "ChatModel", "ClusterModel", "NodeProtocol", "ReplicaCore", "ChatCore",
+        "Routing", .deque,
+      ]),
+    module(
+      "GatewayCore",
+      ["Primitives", "ChatModel", "ClusterModel", "ClientProtocol", "NodeProtocol", "Routing"]),
+
+    // Layer 3: sessions
+    module("TLSEngine", ["COpenSSL"]),
+    module("Credentials", ["COpenSSL", "CArgon2", "Primitives"]),
+    module("HTTP2Engine", ["Primitives", "CNGHTTP2"]),
+    module("WebSocketEngine", ["Primitives"]),
+    module(
+      "Wire",
+      ["Primitives", "ChatModel", "ClientProtocol", "ClusterModel", "NodeProtocol", .protobuf],
+      exclude: ["Proto"]),
+
+    // Layer 4: adapters
+    module("LogStorage", ["Primitives", "CRocksDB"]),
+    module(
+      "Transport",
+      [
+        "Primitives", "ClusterModel", "NodeProtocol", "TLSEngine", "HTTP2Engine",
+        "WebSocketEngine", "Wire", .nioCore, .nioPosix, .nioHTTP1,
+      ]),
+    module(
+      "Coordination",
+      [
+        "Primitives", "ClusterModel", "Transport", "TLSEngine", "HTTP2Engine", "Wire", .nioCore,
+        .nioPosix, .logging, .deque,
+      ]),
+
+    // Layer 5: shell
+    module(
+      "NodeRuntime",
+      [
+        "Primitives", "ChatModel", "ClientProtocol", "ClusterModel", "NodeProtocol", "HashRing",
+        "ReplicaCore", "ChatCore", "Routing", "ShardCore", "GatewayCore", "Wire", "TLSEngine",
+        "Credentials", "WebSocketEngine", "LogStorage", "Transport", "Coordination", .nioCore,
+        .nioPosix, .logging,
+      ]),
   ]
 )

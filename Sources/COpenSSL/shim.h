@@ -36,7 +36,8 @@ static inline int shim_SSL_CTX_set1_groups_list(SSL_CTX *context, const char *li
   return SSL_CTX_set1_groups_list(context, (char *)list);
 }
 
-static inline int shim_SSL_CTX_set_tlsext_ticket_keys(SSL_CTX *context, const void *keys, long count) {
+static inline int shim_SSL_CTX_set_tlsext_ticket_keys(SSL_CTX *context, const void *keys,
+                                                      long count) {
   return SSL_CTX_set_tlsext_ticket_keys(context, (void *)keys, count);
 }
 

@@ -56,7 +56,8 @@ package enum AccessToken {
       "sid":\(FlatJSON.quote(claims.sessionID)),"iat":\(claims.issuedAtSeconds),\
       "exp":\(claims.expiresAtSeconds)}
       """
-    return CompactSignature.sign(header: Array(header.utf8), payload: Array(payload.utf8), with: key)
+    return CompactSignature.sign(
+      header: Array(header.utf8), payload: Array(payload.utf8), with: key)
   }
 
   /// **Returns**: the `kid` of a header that names this algorithm.

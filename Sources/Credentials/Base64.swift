@@ -25,7 +25,9 @@ package enum Base64 {
     return values
   }
 
-  package static func encode(_ bytes: some Collection<UInt8>, _ alphabet: Alphabet = .url) -> String {
+  package static func encode(
+    _ bytes: some Collection<UInt8>, _ alphabet: Alphabet = .url
+  ) -> String {
     let characters = alphabet.characters
     return String(unsafeUninitializedCapacity: (bytes.count * 4 + 2) / 3) { buffer in
       var count = 0
@@ -48,8 +50,8 @@ package enum Base64 {
     }
   }
 
-  /// **Returns**: `nil` when a character is outside of the alphabet, the length is impossible or an
-  /// unused bit is set.
+  /// **Returns**: `nil` when a character is outside of the alphabet, the length is impossible or
+  /// an unused bit is set.
   package static func decode(
     _ text: some Collection<UInt8>, _ alphabet: Alphabet = .url
   ) -> [UInt8]? {

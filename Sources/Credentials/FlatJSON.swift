@@ -1,5 +1,5 @@
-/// Reads and writes one flat JSON object, which is all that a token contains. Total: any bytes give
-/// either the members or `nil`.
+/// Reads and writes one flat JSON object, which is all that a token contains. Total: any bytes
+/// give either the members or `nil`.
 ///
 /// **Source**: RFC 8259, without arrays and objects as values.
 enum FlatJSON {
@@ -13,8 +13,8 @@ enum FlatJSON {
 
   static let membersMax = 32
 
-  /// **Returns**: the members in order, repeated names included; `nil` when the bytes are not one flat
-  /// object of at most `membersMax` members.
+  /// **Returns**: the members in order, repeated names included; `nil` when the bytes are not one
+  /// flat object of at most `membersMax` members.
   static func parse(_ bytes: [UInt8]) -> [(name: String, value: Value)]? {
     var parser = Parser(bytes: bytes)
     return parser.object()
@@ -51,7 +51,7 @@ private struct Parser {
   }
 
   private mutating func skipSpace() {
-    while let byte = next, byte == 0x20 || byte == 0x09 || byte == 0x0a || byte == 0x0d { index += 1 }
+    while let byte = next, [0x20, 0x09, 0x0a, 0x0d].contains(byte) { index += 1 }
   }
 
   mutating func object() -> [(name: String, value: FlatJSON.Value)]? {
@@ -159,9 +159,9 @@ private struct Parser {
   private mutating func unicode() -> Unicode.Scalar? {
     guard let first = fourHexDigits() else { return nil }
     guard (0xd800...0xdbff).contains(first) else { return Unicode.Scalar(first) }
-    guard take("\\"), take("u"), let second = fourHexDigits(), (0xdc00...0xdfff).contains(second) else {
-      return nil
-    }
+    guard take("\\"), take("u"), let second = fourHexDigits(),
+      (0xdc00...0xdfff).contains(second)
+    else { return nil }
     return Unicode.Scalar(0x10000 + (first - 0xd800) << 10 + (second - 0xdc00))
   }
 

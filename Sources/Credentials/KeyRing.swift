@@ -35,8 +35,8 @@ package enum KeyRingError: Error, Equatable, Sendable {
 ///                      rotation       + overlap                + token lifetime + skew
 /// ```
 ///
-/// **Invariant**: at least one key; the newest can sign; `signsFrom` ascends. A pure value: whoever
-/// rotates it writes it back by compare-and-set.
+/// **Invariant**: at least one key; the newest can sign; `signsFrom` ascends. A pure value:
+/// whoever rotates it writes it back by compare-and-set.
 package struct KeyRing: Hashable, Sendable {
   package static let keysMax = 16
 
@@ -69,8 +69,8 @@ package struct KeyRing: Hashable, Sendable {
       signsFrom: signsFrom, notAfter: nil)
   }
 
-  /// The key to sign with: the newest whose time has come. With a clock that is behind the whole ring,
-  /// the oldest that can sign.
+  /// The key to sign with: the newest whose time has come. With a clock that is behind the whole
+  /// ring, the oldest that can sign.
   package func signingKey(now: WallTime) -> SigningKey {
     let able = keys.filter { $0.signing != nil }
     guard let key = (able.last { $0.signsFrom <= now } ?? able.first)?.signing else {
@@ -84,12 +84,14 @@ package struct KeyRing: Hashable, Sendable {
     TokenVerifier(
       issuer: issuer,
       keys: keys.map {
-        TokenVerifier.Key(verification: $0.verification, notBefore: $0.notBefore, notAfter: $0.notAfter)
+        TokenVerifier.Key(
+          verification: $0.verification, notBefore: $0.notBefore, notAfter: $0.notAfter)
       })
   }
 
-  /// Adds a key that verifies now and signs after the overlap, and forgets what is no longer needed.
-  /// While an earlier new key still waits to sign, no other is added.
+  /// Adds a key that verifies now and signs after the overlap, and forgets what is no longer
+  /// needed. While an earlier new key still waits to sign, no other is added. Beyond `keysMax` the
+  /// oldest goes, and the tokens it signed with it.
   ///
   /// **Shape**: `seed` is 32 bytes of the caller's randomness.
   package func rotated(now: WallTime, seed: [UInt8], policy: KeyRotationPolicy) -> KeyRing {
@@ -103,8 +105,8 @@ package struct KeyRing: Hashable, Sendable {
     return ring
   }
 
-  /// Without the keys whose tokens have all expired, and without the secrets of those that no clock
-  /// within the skew would sign with.
+  /// Without the keys whose tokens have all expired, and without the secrets of those that no
+  /// clock within the skew would sign with.
   package func pruned(now: WallTime, policy: KeyRotationPolicy) -> KeyRing {
     var ring = self
     for index in ring.keys.indices.dropLast() {
@@ -140,28 +142,18 @@ extension KeyRing {
         writer.data(2, key.signing?.seed ?? [])
         writer.fixed64(3, key.notBefore.milliseconds)
         writer.fixed64(4, key.signsFrom.milliseconds)
-        writer.fixed64(5, key.notAfter?.milliseconds ?? 0)
+        writer.fixed64(5, key.notAfter?.milliseconds ?? 0)  // 0: none
       }
     }
     return writer.bytes
   }
 
   package init(decoding bytes: [UInt8]) throws(KeyRingError) {
+    let stored: [StoredKey]
+    do { stored = try Self.parse(bytes) } catch { throw .protobuf(error) }
+    guard stored.count <= Self.keysMax else { throw .invalidRing }
     var keys: [Key] = []
-    do {
-      var reader = ProtobufReader(bytes)
-      while let field = try reader.next() {
-        guard field.number == 1 else { continue }
-        guard keys.count < Self.keysMax else { throw KeyRingError.invalidRing }
-        keys.append(try Self.key(try field.reader()))
-      }
-    } catch let error as ProtobufError {
-      throw .protobuf(error)
-    } catch let error as KeyRingError {
-      throw error
-    } catch {
-      throw .invalidRing
-    }
+    for stored in stored { keys.append(try stored.key()) }
     let isOrdered = zip(keys, keys.dropFirst()).allSatisfy {
       $0.signsFrom <= $1.signsFrom && $0.notAfter != nil
     }
@@ -171,29 +163,47 @@ extension KeyRing {
     self.keys = keys
   }
 
-  private static func key(_ message: ProtobufReader) throws -> Key {
+  private static func parse(_ bytes: [UInt8]) throws(ProtobufError) -> [StoredKey] {
+    var stored: [StoredKey] = []
+    var reader = ProtobufReader(bytes)
+    while let field = try reader.next() {
+      // One more than is allowed is enough to refuse the ring.
+      guard field.number == 1, stored.count <= keysMax else { continue }
+      stored.append(try StoredKey(try field.reader()))
+    }
+    return stored
+  }
+}
+
+/// A key's fields as they were stored.
+private struct StoredKey {
+  var publicKey: [UInt8] = []
+  var seed: [UInt8] = []
+  var notBefore: UInt64 = 0
+  var signsFrom: UInt64 = 0
+  var notAfter: UInt64 = 0
+
+  init(_ message: ProtobufReader) throws(ProtobufError) {
     var reader = message
-    var publicBytes: [UInt8] = []
-    var seed: [UInt8] = []
-    var times: [Int: UInt64] = [:]
     while let field = try reader.next() {
       switch field.number {
-      case 1: publicBytes = Array(try field.bytes())
+      case 1: publicKey = Array(try field.bytes())
       case 2: seed = Array(try field.bytes())
-      case 3, 4, 5: times[field.number] = try field.fixed64()
+      case 3: notBefore = try field.fixed64()
+      case 4: signsFrom = try field.fixed64()
+      case 5: notAfter = try field.fixed64()
       default: break
       }
     }
-    guard let verification = VerificationKey(publicBytes) else { throw KeyRingError.invalidKey }
-    var signing: SigningKey?
-    if !seed.isEmpty {
-      signing = SigningKey(seed: seed)
-      guard signing?.verificationKey == verification else { throw KeyRingError.invalidKey }
-    }
-    return Key(
+  }
+
+  func key() throws(KeyRingError) -> KeyRing.Key {
+    guard let verification = VerificationKey(publicKey) else { throw .invalidKey }
+    let signing = seed.isEmpty ? nil : SigningKey(seed: seed)
+    guard seed.isEmpty || signing?.verificationKey == verification else { throw .invalidKey }
+    return KeyRing.Key(
       verification: verification, signing: signing,
-      notBefore: WallTime(milliseconds: times[3] ?? 0),
-      signsFrom: WallTime(milliseconds: times[4] ?? 0),
-      notAfter: times[5].map(WallTime.init(milliseconds:)))
+      notBefore: WallTime(milliseconds: notBefore), signsFrom: WallTime(milliseconds: signsFrom),
+      notAfter: notAfter == 0 ? nil : WallTime(milliseconds: notAfter))
   }
 }

@@ -13,8 +13,8 @@ package enum PasswordError: Error, Hashable, Sendable {
 
 /// Argon2id hashes of passwords in their usual text form.
 ///
-/// One computation takes `memoryKiB` and tens of milliseconds: the caller bounds how many run at a time
-/// and keeps them off the event loops.
+/// One computation takes `memoryKiB` and tens of milliseconds: the caller bounds how many run at a
+/// time and keeps them off the event loops.
 ///
 /// **Shape**: `$argon2id$v=19$m=19456,t=2,p=1$<salt>$<hash>`, both base 64 without padding.
 ///
@@ -60,8 +60,8 @@ package enum PasswordHash {
     return Stored(parameters: parameters, salt: salt, hash: hash).text
   }
 
-  /// **Returns**: whether `password` is the one that `encoded` was made of. The bytes are compared in
-  /// constant time.
+  /// **Returns**: whether `password` is the one that `encoded` was made of. The bytes are compared
+  /// in constant time.
   ///
   /// **Throws**: `.malformed` and `.outOfMemory`; neither says anything about the password.
   package static func verify(
@@ -124,7 +124,8 @@ private struct Stored {
 
   var text: String {
     let cost = "m=\(parameters.memoryKiB),t=\(parameters.passes),p=\(parameters.lanes)"
-    return "$argon2id$v=19$\(cost)$\(Base64.encode(salt, .standard))$\(Base64.encode(hash, .standard))"
+    let (salt, hash) = (Base64.encode(salt, .standard), Base64.encode(hash, .standard))
+    return "$argon2id$v=19$\(cost)$\(salt)$\(hash)"
   }
 
   init?(_ text: String) {

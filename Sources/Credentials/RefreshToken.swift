@@ -8,8 +8,8 @@ package struct RefreshToken: Sendable, CustomStringConvertible, CustomReflectabl
   package let sessionID: String
   private let secret: [UInt8]
 
-  /// **Shape**: `sessionID` is 1 to `sessionIDBytesMax` of letters, digits, `-` and `_`; `secret` is
-  /// `secretBytes` of the caller's randomness.
+  /// **Shape**: `sessionID` is 1 to `sessionIDBytesMax` of letters, digits, `-` and `_`; `secret`
+  /// is `secretBytes` of the caller's randomness.
   package init(sessionID: String, secret: [UInt8]) {
     precondition(secret.count == Self.secretBytes && Self.isPlain(sessionID), "bad refresh token")
     self.sessionID = sessionID

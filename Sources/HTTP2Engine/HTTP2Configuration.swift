@@ -72,7 +72,9 @@ package struct HTTP2Limits: Sendable {
   package var peerResets: RateBudget
   /// RST_STREAM frames that the peer's errors make us send, over the connection's life.
   package var ownResetsMax: Int
-  /// SETTINGS, PING, PRIORITY, empty DATA and unknown frames: a budget for each of the five.
+  /// SETTINGS, PING, PRIORITY and empty DATA frames: a budget for each of the four. (Frames of
+  /// unknown types, and DATA for streams that have ended, cost nothing but their bytes: nghttp2
+  /// skips them before it tells anybody.)
   package var controlFrames: RateBudget
   package var windowUpdateFrames: RateBudget
   /// A peer that downloads fast opens its window often: every so many bytes of DATA sent to it

@@ -5,9 +5,9 @@ extension HTTP2Connection {
   /// Takes bytes from the peer, any number and cut anywhere, and appends what they mean to the
   /// events. After a failure bytes are ignored.
   ///
-  /// **Throws**: when the connection cannot go on. What the peer should still hear (a GOAWAY) is in
-  /// the output. Errors that concern one stream reset that stream and do not throw; nor does an
-  /// error whose GOAWAY nghttp2 itself queued: then `failure` is set by `writeOutput`.
+  /// **Throws**: when the connection cannot go on. What the peer should still hear (a GOAWAY) is
+  /// in the output. Errors that concern one stream reset that stream and do not throw; nor does
+  /// an error whose GOAWAY nghttp2 itself queued: then `failure` is set by `writeOutput`.
   package func receive(_ bytes: UnsafeRawBufferPointer, now: Instant) throws(HTTP2Error) {
     guard !isDead, failure == nil, let base = bytes.baseAddress, !bytes.isEmpty else { return }
     self.now = now
@@ -56,8 +56,8 @@ extension HTTP2Connection {
 
   // MARK: Windows
 
-  /// Tells that `byteCount` bytes of a stream's `data` events are used up, so that the peer may send
-  /// as many more. Bytes not consumed when a stream ends are consumed by the engine, and a
+  /// Tells that `byteCount` bytes of a stream's `data` events are used up, so that the peer may
+  /// send as many more. Bytes not consumed when a stream ends are consumed by the engine, and a
   /// configuration with automatic consumption needs no call.
   package func consume(_ stream: StreamID, byteCount: Int) {
     guard !isDead, configuration.consumption == .byApplication,
@@ -83,7 +83,7 @@ extension HTTP2Connection {
     case NGHTTP2_HEADERS.rawValue, NGHTTP2_CONTINUATION.rawValue:
       isReceivingHeaders = !header.hasFlag(NGHTTP2_FLAG_END_HEADERS)
       return true
-    case NGHTTP2_PRIORITY.rawValue, NGHTTP2_PRIORITY_UPDATE.rawValue:
+    case NGHTTP2_PRIORITY.rawValue:
       return meters.priority.spend(now: now) || exceed(.priorityFrames)
     case NGHTTP2_RST_STREAM.rawValue:
       return meters.peerResets.spend(now: now) || exceed(.peerResets)
@@ -95,10 +95,8 @@ extension HTTP2Connection {
       return meters.spendWindowUpdate(
         now: now, dataBytesPerFrame: limits.dataBytesPerWindowUpdate)
         || exceed(.windowUpdateFrames)
-    case NGHTTP2_PUSH_PROMISE.rawValue, NGHTTP2_GOAWAY.rawValue:
-      return true
     default:
-      return meters.unknown.spend(now: now) || exceed(.unknownFrames)
+      return true
     }
   }
 

@@ -3,9 +3,9 @@ import CNGHTTP2
 extension HTTP2Connection {
   // MARK: Output
 
-  /// Gives the bytes for the peer to `body`, frame after frame, until at least `bytesMax` bytes were
-  /// given (the last frame may pass it) or nothing is left that the peer's windows allow. The caller
-  /// appends them to one buffer and flushes once.
+  /// Gives the bytes for the peer to `body`, frame after frame, until at least `bytesMax` bytes
+  /// were given (the last frame may pass it) or nothing is left that the peer's windows allow.
+  /// The caller appends them to one buffer and flushes once.
   ///
   /// **Returns**: how many bytes were given.
   @discardableResult
@@ -103,8 +103,8 @@ extension HTTP2Connection {
   /// Queues bytes as DATA; the array is kept, not copied, until nghttp2 takes its frames from it.
   /// Many small pieces become full frames.
   ///
-  /// **Returns**: `full` when the limits on queued bytes would be passed. A piece that alone passes
-  /// them is taken when nothing else waits, so that every piece can be sent.
+  /// **Returns**: `full` when the limits on queued bytes would be passed. A piece that alone
+  /// passes them is taken when nothing else waits, so that every piece can be sent.
   @discardableResult
   package func send(
     _ stream: StreamID, _ bytes: [UInt8], endStream: Bool = false
@@ -143,8 +143,8 @@ extension HTTP2Connection {
     resume(state)
   }
 
-  /// Ends a stream at once and drops what is queued on it. `streamClosed` follows when the frame is
-  /// written. A stream that has ended is left alone.
+  /// Ends a stream at once and drops what is queued on it. `streamClosed` follows when the frame
+  /// is written. A stream that has ended is left alone.
   ///
   /// `blamesPeer` counts the reset against the peer (`HTTP2Limits.ownResetsMax`): for resets that
   /// its misuse asked for.
@@ -251,8 +251,8 @@ extension HTTP2Connection {
     }
   }
 
-  /// A header list of ours could not be sent. Unless its stream is ending anyway, the peer must not
-  /// wait for it.
+  /// A header list of ours could not be sent. Unless its stream is ending anyway, the peer must
+  /// not wait for it.
   func frameNotSent(_ frame: UnsafePointer<nghttp2_frame>, code: Int32) {
     let header = frame.pointee.hd
     guard UInt32(header.type) == NGHTTP2_HEADERS.rawValue,

@@ -12,16 +12,18 @@ package import Primitives
 /// ```
 ///
 /// One turn of the shell: `receive` what was read; `takeEvents` and act on them; `writeOutput` and
-/// flush once; `takeEvents` again, for writing closes streams and makes room; close the socket when
-/// `isFinished`. After `receive` has thrown, write what is left (a GOAWAY) and close. When
+/// flush once; `takeEvents` again, for writing closes streams and makes room; close the socket
+/// when `isFinished`. After `receive` has thrown, write what is left (a GOAWAY) and close. When
 /// the socket is gone, `transportClosed` ends every stream.
 ///
-/// Cost, measured in memory, both sides together, on one 2.x GHz core: see `BENCHMARK` notes of the
-/// transport; a payload byte is copied into nghttp2's frame, from there into the caller's output
-/// buffer, and once on the receiving side, into the array of its event. No allocation per frame but
-/// that array.
+/// Cost: a payload byte is copied into nghttp2's frame, from there into the caller's output
+/// buffer, and once on the receiving side, into the array of its event; nothing else is done per
+/// byte, and that array is the one allocation per event. Measured in memory: 1.0 µs to send and
+/// 0.8 µs to receive 16 KiB, about 1 µs per turn and side for a small batch, 5 µs for a unary
+/// call on both sides, 26 KiB for an idle connection.
 ///
-/// **Isolation**: confined to one event loop; not `Sendable`. Closures given to it must not call it.
+/// **Isolation**: confined to one event loop; not `Sendable`. Closures given to it must not call
+/// it.
 ///
 /// **Source**: RFC 9113 (HTTP/2), RFC 8441 (extended CONNECT).
 package final class HTTP2Connection {
@@ -63,8 +65,8 @@ package final class HTTP2Connection {
   var meters: FrameMeters
   var ownResetCount = 0
   var headerBytes = 0
-  /// A header block has begun and its END_HEADERS has not come: the shell's timeout for slow headers
-  /// applies.
+  /// A header block has begun and its END_HEADERS has not come: the shell's timeout for slow
+  /// headers applies.
   package internal(set) var isReceivingHeaders = false
 
   /// DATA that waits on all streams.
@@ -74,7 +76,8 @@ package final class HTTP2Connection {
   /// Streams that are owed a `writable` event.
   var streamsAwaitingRoom: [StreamState] = []
 
-  /// Opens the connection: the client's preface and the SETTINGS of either side are queued as output.
+  /// Opens the connection: the client's preface and the SETTINGS of either side are queued as
+  /// output.
   package init(role: Role, configuration: HTTP2Configuration, now: Instant = .zero) {
     self.role = role
     self.configuration = configuration
@@ -117,8 +120,8 @@ package final class HTTP2Connection {
     streams[stream.rawValue]?.queue.byteCount ?? 0
   }
 
-  /// Gives the events since the last call, in order. `buffer` is emptied first, and its storage used
-  /// again, so a caller that keeps one buffer allocates nothing.
+  /// Gives the events since the last call, in order. `buffer` is emptied first, and its storage
+  /// used again, so a caller that keeps one buffer allocates nothing.
   package func takeEvents(into buffer: inout [HTTP2Event]) {
     buffer.removeAll(keepingCapacity: true)
     swap(&events, &buffer)
@@ -210,7 +213,6 @@ struct FrameMeters {
   var ping: RateMeter
   var priority: RateMeter
   var emptyData: RateMeter
-  var unknown: RateMeter
   var windowUpdate: RateMeter
   /// WINDOW_UPDATE frames that the DATA we sent has earned beyond the budget, in bytes of DATA.
   var earnedDataBytes = 0
@@ -221,7 +223,6 @@ struct FrameMeters {
     ping = RateMeter(limits.controlFrames, now: now)
     priority = RateMeter(limits.controlFrames, now: now)
     emptyData = RateMeter(limits.controlFrames, now: now)
-    unknown = RateMeter(limits.controlFrames, now: now)
     windowUpdate = RateMeter(limits.windowUpdateFrames, now: now)
   }
 

@@ -1,4 +1,5 @@
-/// One stream of one connection. Odd numbers are opened by the client, zero is the connection itself.
+/// One stream of one connection. Odd numbers are opened by the client, zero is the connection
+/// itself.
 ///
 /// **Invariant**: never negative; never used twice on one connection.
 package struct StreamID: Hashable, Comparable, Sendable, CustomStringConvertible {
@@ -10,7 +11,8 @@ package struct StreamID: Hashable, Comparable, Sendable, CustomStringConvertible
   package var description: String { "s\(rawValue)" }
 }
 
-/// One field of a header list or of trailers; pseudo-headers (`:path` …) are fields like the others.
+/// One field of a header list or of trailers; pseudo-headers (`:path` …) are fields like the
+/// others.
 ///
 /// **Shape**: `name` in lower case. Bytes of a received value that are not UTF-8 read as U+FFFD.
 package struct HTTP2HeaderField: Hashable, Sendable {
@@ -77,7 +79,6 @@ package enum HTTP2Limit: String, Hashable, Sendable, CaseIterable {
   case pingFrames
   case priorityFrames
   case emptyDataFrames
-  case unknownFrames
   case windowUpdateFrames
   /// The peer makes us owe it more frames than it reads.
   case outboundFrames

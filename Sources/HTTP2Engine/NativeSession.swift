@@ -1,7 +1,7 @@
 import CNGHTTP2
 
-/// Makes nghttp2's session. Its callbacks find the connection by the session's user data, note what
-/// happened and return; none of them calls out of the engine.
+/// Makes nghttp2's session. Its callbacks find the connection by the session's user data, note
+/// what happened and return; none of them calls out of the engine.
 enum NativeSession {
   static func make(
     role: HTTP2Connection.Role, configuration: HTTP2Configuration
@@ -34,9 +34,8 @@ enum NativeSession {
     // Closed streams would be kept for the priority tree.
     nghttp2_option_set_no_closed_streams(option, 1)
     nghttp2_option_set_max_continuations(option, limits.continuationFramesMax)
-    // The same budget as ours on the library's own clock would act by chance first.
-    nghttp2_option_set_stream_reset_rate_limit(
-      option, UInt64(limits.peerResets.burst) * 2, UInt64(limits.peerResets.perSecond) * 2)
+    // The library's budget runs on a clock of its own; ours takes its place.
+    nghttp2_option_set_stream_reset_rate_limit(option, 1 << 40, 1 << 20)
     nghttp2_option_set_max_outbound_ack(option, limits.outboundFramesMax)
   }
 
@@ -147,8 +146,8 @@ enum NativeSession {
   }
 }
 
-/// The connection outlives its session, which it frees in `deinit`. A function of the file, for a C
-/// callback may not capture even the type it stands in.
+/// The connection outlives its session, which it frees in `deinit`. A function of the file, for a
+/// C callback may not capture even the type it stands in.
 private func owner(_ userData: UnsafeMutableRawPointer?) -> HTTP2Connection {
   guard let userData else { preconditionFailure("callback before the session has an owner") }
   return Unmanaged<HTTP2Connection>.fromOpaque(userData).takeUnretainedValue()

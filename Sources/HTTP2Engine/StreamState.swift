@@ -1,5 +1,3 @@
-import CNGHTTP2
-
 /// What this side keeps about one open stream. nghttp2 keeps a pointer to it as the source of the
 /// stream's DATA; `HTTP2Connection.streams` owns it until nghttp2 has closed the stream.
 final class StreamState {

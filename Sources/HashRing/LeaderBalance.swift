@@ -1,14 +1,15 @@
 /// Chooses the preferred leader of every partition among its replicas.
 ///
-/// A leader stays while its node is within its band. A node outside hands leaders on along the shortest
-/// chain of nodes that share partitions: A gives one of its partitions to B, B one of its own to C.
-/// Nothing is copied for that; each link of the chain is one handoff.
+/// A leader stays while its node is within its band. A node outside hands leaders on along the
+/// shortest chain of nodes that share partitions: A gives one of its partitions to B, B one of its
+/// own to C. Nothing is copied for that; each link of the chain is one handoff.
 struct LeaderBalance {
   private let holders: [[Int]]
   private let bands: ShareBands
   private var leaders: [Int]
   private var led: [[Int]]
-  /// **Shape**: at `leader * nodeCount + other`, the partitions that `other` could take from `leader`.
+  /// **Shape**: at `leader * nodeCount + other`, the partitions that `other` could take from
+  /// `leader`.
   private var takeable: [Int]
 
   /// **Returns**: per partition, the position of its leader in `Ring.nodes`.
@@ -80,7 +81,9 @@ struct LeaderBalance {
         let reached = explore(from: node, forward: true)
         let roomy = reached.order.first { led[$0].count < bands.ceilings[$0] }
         // Without room in reach the load is at least spread evenly over those that can be reached.
-        guard let goal = roomy ?? reached.order.first(where: { gains($0, from: node) }) else { break }
+        guard let goal = roomy ?? reached.order.first(where: { gains($0, from: node) }) else {
+          break
+        }
         follow(reached.parents, from: goal, forward: true)
       }
     }
@@ -91,7 +94,9 @@ struct LeaderBalance {
       while led[node].count < bands.lowers[node] {
         let reached = explore(from: node, forward: false)
         let rich = reached.order.first { bands.isAboveShare($0, load: led[$0].count) }
-        guard let donor = rich ?? reached.order.first(where: { gains(node, from: $0) }) else { break }
+        guard let donor = rich ?? reached.order.first(where: { gains(node, from: $0) }) else {
+          break
+        }
         follow(reached.parents, from: donor, forward: false)
       }
     }

@@ -127,7 +127,9 @@ struct Placing {
         best = node
         continue
       }
-      if bands.isFuller(node, load: loads[node], than: current, load: loads[current]) { best = node }
+      if bands.isFuller(node, load: loads[node], than: current, load: loads[current]) {
+        best = node
+      }
     }
     return best
   }
@@ -139,7 +141,9 @@ struct Placing {
         best = node
         continue
       }
-      if bands.isFuller(current, load: loads[current], than: node, load: loads[node]) { best = node }
+      if bands.isFuller(current, load: loads[current], than: node, load: loads[node]) {
+        best = node
+      }
     }
     return best
   }
@@ -167,7 +171,9 @@ struct Placing {
       guard seenInWalk[node] != walkNumber else { continue }
       seenInWalk[node] = walkNumber
       seenCount += 1
-      if loads[node] < limits[node], mayPlace(partition, on: node) { self.place(partition, on: node) }
+      if loads[node] < limits[node], mayPlace(partition, on: node) {
+        self.place(partition, on: node)
+      }
     }
   }
 

@@ -40,13 +40,16 @@ extension Placing {
       if relieve(donors, to: goal, firstHop: .anything, laterHops: .whatMovesAnyway) != nil {
         continue
       }
-      guard relieve(donors, to: goal, firstHop: .anything, laterHops: .anything) != nil else { return }
+      guard relieve(donors, to: goal, firstHop: .anything, laterHops: .anything) != nil else {
+        return
+      }
     }
   }
 
   // MARK: Step 4
 
-  /// Brings nodes above their band to their share; what is farthest from them on the circle goes first.
+  /// Brings nodes above their band to their share; what is farthest from them on the circle goes
+  /// first.
   mutating func lowerOverloaded() {
     var settled = [Bool](repeating: false, count: nodeCount)
     while let node = fullest(
@@ -70,7 +73,9 @@ extension Placing {
       if relieve([node], to: goals, firstHop: .anything, laterHops: .whatMovesAnyway) != nil {
         continue
       }
-      guard relieve([node], to: goals, firstHop: .anything, laterHops: .anything) != nil else { return }
+      guard relieve([node], to: goals, firstHop: .anything, laterHops: .anything) != nil else {
+        return
+      }
     }
   }
 
@@ -85,8 +90,9 @@ extension Placing {
 
   // MARK: Paths
 
-  /// Finds the shortest chain of moves from one of `sources` to a goal (an augmenting path) and makes
-  /// it: the source's load falls by one, the goal's grows by one, all between stay as they are.
+  /// Finds the shortest chain of moves from one of `sources` to a goal (an augmenting path) and
+  /// makes it: the source's load falls by one, the goal's grows by one, all between stay as they
+  /// are.
   ///
   /// **Returns**: the source that was relieved, or `nil` when there is no such chain.
   mutating func relieve(

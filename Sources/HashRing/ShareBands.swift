@@ -1,7 +1,7 @@
 /// How much each node should hold, and how far from that it may be before anything moves.
 ///
-/// Shares are fixed-point numbers. A node within its band is left alone; one outside is brought to its
-/// share. So small changes of the cluster do not chase single replicas around.
+/// Shares are fixed-point numbers. A node within its band is left alone; one outside is brought to
+/// its share. So small changes of the cluster do not chase single replicas around.
 ///
 /// **Invariant**: `lower` ≤ `floor` ≤ share ≤ `ceiling` ≤ `upper`.
 struct ShareBands {
@@ -17,11 +17,12 @@ struct ShareBands {
   private static let fractionBits = 20
   /// `level` counts 2^-32 of a replica per unit of weight.
   private static let levelBits = 32
-  /// Rounding of the water level stays far below this; a share so close to a whole number is whole.
+  /// Rounding of the water level stays far below this; a share so close to a whole number is
+  /// whole.
   private static let snap = 1 << (fractionBits - 8)
 
-  /// Shares of all replicas: in proportion to weight, at most one replica of a partition per node, and
-  /// per zone what the zone rule makes it take.
+  /// Shares of all replicas: in proportion to weight, at most one replica of a partition per node,
+  /// and per zone what the zone rule makes it take.
   init(weights: [Int], zones: ZoneRule, partitionCount: Int, replicaCount: Int) {
     let one = partitionCount << Self.fractionBits
     let members = (0..<zones.nodeCounts.count).map { zone in

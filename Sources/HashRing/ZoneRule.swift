@@ -1,11 +1,11 @@
 /// How many replicas of one partition a zone may hold, so that as few pairs as possible share one.
 ///
-/// The fewest pairs come from filling zones evenly: every zone gets `level` replicas (or all its nodes
-/// when it has fewer), and exactly `raisedMax` zones get one more. With three zones and three replicas
-/// `level` is 0 and `raisedMax` 3: one in each.
+/// The fewest pairs come from filling zones evenly: every zone gets `level` replicas (or all its
+/// nodes when it has fewer), and exactly `raisedMax` zones get one more. With three zones and
+/// three replicas `level` is 0 and `raisedMax` 3: one in each.
 ///
-/// **Invariant**: Σ min(nodes of the zone, `level`) + `raisedMax` = replicas; so a partition that obeys
-/// the upper limits and has all its replicas has the fewest pairs.
+/// **Invariant**: Σ min(nodes of the zone, `level`) + `raisedMax` = replicas; so a partition that
+/// obeys the upper limits and has all its replicas has the fewest pairs.
 struct ZoneRule {
   let zoneOfNode: [Int]
   let nodeCounts: [Int]

@@ -4,14 +4,15 @@ import Primitives
 /// What became of a call of `submit`.
 package enum CommitAdmission: Hashable, Sendable {
   case taken
-  /// Taken too, but the queue is beyond `queuedBytesMax`: admit nothing new until completions come.
+  /// Taken too, but the queue is beyond `queuedBytesMax`: admit nothing new until completions
+  /// come.
   case takenQueueFull
   /// Not taken; its ticket will not complete. `queueFull`, `writeFailed` or `stopped`.
   case refused(StorageError)
 }
 
-/// The one thread of a store that writes. While it writes and syncs, what is submitted gathers for the
-/// next write, so the busier the store, the more entries share an fsync. No timers.
+/// The one thread of a store that writes. While it writes and syncs, what is submitted gathers
+/// for the next write, so the busier the store, the more entries share an fsync. No timers.
 ///
 /// ```
 ///   submit ─▶ synced lane   ─┐           ┌─▶ one write + one fsync ─▶ completions, once per sink
@@ -19,16 +20,20 @@ package enum CommitAdmission: Hashable, Sendable {
 ///                                        └─▶ one bounded sweep
 /// ```
 ///
-/// A write or an fsync that fails poisons the store: everything that waits and everything that comes fails,
-/// and nothing is tried again.
+/// A write or an fsync that fails poisons the store: everything that waits and everything that
+/// comes fails, and nothing is tried again.
 ///
-/// Measured (AMD EPYC, 2 cores, virtio disk): see `ARCHITECTURE.md`, section Storage.
+/// **Units**, measured (AMD EPYC, 2 cores, virtio disk, entries of 130 B, log alone): 64
+/// submitters with one entry each in flight: 110–135k entries/s, 19–24 fsyncs per 1,000, 41–52 a
+/// write, 5–6 µs CPU an entry, completions included; submissions of 256 entries: 2 µs an entry. A
+/// synced write takes 0.2 ms alone and 0.33 ms with 50 entries.
 ///
 /// **Invariant**: `stop` is called before the last reference goes.
 /// **Isolation**: any thread.
 package final class Committer: @unchecked Sendable {
-  // Safety: everything below `monitor` is read and written inside of `monitor.withLock` only. `store` and `limits`
-  // are constant and Sendable. `thread` is written once in `init`, before anybody else has `self`.
+  // Safety: everything below `monitor` is read and written inside of `monitor.withLock` only.
+  // `store` and `limits` are constant and Sendable. `thread` is written once in `init`, and
+  // its only reader, `stop`, needs what `init` returns.
   private let store: Store
   private let limits: CommitterLimits
   private var thread = pthread_t()
@@ -57,7 +62,6 @@ package final class Committer: @unchecked Sendable {
       { argument in
         guard let argument else { return nil }
         let start = Unmanaged<ThreadStart>.fromOpaque(argument).takeRetainedValue()
-        pthread_setname_np(pthread_self(), "committer")
         start.committer.run(start.sweeper)
         return nil
       }, Unmanaged.passRetained(start).toOpaque())
@@ -79,6 +83,7 @@ package final class Committer: @unchecked Sendable {
     _ batch: StorageBatch, ticket: StorageTicket, sink: any CompletionSink
   ) -> CommitAdmission {
     var wakes = false
+    let submission = Submission(batch: batch, ticket: ticket, sink: sink)
     let admission: CommitAdmission = monitor.withLock {
       if let failure { return .refused(failure) }
       if isStopping { return .refused(.stopped) }
@@ -87,7 +92,7 @@ package final class Committer: @unchecked Sendable {
         return .refused(.queueFull(queuedBytes: queuedBytes))
       }
       queuedBytes += batch.bytes
-      queue.add(Submission(batch: batch, ticket: ticket, sink: sink))
+      queue.add(submission)
       wakes = isThreadWaiting
       isThreadWaiting = false
       return queuedBytes > limits.queuedBytesMax ? .takenQueueFull : .taken
@@ -141,12 +146,15 @@ package final class Committer: @unchecked Sendable {
     let batch = WriteBatch()
     do throws(StorageError) {
       while true {
+        var keysMax = limits.sweptKeysPerTurnMin
         switch nextTurn(hasSweeps: !sweeper.isIdle) {
-        case .commit(let group): try commit(group, batch, &sweeper)
+        case .commit(let group):
+          try commit(group, batch, &sweeper)
+          keysMax = max(keysMax, 2 * group.entryCount)
         case .sweep: break
         case .end: return
         }
-        try sweep(&sweeper, batch)
+        try sweep(&sweeper, batch, keysMax: keysMax)
       }
     } catch {
       poison(error)
@@ -214,11 +222,13 @@ package final class Committer: @unchecked Sendable {
     CompletionGroups(submissions).complete(nil)
   }
 
-  private func sweep(_ sweeper: inout Sweeper, _ batch: WriteBatch) throws(StorageError) {
+  private func sweep(
+    _ sweeper: inout Sweeper, _ batch: WriteBatch, keysMax: Int
+  ) throws(StorageError) {
     guard !sweeper.isIdle else { return }
     batch.removeAll()
     do {
-      try sweeper.fill(batch, store.database, keysMax: limits.sweptKeysPerTurnMax)
+      try sweeper.fill(batch, store.database, keysMax: keysMax)
     } catch { throw .writeFailed(error.text) }
     let count = batch.count
     guard count > 0 else { return }

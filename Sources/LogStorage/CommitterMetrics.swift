@@ -1,7 +1,7 @@
 /// Counters of a committer since its start.
 package struct CommitterMetrics: Sendable {
-  /// Buckets of `syncedWriteMicroseconds`: bucket n counts writes of less than 2^n µs, and the last one the
-  /// rest.
+  /// Buckets of `syncedWriteMicroseconds`: bucket n counts writes of less than 2^n µs, and the
+  /// last one the rest.
   package static let bucketCount = 24
 
   /// Synced writes: each is one fsync of the WAL.
@@ -18,8 +18,8 @@ package struct CommitterMetrics: Sendable {
   package internal(set) var syncedWriteMicroseconds = [UInt64](repeating: 0, count: bucketCount)
   package internal(set) var queuedBytes = 0
   package internal(set) var queuedSubmissionCount = 0
-  /// How long the write that is going on has been going on; zero when there is none. A stalled engine
-  /// shows here first.
+  /// How long the write that is going on has been going on; zero when there is none. A stalled
+  /// engine shows here first.
   package internal(set) var currentWriteNanoseconds: UInt64 = 0
 
   mutating func countSyncedWrite(nanoseconds: UInt64) {

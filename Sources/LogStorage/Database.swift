@@ -24,11 +24,12 @@ struct ColumnFamily: @unchecked Sendable {
 
 /// One open RocksDB database with the families of a store.
 ///
-/// **Invariant**: family handles are destroyed before the database; closing releases the lock file.
+/// **Invariant**: family handles are destroyed before the database; closing releases the lock
+/// file.
 /// **Isolation**: any thread.
 final class Database: @unchecked Sendable {
-  // Safety: the pointers never change after `init`, and RocksDB's database, family and constant option
-  // objects may be used by any thread.
+  // Safety: the pointers never change after `init`, and RocksDB's database, family and constant
+  // option objects may be used by any thread.
   private let pointer: OpaquePointer
   private let readOptions: OpaquePointer
   private let syncedWrite: OpaquePointer
@@ -106,9 +107,11 @@ final class Database: @unchecked Sendable {
   func takeSnapshot() -> OpaquePointer { rocksdb_create_snapshot(pointer) }
   func releaseSnapshot(_ snapshot: OpaquePointer) { rocksdb_release_snapshot(pointer, snapshot) }
 
-  /// Removes the files that hold nothing outside of `lower ..< upper`; other keys of the range stay.
-  func deleteFiles(_ family: ColumnFamily, from lower: [UInt8], to upper: [UInt8]) throws(EngineError)
-  {
+  /// Removes the files that hold nothing outside of `lower ..< upper`; other keys of the range
+  /// stay.
+  func deleteFiles(
+    _ family: ColumnFamily, from lower: [UInt8], to upper: [UInt8]
+  ) throws(EngineError) {
     try engineCall { message in
       lower.withUnsafeBytes { lower in
         upper.withUnsafeBytes { upper in

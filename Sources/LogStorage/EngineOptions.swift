@@ -1,7 +1,7 @@
 import CRocksDB
 
-/// Builds RocksDB's options from text, because its C interface has no setter for some of them and because
-/// text can be compared with the OPTIONS file that RocksDB writes.
+/// Builds RocksDB's options from text, because its C interface has no setter for some of them and
+/// because text can be compared with the OPTIONS file that RocksDB writes.
 enum EngineOptions {
   /// One option object, freed with this value.
   private struct Handle: ~Copyable {

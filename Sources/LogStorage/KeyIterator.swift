@@ -13,8 +13,8 @@ struct KeyIterator: ~Copyable {
 
   /// - Parameters:
   ///   - upper: exclusive; `nil` for the end of the family.
-  ///   - sharesFilterPrefix: every key between the bounds has the same filter prefix, so that files without
-  ///     it are skipped. Only for walking forwards.
+  ///   - sharesFilterPrefix: every key between the bounds has the same filter prefix, so that
+  ///     files without it are skipped. Only for walking forwards.
   ///   - fillCache: false for long walks that would push everything else out of the cache.
   init(
     _ database: Database, _ family: ColumnFamily, from lower: [UInt8], to upper: [UInt8]?,
@@ -82,7 +82,8 @@ struct KeyIterator: ~Copyable {
 ///
 /// **Isolation**: any thread.
 package final class StoreSnapshot: @unchecked Sendable {
-  // Safety: the pointers never change after `init`; RocksDB reads through a snapshot from any thread.
+  // Safety: the pointers never change after `init`; RocksDB reads through a snapshot from any
+  // thread.
   private let database: Database
   let pointer: OpaquePointer
   let readOptions: OpaquePointer

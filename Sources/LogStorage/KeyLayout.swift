@@ -1,7 +1,7 @@
 import Primitives
 
-/// The bytes of every key, and of a log entry's value. Numbers are big-endian, so that the order of the
-/// bytes is the order of the numbers.
+/// The bytes of every key, and of a log entry's value. Numbers are big-endian, so that the order
+/// of the bytes is the order of the numbers.
 ///
 /// ```
 /// family log
@@ -26,8 +26,8 @@ import Primitives
 ///          version = 1; crc32c covers the key and the protobuf bytes
 /// ```
 ///
-/// `prefix` is a store-local number, given once to every installed replica and never again, so that the
-/// remains of a deleted replica can never be read as another's.
+/// `prefix` is a store-local number, given once to every installed replica and never again, so
+/// that the remains of a deleted replica can never be read as another's.
 package enum KeyLayout {
   static let prefixBytes = 4
   static let logKeyBytes = 12

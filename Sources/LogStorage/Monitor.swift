@@ -2,8 +2,8 @@ import Glibc
 
 /// A mutex with one condition, for the one thread that waits on it.
 final class Monitor: @unchecked Sendable {
-  // Safety: the pointers never change after `init`, and POSIX mutexes and conditions are made to be used
-  // by several threads at their fixed address.
+  // Safety: the pointers never change after `init`, and POSIX mutexes and conditions are made to
+  // be used by several threads at their fixed address.
   private let mutex: UnsafeMutablePointer<pthread_mutex_t>
   private let condition: UnsafeMutablePointer<pthread_cond_t>
 

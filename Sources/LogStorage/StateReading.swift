@@ -28,7 +28,8 @@ package struct StateRange: Hashable, Sendable {
 package struct StatePage: Hashable, Sendable {
   /// **Shape**: ascending by key, or descending when the scan was reversed.
   package let records: [StateRecord]
-  /// False when a limit ended the page: go on after the last key (`key + [0]`), or, reversed, below it.
+  /// False when a limit ended the page: go on after the last key (`key + [0]`), or, reversed,
+  /// below it.
   package let isComplete: Bool
 }
 
@@ -44,8 +45,8 @@ extension Store {
 
   /// Walks over state in key order, or against it.
   ///
-  /// A scan that stays within one entity (the first `stateFilterPrefixBytes` of all keys are equal) skips
-  /// the files that do not hold it.
+  /// A scan that stays within one entity (the first `stateFilterPrefixBytes` of all keys are
+  /// equal) skips the files that do not hold it.
   ///
   /// - Parameter bytesMax: of keys and values; the first record is returned even when it alone is
   ///   larger.

@@ -2,8 +2,9 @@ package import Primitives
 
 /// What is to be written together: all of it or nothing, under one sync if it asks for one.
 ///
-/// **Invariant**: written in this order, whatever the order of the calls: suffix truncations, appends, state,
-/// metas, the store's revision. Keys of truncated prefixes are deleted afterwards, in chunks.
+/// **Invariant**: written in this order, whatever the order of the calls: suffix truncations,
+/// appends, state, metas, the store's revision. Keys of truncated prefixes are deleted
+/// afterwards, in chunks.
 package struct StorageBatch: Sendable {
   struct Append {
     let prefix: UInt32
@@ -82,7 +83,8 @@ package struct StorageBatch: Sendable {
     bytes += 2 * Self.recordOverheadBytes
   }
 
-  /// Writes one key of a prefix's state, or deletes it. Calls come in key order: sorted writes cost half.
+  /// Writes one key of a prefix's state, or deletes it. Calls come in key order: sorted writes
+  /// cost half.
   package mutating func setState(_ prefix: UInt32, _ key: [UInt8], _ value: [UInt8]?) {
     stateWrites.append(StateWrite(prefix: prefix, key: key, value: value))
     bytes += key.count + (value?.count ?? 0) + Self.recordOverheadBytes
@@ -94,8 +96,9 @@ package struct StorageBatch: Sendable {
     bytes += Self.recordOverheadBytes
   }
 
-  /// Deletes log and state of a prefix that no meta names, once this batch has been written: a replica
-  /// that was given up (its meta is removed or replaced by this batch or an earlier one), or an orphan.
+  /// Deletes log and state of a prefix that no meta names, once this batch has been written: a
+  /// replica that was given up (its meta is removed or replaced by this batch or an earlier one),
+  /// or an orphan.
   ///
   /// Files are removed outside of the WAL's order, so the batch becomes a synced one.
   package mutating func dropPrefix(_ prefix: UInt32) {
@@ -106,9 +109,18 @@ package struct StorageBatch: Sendable {
   /// What the batch writes, as coarse as the order of batches needs to know it.
   var targets: Set<WriteTarget> {
     var targets: Set<WriteTarget> = []
-    for append in appends { targets.insert(.log(append.prefix)) }
+    // Neighbours are mostly of the same prefix.
+    var last: UInt32?
+    for append in appends where append.prefix != last {
+      targets.insert(.log(append.prefix))
+      last = append.prefix
+    }
     for truncation in suffixTruncations { targets.insert(.log(truncation.prefix)) }
-    for write in stateWrites { targets.insert(.state(write.prefix)) }
+    last = nil
+    for write in stateWrites where write.prefix != last {
+      targets.insert(.state(write.prefix))
+      last = write.prefix
+    }
     for meta in metas { targets.insert(.meta(meta.partition)) }
     for sweep in sweeps {
       if case .drop(let prefix) = sweep {

@@ -40,8 +40,8 @@ package enum StorageError: Error, Hashable, Sendable, CustomStringConvertible {
   case newerVersion(directory: String, found: UInt32, known: UInt32)
   case openFailed(directory: String, what: String)
   case damaged(Damage)
-  /// `index` was asked for and is not there, though `found`, a later entry, is. Damage, unless the log
-  /// was truncated beyond `index` after the caller had read its first index.
+  /// `index` was asked for and is not there, though `found`, a later entry, is. Damage, unless
+  /// the log was truncated beyond `index` after the caller had read its first index.
   case entryMissing(prefix: UInt32, index: LogIndex, found: LogIndex)
   case readFailed(String)
   /// The store is poisoned: this process writes nothing more.

@@ -15,8 +15,8 @@ package struct StoreExpectation: Sendable {
 
 /// One data directory: the logs, states and metas of all replicas of one node.
 ///
-/// Reading is in `StoreReading.swift`; a `Committer` does the writing. The directory stays locked until the
-/// last reference to the store, to its snapshots and to its committer is gone.
+/// Reading is in `StoreReading.swift`; a `Committer` does the writing. The directory stays locked
+/// until the last reference to the store, to its snapshots and to its committer is gone.
 ///
 /// **Isolation**: any thread.
 /// **Source**: sections 2.5 and 7 of the design; `KeyLayout` draws the bytes.
@@ -48,10 +48,12 @@ package final class Store: Sendable {
 
   /// Opens a data directory, or initialises an empty or missing one.
   ///
-  /// - Parameter newStoreID: random; becomes the store's identity when the directory is initialised.
+  /// - Parameter newStoreID: random; becomes the store's identity when the directory is
+  ///   initialised.
   ///
-  /// **Throws**: `locked`, `otherCluster`, `otherNode`, `newerVersion`; `damaged` when files are missing,
-  /// shortened or unreadable anywhere but at the torn end of the last WAL; `openFailed` otherwise.
+  /// **Throws**: `locked`, `otherCluster`, `otherNode`, `newerVersion`; `damaged` when files are
+  /// missing, shortened or unreadable anywhere but at the torn end of the last WAL; `openFailed`
+  /// otherwise.
   package static func open(
     directory path: String, expecting expectation: StoreExpectation, newStoreID: StoreID,
     options: StoreOptions = StoreOptions()
@@ -135,7 +137,8 @@ package final class Store: Sendable {
 
   /// Writes `batch` and, in the same write, the store record with at least `revision`.
   ///
-  /// The lock is held until the record is written, so that an older record never replaces a newer one.
+  /// The lock is held until the record is written, so that an older record never replaces a newer
+  /// one.
   func write(
     _ batch: WriteBatch, raisingRevision revision: Int64, sync: Bool
   ) throws(EngineError) {
@@ -195,7 +198,7 @@ package final class Store: Sendable {
     guard unknown.isEmpty else {
       throw .openFailed(
         directory: path,
-        what: "column families \(unknown.joined(separator: ", ")) are of another program or version")
+        what: "another program or version made \(unknown.joined(separator: ", ")) in it")
     }
   }
 }

@@ -2,9 +2,9 @@ import Glibc
 
 /// What lies in a data directory before the engine opens it.
 ///
-/// A directory that is being initialised holds a marker until its store record is durable. Only with the
-/// marker may the engine create a database, so a directory that has lost its `CURRENT` file is
-/// reported as damaged and never taken for a new one.
+/// A directory that is being initialised holds a marker until its store record is durable. Only
+/// with the marker may the engine create a database, so a directory that has lost its `CURRENT`
+/// file is reported as damaged and never taken for a new one.
 struct StoreDirectory {
   enum Content {
     case empty
@@ -26,7 +26,8 @@ struct StoreDirectory {
     if names.contains("CURRENT") { return .database }
     guard let first = names.first else { return .empty }
     let isEngine = names.contains {
-      $0.hasPrefix("MANIFEST-") || $0.hasPrefix("OPTIONS-") || $0 == "IDENTITY" || $0.hasSuffix(".sst")
+      $0 == "IDENTITY" || $0.hasPrefix("MANIFEST-") || $0.hasPrefix("OPTIONS-")
+        || $0.hasSuffix(".sst")
     }
     return isEngine ? .damagedDatabase : .somethingElse(first)
   }

@@ -19,8 +19,8 @@ package struct StoredEntry: Hashable, Sendable {
 package struct LogExtent: Hashable, Sendable {
   /// **Invariant**: `nil` exactly when the log is empty.
   package let last: EntryID?
-  /// **Shape**: ascending in epoch and index; the first one is the first entry of the log, each other
-  /// one the first entry of its epoch. Empty exactly when the log is empty.
+  /// **Shape**: ascending in epoch and index; the first one is the first entry of the log, each
+  /// other one the first entry of its epoch. Empty exactly when the log is empty.
   package let epochStarts: [EntryID]
 }
 
@@ -71,8 +71,8 @@ extension Store {
   /// The entries from `first` on, without a gap.
   ///
   /// - Parameters:
-  ///   - first: at least the log's first index; the iterator seeks exactly there and so never walks
-  ///     over the deletes of a truncation.
+  ///   - first: at least the log's first index; the iterator seeks exactly there and so never
+  ///     walks over the deletes of a truncation.
   ///   - bytesMax: of payloads; the first entry is returned even when it alone is larger.
   ///
   /// **Returns**: nothing when the log ends before `first`; ends before a gap, if there is one.
@@ -102,7 +102,9 @@ extension Store {
       expected = index.successor
       iterator.next()
     }
-    do { try iterator.check() } catch { throw error.reading(.log(prefix: prefix, index: expected)) }
+    do { try iterator.check() } catch {
+      throw error.reading(.log(prefix: prefix, index: expected))
+    }
     return entries
   }
 
@@ -125,8 +127,8 @@ extension Store {
     return StoredEntry(index: index, epoch: epoch, payload: Array(payload))
   }
 
-  /// What a log holds, found by probing: epochs only grow along a log, so each change of epoch is found
-  /// by bisection, with about log2(entries) point reads. A start does not read the log.
+  /// What a log holds, found by probing: epochs only grow along a log, so each change of epoch is
+  /// found by bisection, with about log2(entries) point reads. A start does not read the log.
   ///
   /// **Throws**: `damaged` when the first or a probed entry is missing or wrong, or when epochs go
   /// down; `readFailed`.
@@ -194,8 +196,8 @@ extension Store {
 
   // MARK: Prefixes
 
-  /// Prefixes that have log or state but no meta: what a crash left of an installation that did not
-  /// finish or of a replica that was given up. To be dropped unless an installation goes on.
+  /// Prefixes that have log or state but no meta: what a crash left of an installation that did
+  /// not finish or of a replica that was given up. To be dropped unless an installation goes on.
   ///
   /// **Throws**: `damaged`, `readFailed`.
   package func orphanPrefixes() throws(StorageError) -> [UInt32] {

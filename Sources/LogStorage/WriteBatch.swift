@@ -67,7 +67,8 @@ final class WriteBatch {
     rocksdb_writebatch_delete_cf(pointer, family.pointer, key.characters, key.count)
   }
 
-  /// Key and value are put together in one reused buffer: `putv` allocates two arrays for each call.
+  /// Key and value are put together in one reused buffer: `putv` allocates two arrays for each
+  /// call.
   func putEntry(
     _ family: ColumnFamily, prefix: UInt32, index: LogIndex, epoch: Epoch, payload: [UInt8]
   ) {

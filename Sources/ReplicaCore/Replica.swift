@@ -72,6 +72,8 @@ package struct Replica {
   // Promotion
   var unreachable: [StoreID] = []
   var restarted: [StoreID] = []
+  /// Which process answered last on each store. One element per store of the partition's members.
+  var peerBoots: [(store: StoreID, boot: BootID)] = []
   var mayLead = true
   var promoteAt: Instant?
   var failedPromotionCount = 0
@@ -100,7 +102,7 @@ package struct Replica {
     promise = recovered.promise
     durablePromise = recovered.promise
     durableIndex = recovered.last.index
-    commitIndex = max(recovered.commitIndex, recovered.appliedIndex)
+    commitIndex = max(min(recovered.commitIndex, recovered.last.index), recovered.appliedIndex)
     appliedIndex = recovered.appliedIndex
     comparison = Comparison(needed: recovered.promise > .zero)
   }
@@ -123,6 +125,10 @@ package struct Replica {
       && commitIndex >= leadership.epochStart
       && leadership.uncommittedBytes < configuration.uncommittedBytesMax
   }
+
+  /// Whether it leads and has committed the start of its epoch, so that its applied state is current
+  /// as far as a barrier says so.
+  package var servesReads: Bool { role == .leader && commitIndex >= leadership.epochStart }
 
   /// The entry at `index`, while it is in memory: always so for one that is not applied yet.
   package func entry(at index: LogIndex) -> Entry? { log.entry(at: index) }
@@ -182,11 +188,14 @@ package struct Replica {
   package mutating func peerRestarted(
     store: StoreID, boot: BootID, now: Instant, into actions: inout [ReplicaAction]
   ) {
+    peerBoots.removeAll { $0.store == store }
+    peerBoots.append((store, boot))
     if let known, known.record.leader.store == store, known.record.leaderBoot != boot {
       if !restarted.contains(store) { restarted.append(store) }
     } else {
       restarted.removeAll { $0 == store }
     }
+    comparison.answers.removeAll { $0.replica.store == store }
     linkReset(store: store, now: now, into: &actions)
     considerPromotion(now: now)
   }

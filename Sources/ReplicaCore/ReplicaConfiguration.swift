@@ -37,5 +37,50 @@ package struct ReplicaConfiguration: Sendable {
   /// Between two inquiries of a restarted replica.
   package var inquiryInterval: Milliseconds = 200
 
+  #if MARTLET_PLANTED_BUGS
+    /// Rules that this replica shall not keep, so that tests can show that they would notice.
+    package var brokenRules: BrokenRules = []
+  #endif
+
   package init(minInSync: Int) { self.minInSync = minInSync }
+
+  /// Whether the test build was told not to keep `rule`. Always false in any other build.
+  @inline(__always)
+  func breaks(_ rule: BrokenRules) -> Bool {
+    #if MARTLET_PLANTED_BUGS
+      brokenRules.contains(rule)
+    #else
+      false
+    #endif
+  }
+}
+
+/// The rules of safety that a test build can switch off, one by one.
+package struct BrokenRules: OptionSet, Sendable {
+  package let rawValue: UInt32
+
+  package init(rawValue: UInt32) { self.rawValue = rawValue }
+
+  /// Rule 1: an entry counts as committed as soon as it is durable on the leader.
+  package static let commitIsAll = BrokenRules(rawValue: 1 << 0)
+  /// Rule 2: a change whose answer is lost counts as not made.
+  package static let unknownMayLand = BrokenRules(rawValue: 1 << 1)
+  /// Rule 3: entries are acknowledged before they are durable.
+  package static let acknowledgeDurable = BrokenRules(rawValue: 1 << 2)
+  /// Rule 3: the end of the own log is acknowledged, whether or not it equals the leader's.
+  package static let acknowledgeMatched = BrokenRules(rawValue: 1 << 3)
+  /// Rule 4: the follower's promise is not written.
+  package static let promiseFirst = BrokenRules(rawValue: 1 << 4)
+  /// Rule 5: a learner joins at once.
+  package static let expandCaughtUp = BrokenRules(rawValue: 1 << 5)
+  /// Rule 6: a restarted process resumes the leadership of the one before.
+  package static let leadershipOfProcess = BrokenRules(rawValue: 1 << 6)
+  /// Rule 7: entries are taken whatever precedes them.
+  package static let logMatching = BrokenRules(rawValue: 1 << 7)
+  /// Rule 8: a leader of an earlier epoch is followed.
+  package static let refuseLowerEpochs = BrokenRules(rawValue: 1 << 8)
+  /// R1: the leader serves reads without asking anybody.
+  package static let readBarrier = BrokenRules(rawValue: 1 << 9)
+  /// Section 2.5: a restarted replica promotes itself without comparing logs.
+  package static let compareAfterRestart = BrokenRules(rawValue: 1 << 10)
 }

@@ -33,12 +33,12 @@ extension Replica {
     case .refused(let promised):
       if role == .leader, promised > leadership.epoch { readRecord(for: .refresh, into: &actions) }
     case .inquiry(let last):
-      receiveInquiry(message, last: last, into: &actions)
+      receiveInquiry(message, last: last, now: now, into: &actions)
     case .inquiryAnswered(let last, let inquirerBoot):
       guard inquirerBoot == boot else { return }
       receiveInquiryAnswer(from: message.from, last: last, now: now)
     case .fenced(let acknowledged, _):
-      guard message.epoch >= promise, acknowledged > durableIndex, pendingWrites.isEmpty else { return }
+      guard message.epoch >= promise, acknowledged > durableIndex else { return }
       halt(.fenced(acknowledged: acknowledged, found: durableIndex), into: &actions)
     }
   }
@@ -47,13 +47,15 @@ extension Replica {
   /// the promise (rules 4 and 8).
   private mutating func follows(_ message: ReplicaMessage, into actions: inout [ReplicaAction]) -> Bool {
     guard let known else { return false }
-    if message.epoch < promise || message.epoch < known.record.epoch {
+    let isLower = message.epoch < promise || message.epoch < known.record.epoch
+    if isLower, configuration.breaks(.refuseLowerEpochs) { return role == .follower }
+    if isLower {
       let refusal = max(promise, known.record.epoch)
       actions.append(.send(self.message(to: message.from, epoch: promise, .refused(promise: refusal))))
       return false
     }
     guard message.epoch == known.record.epoch, message.from == known.record.leader,
-      message.fromBoot == known.record.leaderBoot
+      isProcess(message.fromBoot, known.record.leaderBoot)
     else {
       hold(message, into: &actions)
       return false
@@ -64,7 +66,11 @@ extension Replica {
       matchedIndex = .zero
       acknowledgedIndex = .zero
       deferredAnswers.removeAll()
-      persist(entries: [], into: &actions)
+      if configuration.breaks(.promiseFirst) {
+        durablePromise = promise
+      } else {
+        persist(entries: [], into: &actions)
+      }
     }
     return true
   }
@@ -84,7 +90,12 @@ extension Replica {
   }
 
   private func speaksToThisLeadership(_ message: ReplicaMessage, _ leaderBoot: BootID) -> Bool {
-    role == .leader && message.epoch == leadership.epoch && leaderBoot == boot
+    role == .leader && message.epoch == leadership.epoch && isProcess(leaderBoot, boot)
+  }
+
+  /// Leadership belongs to the process that won it (rule 6).
+  func isProcess(_ one: BootID, _ other: BootID) -> Bool {
+    one == other || configuration.breaks(.leadershipOfProcess)
   }
 
   /// Log matching (rule 7).
@@ -93,7 +104,8 @@ extension Replica {
     into actions: inout [ReplicaAction]
   ) {
     guard Self.isContiguous(entries, after: previous, epoch: message.epoch) else { return }
-    guard log.epoch(at: previous.index) == previous.epoch else {
+    let isUnchecked = configuration.breaks(.logMatching) && previous.index <= log.last.index
+    guard log.epoch(at: previous.index) == previous.epoch || isUnchecked else {
       let hint = log.lastPossiblyShared(with: previous)
       return answer(
         message, .mismatched(previous: previous, hint: hint, leaderBoot: message.fromBoot),
@@ -133,7 +145,9 @@ extension Replica {
   /// `repeating` answers again although nothing moved: the leader asked.
   private mutating func acknowledge(repeating: Bool, into actions: inout [ReplicaAction]) {
     guard durablePromise >= promise, let known, promise == known.record.epoch else { return }
-    let match = min(matchedIndex, durableIndex)
+    var match = min(matchedIndex, durableIndex)
+    if configuration.breaks(.acknowledgeDurable) { match = matchedIndex }
+    if configuration.breaks(.acknowledgeMatched) { match = durableIndex }
     guard repeating || match > acknowledgedIndex else { return }
     acknowledgedIndex = match
     actions.append(

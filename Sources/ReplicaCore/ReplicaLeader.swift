@@ -103,7 +103,10 @@ extension Replica {
       leadership.progress[position].isLoading
     else { return }
     leadership.progress[position].isLoading = false
-    guard leadership.progress[position].next == index, entries.first?.index == index else {
+    // What was asked for in an earlier leadership may have been replaced since.
+    guard leadership.progress[position].next == index, entries.first?.index == index,
+      entries.allSatisfy({ log.epoch(at: $0.index) == $0.epoch })
+    else {
       return wake(at: now + configuration.resend)
     }
     send(entries, to: position, now: now, into: &actions)
@@ -143,6 +146,8 @@ extension Replica {
     leadership.progress[position].acknowledged(match, now: now)
     advanceCommit(now: now, into: &actions)
     sendAppends(to: position, now: now, into: &actions)
+    // What this answers may have been sent before the newest commit.
+    if leadership.progress[position].toldCommit < commitIndex { noticeCommit(now: now) }
     if let known, !known.record.inSync.contains(replica) || known.record.inSync.count > known.record.target.count {
       considerMembership(now: now, into: &actions)
     }
@@ -154,10 +159,12 @@ extension Replica {
   ) {
     guard let position = leadership.progress.firstIndex(where: { $0.replica == replica }) else { return }
     let progress = leadership.progress[position]
+    if previous.index <= progress.match, hint.index < progress.match {
+      // It lost what it had acknowledged; if the answer is only old, it will know that it did not.
+      return sendFenced(to: position, reported: hint.index, into: &actions)
+    }
     // An answer to something older than what is known by now says nothing.
-    guard previous.index > progress.match, previous.index < progress.next
-      || previous.index == progress.next.predecessor
-    else { return }
+    guard previous.index > progress.match, previous.index < progress.next else { return }
     let shared = log.lastPossiblyShared(with: hint)
     leadership.progress[position].probe(from: shared.index.successor)
     sendAppends(to: position, now: now, into: &actions)
@@ -170,7 +177,9 @@ extension Replica {
   mutating func advanceCommit(now: Instant, into actions: inout [ReplicaAction]) {
     guard !leadership.isQuorumUnknown else { return }
     var index = durableIndex
-    for position in leadership.quorum { index = min(index, leadership.progress[position].match) }
+    for position in leadership.quorum where !configuration.breaks(.commitIsAll) {
+      index = min(index, leadership.progress[position].match)
+    }
     guard index >= leadership.epochStart, index > commitIndex else { return }
     let startsService = commitIndex < leadership.epochStart
     var next = commitIndex.successor
@@ -185,6 +194,10 @@ extension Replica {
       actions.append(.statusChanged)
       startBarrier(now: now, into: &actions)
     }
+    noticeCommit(now: now)
+  }
+
+  private mutating func noticeCommit(now: Instant) {
     let noticeAt = leadership.noticeAt ?? now + configuration.commitNotice
     leadership.noticeAt = noticeAt
     wake(at: noticeAt)
@@ -259,7 +272,8 @@ extension Replica {
 
   /// Rule 5: a learner that holds everything that may be committed, the start of this epoch included.
   private func joiningMember(_ record: PartitionRecord) -> ReplicaID? {
-    let required = max(commitIndex, leadership.epochStart)
+    let required =
+      configuration.breaks(.expandCaughtUp) ? .zero : max(commitIndex, leadership.epochStart)
     return record.target.first { member in
       guard !record.inSync.contains(member),
         let progress = leadership.progress.first(where: { $0.replica == member })

@@ -23,7 +23,11 @@ extension Replica {
   mutating func inquire(now: Instant, into actions: inout [ReplicaAction]) {
     guard comparison.needed, let known, known.record.inSync.contains(id) else { return }
     let unanswered = known.record.inSync.filter { member in
-      member != id && !comparison.answers.contains { $0.replica == member }
+      // Who was ahead is asked again while this replica waits for it to promote itself.
+      member != id
+        && !comparison.answers.contains {
+          $0.replica == member && (promoteAt == nil || $0.last <= log.last)
+        }
     }
     guard !unanswered.isEmpty else { return }
     if now >= comparison.askAgainAt {
@@ -37,25 +41,40 @@ extension Replica {
   }
 
   mutating func receiveInquiry(
-    _ message: ReplicaMessage, last: EntryID, into actions: inout [ReplicaAction]
+    _ message: ReplicaMessage, last: EntryID, now: Instant, into actions: inout [ReplicaAction]
   ) {
+    if let known, known.record.leader == message.from, known.record.leaderBoot != message.fromBoot,
+      !restarted.contains(message.from.store)
+    {
+      // Who compares has just started, so it does not lead.
+      restarted.append(message.from.store)
+      considerPromotion(now: now)
+    }
     if role == .leader,
       let position = leadership.progress.firstIndex(where: { $0.replica == message.from }),
       leadership.progress[position].match > last.index
     {
       leadership.progress[position].isFenced = true
-      let acknowledged = leadership.progress[position].match
-      actions.append(
-        .send(
-          self.message(
-            to: message.from, epoch: leadership.epoch,
-            .fenced(acknowledged: acknowledged, reported: last.index))))
+      sendFenced(to: position, reported: last.index, into: &actions)
+      // If the inquiry was old, the answer to this shows that nothing is lost.
+      leadership.progress[position].probe(from: leadership.progress[position].next)
+      sendAppends(to: position, now: now, into: &actions)
     }
     actions.append(
       .send(
         self.message(
           to: message.from, epoch: promise,
           .inquiryAnswered(last: log.last, inquirerBoot: message.fromBoot))))
+  }
+
+  /// Tells a follower that it lost entries that it had acknowledged in this epoch.
+  func sendFenced(to position: Int, reported: LogIndex, into actions: inout [ReplicaAction]) {
+    let progress = leadership.progress[position]
+    actions.append(
+      .send(
+        message(
+          to: progress.replica, epoch: leadership.epoch,
+          .fenced(acknowledged: progress.match, reported: reported))))
   }
 
   mutating func receiveInquiryAnswer(from replica: ReplicaID, last: EntryID, now: Instant) {
@@ -67,7 +86,7 @@ extension Replica {
   /// Whether the end of the log was held against another in-sync member's, and none that can be
   /// reached is ahead.
   private func isCompared(with record: PartitionRecord) -> Bool {
-    guard comparison.needed else { return true }
+    guard comparison.needed, !configuration.breaks(.compareAfterRestart) else { return true }
     let others = record.inSync.filter { $0 != id }
     guard !others.isEmpty else { return true }
     let answers = comparison.answers.filter { others.contains($0.replica) }
@@ -116,8 +135,9 @@ extension Replica {
 
   mutating func promoteIfDue(now: Instant, into actions: inout [ReplicaAction]) {
     guard let due = promoteAt, role == .follower, let known else { return }
-    guard now >= due, isCompared(with: known.record) else {
-      return wake(at: max(due, now + configuration.inquiryInterval))
+    guard now >= due else { return wake(at: due) }
+    guard isCompared(with: known.record) else {
+      return wake(at: now + configuration.inquiryInterval)
     }
     promoteAt = nil
     var record = known.record

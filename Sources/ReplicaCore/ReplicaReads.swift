@@ -14,8 +14,8 @@ struct ReadBarrier {
     var missing: [ReplicaID]
     let index: LogIndex
     let expiresAt: Instant
-    /// The coordinator is asked instead.
-    var isByRecord = false
+    /// The read of the record that is under way instead.
+    var recordTicket: UInt64?
   }
 
   /// Arrived after the round in flight began.
@@ -46,7 +46,8 @@ extension Replica {
     reads.lastNumber += 1
     let expiresAt = now + configuration.barrierTimeout
     reads.round = ReadBarrier.Round(
-      number: reads.lastNumber, reads: reads.waiting, missing: quorumMembers.filter { $0 != id },
+      number: reads.lastNumber, reads: reads.waiting,
+      missing: configuration.breaks(.readBarrier) ? [] : quorumMembers.filter { $0 != id },
       index: commitIndex, expiresAt: expiresAt)
     reads.waiting.removeAll(keepingCapacity: true)
     for member in reads.round?.missing ?? [] {
@@ -90,15 +91,16 @@ extension Replica {
   mutating func expireBarrier(now: Instant, into actions: inout [ReplicaAction]) {
     guard let round = reads.round else { return startBarrier(now: now, into: &actions) }
     guard now >= round.expiresAt else { return wake(at: round.expiresAt) }
-    guard !round.isByRecord else { return }
-    reads.round?.isByRecord = true
-    readRecord(for: .barrier, into: &actions)
+    guard round.recordTicket == nil else { return }
+    // Never one that is under way: it may have begun before these reads arrived.
+    let ticket = readRecordAnew(for: .barrier, into: &actions)
+    reads.round?.recordTicket = ticket
   }
 
   mutating func finishBarrierByRecord(
-    _ observed: VersionedRecord?, now: Instant, into actions: inout [ReplicaAction]
+    ticket: UInt64, _ observed: VersionedRecord?, now: Instant, into actions: inout [ReplicaAction]
   ) {
-    guard let round = reads.round, round.isByRecord else { return }
+    guard let round = reads.round, round.recordTicket == ticket else { return }
     guard let observed, role == .leader, observed.record.epoch == leadership.epoch,
       observed.record.leader == id, observed.record.leaderBoot == boot
     else {
@@ -111,7 +113,9 @@ extension Replica {
 
   mutating func failReads(into actions: inout [ReplicaAction]) {
     let failed = reads.waiting + (reads.round?.reads ?? []) + reads.confirmed.flatMap(\.reads)
+    let lastNumber = reads.lastNumber
     reads = ReadBarrier()
+    reads.lastNumber = lastNumber
     if !failed.isEmpty { actions.append(.readsFailed(failed)) }
   }
 }

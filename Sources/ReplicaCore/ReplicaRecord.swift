@@ -46,14 +46,19 @@ extension Replica {
     if !record.members.contains(id), record.nextReplica > id.number {
       return halt(.removed, into: &actions)
     }
+    if before == nil {
+      // What the disk says was committed and not applied before the process ended.
+      if commitIndex > appliedIndex { actions.append(.apply(through: commitIndex)) }
+      // An empty log of a partition with a past is new, or all that a damaged disk has left.
+      if record.epoch > .zero { comparison.needed = true }
+    }
     if before?.leader != record.leader || before?.leaderBoot != record.leaderBoot {
-      restarted.removeAll()
-      promoteAt = nil
+      noteNewLeader(record)
     }
     if role == .leader || role == .assuming, record.epoch > promise || record.leader != id {
       stepDown(into: &actions)
     }
-    if record.leader == id, record.leaderBoot == boot, record.epoch > ledEpoch {
+    if record.leader == id, isProcess(boot, record.leaderBoot), record.epoch > ledEpoch {
       assume(record.epoch, now: now, into: &actions)
     } else if role == .leader {
       membershipChanged(now: now, into: &actions)
@@ -62,6 +67,16 @@ extension Replica {
     actions.append(.statusChanged)
     receiveHeld(now: now, into: &actions)
     wake(at: now)
+  }
+
+  private mutating func noteNewLeader(_ record: PartitionRecord) {
+    promoteAt = nil
+    failedPromotionCount = 0
+    // A change that landed late may name a process that is gone already.
+    let isGone = peerBoots.contains {
+      $0.store == record.leader.store && $0.boot != record.leaderBoot && record.leaderBoot != .none
+    }
+    restarted = isGone ? [record.leader.store] : []
   }
 
   /// The answer to `compareAndSet`.
@@ -77,6 +92,10 @@ extension Replica {
       recordObserved(current, now: now, into: &actions)
       markUnanswered(base: base, now: now)
     case .unknown:
+      if configuration.breaks(.unknownMayLand), role == .leader, pendingChange?.base == base {
+        pendingChange = nil
+        return leadership.quorumChanged(quorumMembers, of: id)
+      }
       markUnanswered(base: base, now: now)
     }
   }
@@ -100,15 +119,24 @@ extension Replica {
     case .refresh:
       if observed == nil { heldMessages.removeAll() } else { receiveHeld(now: now, into: &actions) }
       considerPromotion(now: now)
-    case .barrier: finishBarrierByRecord(observed, now: now, into: &actions)
+    case .barrier:
+      finishBarrierByRecord(ticket: ticket, observed, now: now, into: &actions)
     }
   }
 
   mutating func readRecord(for purpose: RecordReads.Purpose, into actions: inout [ReplicaAction]) {
     guard !recordReads.isPending(purpose) else { return }
+    _ = readRecordAnew(for: purpose, into: &actions)
+  }
+
+  /// **Returns**: the ticket of the read.
+  mutating func readRecordAnew(
+    for purpose: RecordReads.Purpose, into actions: inout [ReplicaAction]
+  ) -> UInt64 {
     recordReads.lastTicket += 1
     recordReads.pending.append((recordReads.lastTicket, purpose))
     actions.append(.readRecord(ticket: recordReads.lastTicket))
+    return recordReads.lastTicket
   }
 
   /// Asks for a change of the record, conditioned on the revision that is known.

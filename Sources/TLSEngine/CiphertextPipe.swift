@@ -1,9 +1,9 @@
 import COpenSSL
 
-/// The place where a connection's ciphertext meets OpenSSL, instead of OpenSSL's memory BIOs: those
-/// keep the largest buffer they ever needed, and copy each byte once more. Input is read straight from
-/// the caller's memory and output written straight into it; only what does not fit is kept here, and
-/// its memory is released as soon as it is gone.
+/// The place where a connection's ciphertext meets OpenSSL, instead of OpenSSL's memory BIOs:
+/// those keep the largest buffer they ever needed, and copy each byte once more. Input is read
+/// straight from the caller's memory and output written straight into it; only what does not fit
+/// is kept here, and its memory is released as soon as it is gone.
 struct CiphertextPipe {
   /// The caller's bytes, while it offers them.
   var offered = UnsafeRawBufferPointer(start: nil, count: 0)
@@ -29,8 +29,9 @@ struct CiphertextPipe {
     var filled = 0
     if carriedIndex < carried.count {
       filled = min(buffer.count, carried.count - carriedIndex)
-      carried.withUnsafeBytes {
-        buffer.copyMemory(from: UnsafeRawBufferPointer(rebasing: $0[carriedIndex...].prefix(filled)))
+      carried.withUnsafeBytes { bytes in
+        let part = bytes[carriedIndex...].prefix(filled)
+        buffer.copyMemory(from: UnsafeRawBufferPointer(rebasing: part))
       }
       carriedIndex += filled
       if carriedIndex == carried.count {
@@ -96,8 +97,9 @@ struct CiphertextPipe {
   mutating func take(into buffer: UnsafeMutableRawBufferPointer) -> Int {
     let count = min(buffer.count, pendingOutputBytes)
     guard count > 0 else { return 0 }
-    overflow.withUnsafeBytes {
-      buffer.copyMemory(from: UnsafeRawBufferPointer(rebasing: $0[overflowIndex...].prefix(count)))
+    overflow.withUnsafeBytes { bytes in
+      let part = bytes[overflowIndex...].prefix(count)
+      buffer.copyMemory(from: UnsafeRawBufferPointer(rebasing: part))
     }
     overflowIndex += count
     if overflowIndex == overflow.count {

@@ -2,7 +2,7 @@
 package enum TLSRole: Hashable, Sendable { case client, server }
 
 /// A protocol version that this project speaks. Older ones are never offered or accepted.
-package enum TLSVersion: Hashable, Comparable, Sendable { case tls12, tls13 }
+package enum TLSVersion: Hashable, Comparable, CaseIterable, Sendable { case tls12, tls13 }
 
 /// What a server asks of its clients.
 package enum TLSClientCertificate: Hashable, Sendable {
@@ -39,21 +39,23 @@ package struct TLSConfiguration: Hashable, Sendable {
   /// In order of preference. When both ends name some and none is common, the handshake fails.
   package var alpnProtocols: [String]
   package var minimumVersion: TLSVersion
+  package var maximumVersion: TLSVersion
   /// Encrypts session tickets, so that one gateway's tickets are good at the others. `nil` means
   /// random ones of this context. Not used by servers that look at client certificates: they give
   /// no tickets, so that a revoked certificate cannot come back through one.
   ///
   /// **Shape**: 80 random bytes (key name 16, HMAC key 32, AES key 32).
   package var sessionTicketKeys: [UInt8]?
-  /// Revocation lists of the issuers. With one, a leaf certificate whose issuer's list is missing or
-  /// out of date is refused. Intermediates are not looked up.
+  /// Revocation lists of the issuers. With one, a leaf certificate whose issuer's list is missing
+  /// or out of date is refused. Intermediates are not looked up.
   package var revocationListFile: String?
 
   package init(
     role: TLSRole, certificateChainFile: String? = nil, privateKeyFile: String? = nil,
     trustRootsFile: String? = nil, clientCertificate: TLSClientCertificate = .none,
     alpnProtocols: [String] = [], minimumVersion: TLSVersion = .tls12,
-    sessionTicketKeys: [UInt8]? = nil, revocationListFile: String? = nil
+    maximumVersion: TLSVersion = .tls13, sessionTicketKeys: [UInt8]? = nil,
+    revocationListFile: String? = nil
   ) {
     self.role = role
     self.certificateChainFile = certificateChainFile
@@ -62,6 +64,7 @@ package struct TLSConfiguration: Hashable, Sendable {
     self.clientCertificate = clientCertificate
     self.alpnProtocols = alpnProtocols
     self.minimumVersion = minimumVersion
+    self.maximumVersion = maximumVersion
     self.sessionTicketKeys = sessionTicketKeys
     self.revocationListFile = revocationListFile
   }
@@ -73,8 +76,8 @@ package enum TLSLimits {
   package static let recordPlaintextBytesMax = 16_384
   /// What a record adds to its plaintext: header 5, TLS 1.2 nonce 8 or TLS 1.3 type 1, tag 16.
   package static let recordOverheadBytesMax = 29
-  /// Ciphertext received and not yet decrypted. Beyond, the connection fails: the shell has gone on
-  /// reading from the socket without taking the plaintext.
+  /// Ciphertext received and not yet decrypted. Beyond, the connection fails: the shell has gone
+  /// on reading from the socket without taking the plaintext.
   package static let pendingInputBytesMax = 1_048_576
   /// Ciphertext made and not yet taken, beyond which `write` accepts no more plaintext.
   package static let pendingOutputBytesMax = 262_144

@@ -1,16 +1,18 @@
 import COpenSSL
 
-/// One end of one TLS connection, without I/O: ciphertext in, plaintext out, and the other way round.
+/// One end of one TLS connection, without I/O: ciphertext in, plaintext out, and the other way
+/// round.
 ///
 /// The shell's turn, for each read from the socket:
-/// 1. `receive(bytes) { connection in … connection.read(into:) … }` until a read does not fill its buffer;
+/// 1. `receive(bytes) { $0.read(into: buffer) … }` until a read does not fill its buffer;
 /// 2. `takeOutput(into:)` while `pendingOutputBytes` is not zero, also after a failure: the alert;
 /// 3. look at `state`.
 ///
-/// A client begins with `advance()`. Plaintext goes out by `write(_:into:)`; several small writes should
-/// be gathered first, since each call makes at least one record.
+/// A client begins with `advance()`. Plaintext goes out by `write(_:into:)`; several small writes
+/// should be gathered first, since each call makes at least one record.
 ///
-/// **Invariant**: no bytes of the other end trap. After `.closed` or `.failed` nothing is read or written.
+/// **Invariant**: no bytes of the other end trap. After `.closed` or `.failed` nothing is read or
+/// written.
 ///
 /// **Isolation**: one event loop.
 package struct TLSConnection: ~Copyable {
@@ -46,7 +48,7 @@ package struct TLSConnection: ~Copyable {
     SSL_set_connect_state(memory.connection)
     try memory.expect(name)
     if let session, session.context === context, session.peerName == name {
-      SSL_set_session(memory.connection, session.handle)
+      memory.resume(session)
     }
     self.memory = memory
     self.context = context
@@ -61,7 +63,9 @@ private struct ConnectionMemory: ~Copyable {
 
   init(_ context: TLSContext) throws(TLSError) {
     ERR_clear_error()
-    guard let connection = SSL_new(context.handle) else { throw .configurationFailure("connection") }
+    guard let connection = SSL_new(context.handle) else {
+      throw .configurationFailure("connection")
+    }
     let pipe = UnsafeMutablePointer<CiphertextPipe>.allocate(capacity: 1)
     pipe.initialize(to: CiphertextPipe())
     self.connection = connection
@@ -78,13 +82,22 @@ private struct ConnectionMemory: ~Copyable {
     pipe.deallocate()
   }
 
+  /// With a copy: a connection that ends without `close_notify` marks its session as spent, which
+  /// it is not (RFC 8446 dropped that rule), and other threads may be reading the original.
+  func resume(_ session: TLSSession) {
+    guard let copy = SSL_SESSION_dup(session.handle) else { return }
+    SSL_set_session(connection, copy)
+    SSL_SESSION_free(copy)
+  }
+
   func expect(_ name: TLSPeerName) throws(TLSError) {
     switch name {
     case .name(let host):
       guard !host.isEmpty, !host.utf8.contains(0) else { throw .configuration("empty peer name") }
       let flags = X509_CHECK_FLAG_NEVER_CHECK_SUBJECT | X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS
       SSL_set_hostflags(connection, UInt32(flags))
-      guard SSL_set1_host(connection, host) == 1,
+      // Not `SSL_set1_host`, which would take a text like "127.0.0.1" for an address.
+      guard X509_VERIFY_PARAM_set1_host(SSL_get0_param(connection), host, host.utf8.count) == 1,
         shim_SSL_set_tlsext_host_name(connection, host) == 1
       else { throw .configurationFailure("peer name \(host)") }
     case .address(let text):
@@ -116,10 +129,12 @@ extension TLSConnection {
     }
   }
 
-  /// Offers ciphertext without copying it: `body` reads from it. What `body` leaves is copied and kept.
+  /// Offers ciphertext without copying it: `body` reads from it. What `body` leaves is copied and
+  /// kept.
   package mutating func receive<Result>(
     _ ciphertext: UnsafeRawBufferPointer, _ body: (inout TLSConnection) -> Result
   ) -> Result {
+    precondition(pipe.pointee.offered.isEmpty, "receive within receive")
     if isOpen { pipe.pointee.offered = ciphertext }
     let result = body(&self)
     if isOpen { pipe.pointee.carryOffered() } else { pipe.pointee.dropInput() }
@@ -145,8 +160,8 @@ extension TLSConnection {
 
   /// Decrypts into `plaintext`, after going on with the handshake when that is not done.
   ///
-  /// **Returns**: how many bytes. Fewer than `plaintext.count` means that everything received is used up
-  /// or that `state` has changed; they are genuine in either case.
+  /// **Returns**: how many bytes. Fewer than `plaintext.count` means that everything received is
+  /// used up or that `state` has changed; they are genuine in either case.
   package mutating func read(into plaintext: UnsafeMutableRawBufferPointer) -> Int {
     advance()
     guard case .established = state, let base = plaintext.baseAddress else { return 0 }
@@ -195,15 +210,16 @@ extension TLSConnection {
 extension TLSConnection {
   /// The ciphertext that `plaintextBytes` take at most: what `write(_:into:)` should be lent.
   package static func ciphertextBytesMax(plaintextBytes: Int) -> Int {
-    let records = (plaintextBytes + TLSLimits.recordPlaintextBytesMax - 1) / TLSLimits.recordPlaintextBytesMax
-    return plaintextBytes + records * TLSLimits.recordOverheadBytesMax
+    let fullBytes = TLSLimits.recordPlaintextBytesMax
+    let recordCount = (plaintextBytes + fullBytes - 1) / fullBytes
+    return plaintextBytes + recordCount * TLSLimits.recordOverheadBytesMax
   }
 
-  /// Encrypts straight into `ciphertext`, after what waited. It stops after the first record that does
-  /// not fit; the rest of that record waits for `takeOutput` or for the next call.
+  /// Encrypts straight into `ciphertext`, after what waited. It stops after the first record that
+  /// does not fit; the rest of that record waits for `takeOutput` or for the next call.
   ///
-  /// **Returns**: the plaintext accepted (none before the handshake is done and after the end) and the
-  /// ciphertext written.
+  /// **Returns**: the plaintext accepted (none before the handshake is done and after the end) and
+  /// the ciphertext written.
   package mutating func write(
     _ plaintext: UnsafeRawBufferPointer, into ciphertext: UnsafeMutableRawBufferPointer
   ) -> (plaintextBytes: Int, ciphertextBytes: Int) {
@@ -214,7 +230,8 @@ extension TLSConnection {
 
   /// Encrypts into the connection's own memory, from where `takeOutput` gets it.
   ///
-  /// **Returns**: the plaintext accepted: less than all when `TLSLimits.pendingOutputBytesMax` wait.
+  /// **Returns**: the plaintext accepted: less than all when `TLSLimits.pendingOutputBytesMax`
+  /// wait.
   package mutating func write(_ plaintext: UnsafeRawBufferPointer) -> Int {
     write(plaintext, whilePendingBelow: TLSLimits.pendingOutputBytesMax)
   }
@@ -256,17 +273,15 @@ extension TLSConnection {
     }
   }
 
-  /// A client's session for its next connection; the server's ticket usually arrives with the first data.
+  /// A client's session for its next connection; the server's ticket usually arrives with the
+  /// first data.
   ///
   /// **Returns**: `nil` when the server gave none that could be used.
   package mutating func session() -> TLSSession? {
     guard context.role == .client, case .established = state,
-      let handle = SSL_get1_session(connection)
+      let own = SSL_get_session(connection), SSL_SESSION_is_resumable(own) == 1,
+      let copy = SSL_SESSION_dup(own)
     else { return nil }
-    guard SSL_SESSION_is_resumable(handle) == 1 else {
-      SSL_SESSION_free(handle)
-      return nil
-    }
-    return TLSSession(owning: handle, context: context, peerName: peerName)
+    return TLSSession(owning: copy, context: context, peerName: peerName)
   }
 }

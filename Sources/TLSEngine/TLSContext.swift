@@ -1,12 +1,13 @@
 import COpenSSL
 
-/// What many connections share: certificate, key, trust, policy. Certificates are reloaded by making a
-/// new context and using it for new connections; the old one lives as long as its connections.
+/// What many connections share: certificate, key, trust, policy. Certificates are reloaded by
+/// making a new context and using it for new connections; the old one lives as long as its
+/// connections.
 ///
 /// **Isolation**: any thread; connections of several event loops share one.
 package final class TLSContext: @unchecked Sendable {
-  // Safety: `handle` is configured in `init` and only read afterwards; OpenSSL counts its references
-  // and locks its own caches. `alpn` is written in `init` only.
+  // Safety: `handle` is configured in `init` and only read afterwards; OpenSSL counts its
+  // references and locks its own caches. `alpn` is written in `init` only.
 
   package let role: TLSRole
   let handle: OpaquePointer
@@ -52,9 +53,10 @@ package final class TLSContext: @unchecked Sendable {
   }
 
   private func setPolicy(_ configuration: TLSConfiguration) throws(TLSError) {
-    let minimum = configuration.minimumVersion == .tls13 ? TLS1_3_VERSION : TLS1_2_VERSION
-    try check(shim_SSL_CTX_set_min_proto_version(handle, minimum), "minimum version")
-    try check(shim_SSL_CTX_set_max_proto_version(handle, TLS1_3_VERSION), "maximum version")
+    let (minimum, maximum) = (configuration.minimumVersion, configuration.maximumVersion)
+    guard minimum <= maximum else { throw .configuration("no version between the two bounds") }
+    try check(shim_SSL_CTX_set_min_proto_version(handle, minimum.number), "minimum version")
+    try check(shim_SSL_CTX_set_max_proto_version(handle, maximum.number), "maximum version")
     try check(SSL_CTX_set_cipher_list(handle, Self.cipherList12), "TLS 1.2 ciphers")
     try check(SSL_CTX_set_ciphersuites(handle, Self.cipherSuites13), "TLS 1.3 ciphers")
     try check(shim_SSL_CTX_set1_groups_list(handle, Self.groups), "groups")
@@ -131,6 +133,10 @@ package final class TLSContext: @unchecked Sendable {
   }
 }
 
+extension TLSVersion {
+  fileprivate var number: Int32 { self == .tls13 ? TLS1_3_VERSION : TLS1_2_VERSION }
+}
+
 // MARK: - ALPN
 
 extension TLSContext {
@@ -151,7 +157,8 @@ extension TLSContext {
     let wire = alpn.pointee
     guard !wire.isEmpty else { return }
     if role == .client {
-      // The only call of OpenSSL here that answers 0 for success; it fails for lack of memory alone.
+      // The only call of OpenSSL here that answers 0 for success; it fails for lack of memory
+      // alone.
       precondition(SSL_CTX_set_alpn_protos(handle, wire, UInt32(wire.count)) == 0, "ALPN list")
       return
     }
@@ -172,8 +179,8 @@ extension TLSContext {
       }, UnsafeMutableRawPointer(alpn))
   }
 
-  /// **Returns**: where in `offered` the first of `own` that is offered lies; `nil` when none is, or
-  /// when `offered` is not well formed.
+  /// **Returns**: where in `offered` the first of `own` that is offered lies; `nil` when none is,
+  /// or when `offered` is not well formed.
   static func select(own: [UInt8], offered: UnsafeBufferPointer<UInt8>) -> Range<Int>? {
     var ownIndex = 0
     while ownIndex < own.count {

@@ -1,6 +1,7 @@
 import COpenSSL
 
-/// Why a context could not be made or a connection failed. The texts are OpenSSL's reasons, for logs.
+/// Why a context could not be made or a connection failed. The texts are OpenSSL's reasons, for
+/// logs.
 package enum TLSError: Error, Hashable, Sendable {
   /// A file cannot be used or a setting makes no sense.
   case configuration(String)

@@ -83,7 +83,7 @@ extension TLSPeer {
 
 /// What a client needs to skip the certificates on its next connection to the same peer.
 package final class TLSSession: @unchecked Sendable {
-  // Safety: OpenSSL counts the references of `handle` and never changes a session that is complete.
+  // Safety: `handle` is a copy of its own that is only ever copied from.
 
   let handle: OpaquePointer
   /// A session is good only for what was verified when it began: this trust and this name.

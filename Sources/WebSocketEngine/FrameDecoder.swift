@@ -13,9 +13,9 @@ package enum FrameEvent: Hashable, Sendable {
 
 /// Turns a stream of bytes into WebSocket messages, without I/O and without a clock.
 ///
-/// Budget: a masked text frame of 100 bytes costs one allocation (its payload) and some 50 ns. Nothing is
-/// reserved on the word of a length field: memory grows with the bytes that have really come, and
-/// an idle decoder keeps none.
+/// Budget: a masked text frame of 100 bytes costs one allocation (its payload) and 50 ns besides.
+/// Nothing is reserved on the word of a length field: memory grows with the bytes that have really
+/// come, and an idle decoder keeps none.
 ///
 /// ```
 ///   header ──(complete)──▶ payload ──(complete)──▶ header
@@ -166,13 +166,16 @@ package struct FrameDecoder: Sendable {
     }
     fragmentCount += 1
     guard fragmentCount <= limits.fragmentsMax else { throw .tooManyFragments }
-    guard header.payloadBytes <= limits.messageBytesMax - messageBytes else { throw .messageTooLong }
+    guard header.payloadBytes <= limits.messageBytesMax - messageBytes else {
+      throw .messageTooLong
+    }
     messageBytes += header.payloadBytes
   }
 
   // MARK: Payload
 
-  /// The common case, a message in one frame that has come whole: unmasked straight into its array.
+  /// The common case, a message in one frame that has come whole: unmasked straight into its
+  /// array.
   private mutating func wholeMessage(
     _ payload: UnsafeRawBufferPointer, opcode: WebSocketOpcode
   ) throws(WebSocketError) -> FrameEvent {

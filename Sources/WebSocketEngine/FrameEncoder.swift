@@ -1,6 +1,6 @@
 /// Makes frames. A server's frames carry no mask, so the bytes of one event serve every session.
 ///
-/// Budget: one allocation and one copy; some 30 ns for 100 bytes.
+/// Budget: one allocation and one copy; some 5 ns besides the allocation for 100 bytes.
 ///
 /// **Source**: RFC 6455, section 5.2.
 package enum FrameEncoder {

@@ -32,8 +32,8 @@ struct FrameHeader: Sendable {
   let maskingKey: UInt32
   let headerBytes: Int
 
-  /// Reads a header from the front of `bytes`. Whatever is there is checked at once, so a bad first
-  /// byte is refused before the second has come.
+  /// Reads a header from the front of `bytes`. Whatever is there is checked at once, so a bad
+  /// first byte is refused before the second has come.
   ///
   /// **Returns**: `nil` when more bytes are needed.
   static func parse(

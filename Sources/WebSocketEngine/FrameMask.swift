@@ -5,7 +5,8 @@ enum FrameMask {
   /// - Parameter key: its first byte in memory is for the first byte of `source`.
   /// - Parameter destination: as long as `source`; may be the same memory.
   static func apply(
-    _ key: UInt32, from source: UnsafeRawBufferPointer, to destination: UnsafeMutableRawBufferPointer
+    _ key: UInt32, from source: UnsafeRawBufferPointer,
+    to destination: UnsafeMutableRawBufferPointer
   ) {
     let wide = UInt64(key) << 32 | UInt64(key)
     let count = source.count

@@ -4,8 +4,8 @@
 struct UTF8Validator: Sendable {
   /// Continuation bytes still due.
   private var due = 0
-  /// What the next continuation byte must lie in. The lead byte narrows it for the first one, which
-  /// excludes overlong forms, surrogates and what is above U+10FFFF.
+  /// What the next continuation byte must lie in. The lead byte narrows it for the first one,
+  /// which excludes overlong forms, surrogates and what is above U+10FFFF.
   private var lower: UInt8 = 0x80
   private var upper: UInt8 = 0xbf
 

@@ -11,8 +11,8 @@ package enum WebSocketAction: Hashable, Sendable {
   case send(WebSocketOpcode, payload: [UInt8])
   /// The session is over; comes exactly once.
   case ended(WebSocketEnd)
-  /// Flush what was written, then end the transport. (Shut down sending, read until the peer ends, and
-  /// close: a close with unread bytes resets TCP and the peer may never see the close frame.)
+  /// Flush what was written, then end the transport. (Shut down sending, read until the peer ends,
+  /// and close: a close with unread bytes resets TCP and the peer may never see the close frame.)
   case closeTransport
 }
 
@@ -36,8 +36,8 @@ package enum WebSocketEnd: Hashable, Sendable {
 ///    ├── violation: send its close code ─────────────────────────▶ │
 ///    └── transport ended ────────────────────────────────────────▶ │
 /// ```
-/// After either side's close frame, messages are dropped: their sender has no acknowledgement and will
-/// send them again on another connection.
+/// After either side's close frame, messages are dropped: their sender has no acknowledgement and
+/// will send them again on another connection.
 ///
 /// **Source**: RFC 6455, sections 5.5 and 7.
 package struct WebSocketConnection: Sendable {
@@ -61,7 +61,9 @@ package struct WebSocketConnection: Sendable {
   package var isOpen: Bool { if case .open = state { true } else { false } }
 
   /// When `deadlineReached` is wanted, or `nil`.
-  package var deadline: Instant? { if case .closing(let deadline) = state { deadline } else { nil } }
+  package var deadline: Instant? {
+    if case .closing(let deadline) = state { deadline } else { nil }
+  }
 
   package mutating func bytesReceived(
     _ bytes: UnsafeRawBufferPointer, now: Instant, into actions: inout [WebSocketAction]

@@ -39,18 +39,23 @@ package struct WebSocketLimits: Hashable, Sendable {
   package static let closeReasonBytesMax = controlBytesMax - 2
 }
 
-/// Counts pings against the allowed rate: a token bucket kept as the time at which it is full again.
+/// Counts pings against the allowed rate: a token bucket kept as the time at which it is full
+/// again.
 struct PingAllowance: Sendable {
   private var fullAgainNanoseconds: UInt64 = 0
 
   /// **Returns**: whether one more ping is within the limits now; if so, it is counted.
   mutating func admit(now: Instant, limits: WebSocketLimits) -> Bool {
-    let interval = limits.pingInterval.rawValue.multipliedReportingOverflow(by: 1_000_000)
-    guard interval.partialValue > 0, !interval.overflow else { return true }
+    let product = limits.pingInterval.rawValue.multipliedReportingOverflow(by: 1_000_000)
+    let interval = product.overflow ? .max : product.partialValue
+    guard interval > 0 else { return true }
     let start = max(fullAgainNanoseconds, now.nanoseconds)
-    let owed = (start - now.nanoseconds) / interval.partialValue
-    guard owed < UInt64(max(limits.pingBurstMax, 1)) else { return false }
-    let next = start.addingReportingOverflow(interval.partialValue)
+    let tolerance = interval.multipliedReportingOverflow(
+      by: UInt64(max(limits.pingBurstMax, 1) - 1))
+    guard tolerance.overflow || start - now.nanoseconds <= tolerance.partialValue else {
+      return false
+    }
+    let next = start.addingReportingOverflow(interval)
     fullAgainNanoseconds = next.overflow ? .max : next.partialValue
     return true
   }

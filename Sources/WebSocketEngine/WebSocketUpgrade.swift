@@ -14,7 +14,8 @@ package enum OriginPolicy: Hashable, Sendable {
 
 /// What a server asks of a request to upgrade.
 package struct WebSocketUpgradePolicy: Hashable, Sendable {
-  /// Subprotocols that the server speaks. The first of the *client's* list that is among them wins.
+  /// Subprotocols that the server speaks. The first of the *client's* list that is among them
+  /// wins.
   package var subprotocols: [String]
   /// Whether a request without a known subprotocol is refused.
   package var requiresSubprotocol: Bool
@@ -109,7 +110,8 @@ package struct WebSocketUpgrade: Hashable, Sendable {
     return WebSocketUpgrade(accept: accept, subprotocol: subprotocol)
   }
 
-  /// Checks a server's answer to a client's request over HTTP/1.1 (its status 101 is the caller's).
+  /// Checks a server's answer to a client's request over HTTP/1.1 (its status 101 is the
+  /// caller's).
   ///
   /// **Returns**: the subprotocol that the server chose.
   package static func confirmed(
@@ -117,14 +119,17 @@ package struct WebSocketUpgrade: Hashable, Sendable {
   ) throws(WebSocketUpgradeError) -> String? {
     guard HeaderList.has("websocket", in: "Upgrade", of: headers) else { throw .upgradeMissing }
     guard HeaderList.has("upgrade", in: "Connection", of: headers) else { throw .connectionMissing }
-    guard HeaderList.values("Sec-WebSocket-Accept", of: headers) == [acceptValue(forKey: key)] else {
+    guard HeaderList.values("Sec-WebSocket-Accept", of: headers) == [acceptValue(forKey: key)]
+    else {
       throw .acceptMismatch
     }
     guard HeaderList.elements("Sec-WebSocket-Extensions", of: headers).isEmpty else {
       throw .extensionNotOffered
     }
     let chosen = HeaderList.values("Sec-WebSocket-Protocol", of: headers)
-    guard chosen.count <= 1, chosen.allSatisfy(offered.contains) else { throw .subprotocolNotOffered }
+    guard chosen.count <= 1, chosen.allSatisfy(offered.contains) else {
+      throw .subprotocolNotOffered
+    }
     return chosen.first
   }
 

@@ -1,0 +1,464 @@
+package import ChatModel
+package import ClientProtocol
+import NodeProtocol
+package import Primitives
+import Routing
+
+/// One connection of a client that was authenticated.
+///
+/// Per partition with conversations of the user, it stands in one of these modes:
+///
+/// ```
+///              all subscriptions active        answer with more to come
+///   waiting ───────────────────────────▶ due ──────▶ pulling ──┐
+///     ▲  ▲                                ▲             │ └────┘
+///     │  └── a subscription was lost ─────┼── live ◀────┘ nothing was missed
+///     └───────────────────────────────────┘
+///               the client's queue was full and has drained
+/// ```
+///
+/// **Invariant**: per conversation, sequence numbers are pushed without gaps and without repetition.
+struct ClientSession {
+  let id: SessionID
+  let user: UserID
+  let device: DeviceID
+  /// Whether it gets events at all.
+  let wantsEvents: Bool
+  /// Where it says it stopped; `nil` starts with what happens from now on.
+  let resumed: Cursor?
+
+  /// The list of conversations as of this position of the user's partition; `nil` while it is loaded.
+  var listed: LogIndex?
+  var userGeneration: UInt32 = 0
+  var isLoadingList = false
+  /// What a cursor may say of the list: not beyond a conversation that is still caught up with.
+  var safeListed = LogIndex.zero
+
+  /// The last sequence number pushed; zero when none was.
+  var conversations: [ConversationID: Sequence] = [:]
+  var partitions: [PartitionID: SessionPartition] = [:]
+  var pullCount = 0
+  var isCongested = false
+  var cursorDueAt: Instant?
+  /// Requests of this session that wait for an answer.
+  var pendingCount = 0
+}
+
+/// Where a session stands in one partition.
+struct SessionPartition {
+  enum Mode: Equatable {
+    case waiting
+    case due
+    case pulling
+    case live
+  }
+
+  var mode = Mode.waiting
+  /// Every event of this session's conversations up to here was pushed.
+  var position: LogIndex
+  var generation: UInt32 = 0
+  /// Conversations that start elsewhere than at `position`: those that were just joined.
+  var after: [ConversationID: LogIndex] = [:]
+  /// In the order of their ids.
+  var conversations: [ConversationID] = []
+  /// The live position of the event loop when this stopped being live, if it was.
+  var frozenAt: LogIndex?
+  /// No subscription that came back was missing anything.
+  var isGapless = true
+
+  mutating func insert(_ conversation: ConversationID) {
+    let place = conversations.firstIndex { $0 >= conversation } ?? conversations.endIndex
+    if place == conversations.endIndex || conversations[place] != conversation {
+      conversations.insert(conversation, at: place)
+    }
+  }
+}
+
+extension GatewayCore {
+  /// A client was authenticated and wants to talk. `ref` names its hello.
+  package mutating func sessionOpened(
+    _ id: SessionID, user: UserID, device: DeviceID, hello: Hello, ref: String, now: Instant,
+    into actions: inout [GatewayAction]
+  ) {
+    sessions[id] = ClientSession(
+      id: id, user: user, device: device, wantsEvents: hello.events, resumed: hello.cursor)
+    request(
+      .user(user), .query(.user(user)),
+      completion: .call { core, outcome, _, actions in
+        core.welcome(id, outcome, ref: ref, into: &actions)
+      }, now: now, into: &actions)
+    if hello.events { attach(id, to: .user(user), now: now, into: &actions) }
+  }
+
+  package mutating func sessionClosed(_ id: SessionID, into actions: inout [GatewayAction]) {
+    guard let session = sessions.removeValue(forKey: id) else { return }
+    restless.remove(id)
+    guard session.wantsEvents else { return }
+    detach(id, from: .user(session.user), into: &actions)
+    for conversation in session.conversations.keys.sorted() {
+      detach(id, from: .conversation(conversation), into: &actions)
+    }
+  }
+
+  /// The client's queue is full, or has drained: it is never skipped silently, it pulls instead.
+  package mutating func congestionChanged(
+    _ id: SessionID, isCongested: Bool, now: Instant, into actions: inout [GatewayAction]
+  ) {
+    guard let session = sessions[id], session.isCongested != isCongested else { return }
+    sessions[id]?.isCongested = isCongested
+    if isCongested {
+      for (partition, state) in session.partitions where state.mode == .live {
+        let position = cursorIndex(partition, state)
+        sessions[id]?.partitions[partition]?.position = position
+        sessions[id]?.partitions[partition]?.mode = .due
+      }
+      actions.append(.answer(id, ServerFrame(ref: "", body: .behind)))
+    } else {
+      restless.insert(id)
+      pullDue(id, now: now, into: &actions)
+    }
+  }
+
+  /// Everything up to here was pushed to the session.
+  package func cursor(of id: SessionID) -> Cursor? {
+    guard let session = sessions[id], session.listed != nil else { return nil }
+    let user = Cursor.Position(
+      partition: routing.partition(of: EntityID.user(session.user).token),
+      generation: session.userGeneration, index: session.safeListed)
+    let positions = session.partitions.keys.sorted().compactMap { partition in
+      session.partitions[partition].map { state in
+        Cursor.Position(
+          partition: partition, generation: state.generation, index: cursorIndex(partition, state))
+      }
+    }
+    return Cursor(user: user, positions: positions)
+  }
+
+  /// The last entry that was seen live may not be complete yet; all before it is.
+  private func cursorIndex(_ partition: PartitionID, _ state: SessionPartition) -> LogIndex {
+    guard state.mode == .live, let live = livePositions[partition], live > state.position else {
+      return state.position
+    }
+    return live.predecessor
+  }
+
+  // MARK: Starting
+
+  private mutating func welcome(
+    _ id: SessionID, _ outcome: Response.Outcome, ref: String, into actions: inout [GatewayAction]
+  ) {
+    guard let session = sessions[id] else { return }
+    switch outcome {
+    case .answered(.user(let profile?)):
+      let body = ServerBody.welcome(user: profile, device: session.device)
+      actions.append(.answer(id, ServerFrame(ref: ref, body: body)))
+    case .answered(.user(nil)):
+      actions.append(.endSession(id, ServiceError(.unauthenticated, "the account does not exist")))
+    default:
+      actions.append(
+        .answer(id, ServerFrame(ref: ref, body: .error(Self.error(of: outcome)))))
+    }
+  }
+
+  private mutating func loadList(
+    _ id: SessionID, after: ConversationID?, first: LogIndex?, now: Instant,
+    into actions: inout [GatewayAction]
+  ) {
+    guard let session = sessions[id] else { return }
+    sessions[id]?.isLoadingList = true
+    let query = Query.conversationList(
+      user: session.user, after: after, limit: configuration.listPageMax)
+    request(
+      .user(session.user), .query(query),
+      completion: .call { core, outcome, now, actions in
+        core.listLoaded(id, outcome, first: first, now: now, into: &actions)
+      }, now: now, into: &actions)
+  }
+
+  private mutating func listLoaded(
+    _ id: SessionID, _ outcome: Response.Outcome, first: LogIndex?, now: Instant,
+    into actions: inout [GatewayAction]
+  ) {
+    guard let session = sessions[id] else { return }
+    guard case .answered(.conversationList(let page)) = outcome else {
+      sessions[id]?.isLoadingList = false
+      restless.insert(id)
+      return
+    }
+    let applied = first ?? page.applied
+    for item in page.conversations {
+      join(id, item, since: session.listed ?? session.resumed?.user.index, now: now, into: &actions)
+    }
+    if page.more, let last = page.conversations.last {
+      return loadList(id, after: last.conversation, first: applied, now: now, into: &actions)
+    }
+    sessions[id]?.isLoadingList = false
+    sessions[id]?.listed = applied
+    sessions[id]?.userGeneration = page.generation
+    noteCursor(id, now: now)
+    pullDue(id, now: now, into: &actions)
+  }
+
+  /// Adds a conversation to a session. One that entered the list after `since` is read from where the
+  /// user joined it; an older one from where the session stands in its partition.
+  private mutating func join(
+    _ id: SessionID, _ item: ListedConversation, since: LogIndex?, now: Instant,
+    into actions: inout [GatewayAction]
+  ) {
+    guard let session = sessions[id], session.conversations[item.conversation] == nil else { return }
+    let entity = EntityID.conversation(item.conversation)
+    let partition = routing.partition(of: entity.token)
+    sessions[id]?.conversations[item.conversation] = Sequence.zero
+    if session.partitions[partition] == nil {
+      let known = session.resumed?.positions.first { $0.partition == partition }
+      let start = known?.index ?? (since == nil ? LogIndex(.max) : .zero)
+      sessions[id]?.partitions[partition] = SessionPartition(position: start)
+    }
+    sessions[id]?.partitions[partition]?.insert(item.conversation)
+    let beforeJoining = item.joined == .zero ? item.joined : item.joined.predecessor
+    if let since, item.listed > since || session.resumed?.positions.contains(where: { $0.partition == partition }) != true {
+      sessions[id]?.partitions[partition]?.after[item.conversation] = beforeJoining
+    }
+    settleIntoWaiting(id, partition)
+    attach(id, to: entity, now: now, into: &actions)
+    considerPartition(id, partition, now: now, into: &actions)
+  }
+
+  private mutating func settleIntoWaiting(_ id: SessionID, _ partition: PartitionID) {
+    guard let state = sessions[id]?.partitions[partition] else { return }
+    let position = cursorIndex(partition, state)
+    sessions[id]?.partitions[partition]?.position = position
+    sessions[id]?.partitions[partition]?.frozenAt = nil
+    if state.mode != .pulling { sessions[id]?.partitions[partition]?.mode = .waiting }
+  }
+
+  // MARK: Subscriptions of a session
+
+  mutating func subscriptionReady(
+    _ id: SessionID, _ entity: EntityID, _ partition: PartitionID, isGapless: Bool, now: Instant,
+    into actions: inout [GatewayAction]
+  ) {
+    guard let session = sessions[id] else { return }
+    if case .user = entity {
+      if session.listed == nil || !isGapless, !session.isLoadingList {
+        loadList(id, after: nil, first: nil, now: now, into: &actions)
+      }
+      return
+    }
+    if !isGapless { sessions[id]?.partitions[partition]?.isGapless = false }
+    considerPartition(id, partition, now: now, into: &actions)
+  }
+
+  /// Once all subscriptions of a partition are active, the session pulls, or goes on where nothing can
+  /// have been missed.
+  private mutating func considerPartition(
+    _ id: SessionID, _ partition: PartitionID, now: Instant, into actions: inout [GatewayAction]
+  ) {
+    guard let state = sessions[id]?.partitions[partition], state.mode == .waiting else { return }
+    let isComplete = state.conversations.allSatisfy {
+      subscriptions[.conversation($0)]?.isActive ?? false
+    }
+    guard isComplete else { return }
+    if let frozenAt = state.frozenAt, state.isGapless, state.after.isEmpty,
+      livePositions[partition] == frozenAt
+    {
+      sessions[id]?.partitions[partition]?.mode = .live
+    } else {
+      sessions[id]?.partitions[partition]?.mode = .due
+      pullDue(id, now: now, into: &actions)
+    }
+  }
+
+  /// A subscription was lost: the session stands still in that partition until it is back.
+  mutating func interrupted(_ id: SessionID, _ partition: PartitionID, _ entity: EntityID) {
+    guard case .conversation = entity, let state = sessions[id]?.partitions[partition] else { return }
+    if state.mode == .live {
+      let position = cursorIndex(partition, state)
+      sessions[id]?.partitions[partition]?.position = position
+      sessions[id]?.partitions[partition]?.frozenAt = livePositions[partition]
+      sessions[id]?.partitions[partition]?.isGapless = true
+    }
+    if state.mode != .pulling { sessions[id]?.partitions[partition]?.mode = .waiting }
+  }
+
+  // MARK: Pulling
+
+  mutating func pullDue(_ id: SessionID, now: Instant, into actions: inout [GatewayAction]) {
+    guard let session = sessions[id], !session.isCongested else { return }
+    for partition in session.partitions.keys.sorted() {
+      guard (sessions[id]?.pullCount ?? .max) < configuration.pullsPerSessionMax else { return }
+      guard sessions[id]?.partitions[partition]?.mode == .due else { continue }
+      pull(id, partition, now: now, into: &actions)
+    }
+  }
+
+  private mutating func pull(
+    _ id: SessionID, _ partition: PartitionID, now: Instant, into actions: inout [GatewayAction]
+  ) {
+    guard let session = sessions[id], let state = session.partitions[partition] else { return }
+    sessions[id]?.partitions[partition]?.mode = .pulling
+    sessions[id]?.pullCount += 1
+    let requests = state.conversations.map {
+      ChangesQuery.Request(conversation: $0, after: state.after[$0] ?? state.position)
+    }
+    let query = ChangesQuery(
+      reader: session.user, requests: requests, limit: configuration.changesPageMax)
+    request(
+      partition: partition, .query(.changes(query)),
+      completion: .call { core, outcome, now, actions in
+        core.pulled(id, partition, requests, outcome, now: now, into: &actions)
+      }, now: now, into: &actions)
+  }
+
+  private mutating func pulled(
+    _ id: SessionID, _ partition: PartitionID, _ asked: [ChangesQuery.Request],
+    _ outcome: Response.Outcome, now: Instant, into actions: inout [GatewayAction]
+  ) {
+    guard sessions[id]?.partitions[partition] != nil else { return }
+    sessions[id]?.pullCount -= 1
+    guard case .answered(.changes(let page)) = outcome else {
+      sessions[id]?.partitions[partition]?.mode = .due
+      restless.insert(id)
+      return
+    }
+    for event in page.events { push(event, toCatchingUp: id, into: &actions) }
+    sessions[id]?.partitions[partition]?.position = page.through
+    sessions[id]?.partitions[partition]?.generation = page.generation
+    for request in asked {
+      // A conversation joined while this was under way keeps its own start.
+      if sessions[id]?.partitions[partition]?.after[request.conversation] == request.after {
+        sessions[id]?.partitions[partition]?.after[request.conversation] = nil
+      }
+    }
+    noteCursor(id, now: now)
+    guard let state = sessions[id]?.partitions[partition] else { return }
+    let isComplete = state.conversations.allSatisfy {
+      subscriptions[.conversation($0)]?.isActive ?? false
+    }
+    let isCurrent = !page.more && state.after.isEmpty
+      && page.through >= livePositions[partition] ?? .zero
+    if !isComplete {
+      sessions[id]?.partitions[partition]?.mode = .waiting
+    } else if isCurrent, sessions[id]?.isCongested == false {
+      sessions[id]?.partitions[partition]?.mode = .live
+      pullDue(id, now: now, into: &actions)
+    } else {
+      sessions[id]?.partitions[partition]?.mode = .due
+      pullDue(id, now: now, into: &actions)
+    }
+  }
+
+  private mutating func push(
+    _ event: Event, toCatchingUp id: SessionID, into actions: inout [GatewayAction]
+  ) {
+    guard let last = sessions[id]?.conversations[event.conversation], event.sequence > last else {
+      return
+    }
+    sessions[id]?.conversations[event.conversation] = event.sequence
+    actions.append(.push(.event(event), to: [id]))
+  }
+
+  // MARK: Live
+
+  mutating func deliveryReceived(
+    _ delivery: Delivery, from store: StoreID, now: Instant, into actions: inout [GatewayAction]
+  ) {
+    let partition = delivery.partition
+    switch delivery.content {
+    case .event(let event):
+      guard let subscription = subscriptions[.conversation(event.conversation)],
+        subscription.status == .active(store)
+      else { return }
+      livePositions[partition] = max(livePositions[partition] ?? .zero, delivery.index)
+      fanOut(event, partition, subscription.sessions, now: now, into: &actions)
+    case .listed(let user, let item, let removed):
+      guard let subscription = subscriptions[.user(user)] else { return }
+      for id in subscription.sessions {
+        listChanged(id, item, removed: removed, at: delivery.index, now: now, into: &actions)
+      }
+    case .sessionClosed(let user, let device):
+      guard let subscription = subscriptions[.user(user)] else { return }
+      for id in subscription.sessions where sessions[id]?.device == device {
+        actions.append(.endSession(id, ServiceError(.unauthenticated, "this device was logged out")))
+      }
+    }
+  }
+
+  /// One event to all sessions that stand at the head of its conversation.
+  private mutating func fanOut(
+    _ event: Event, _ partition: PartitionID, _ listeners: [SessionID], now: Instant,
+    into actions: inout [GatewayAction]
+  ) {
+    var receivers: [SessionID] = []
+    receivers.reserveCapacity(listeners.count)
+    for id in listeners {
+      guard let session = sessions[id], let state = session.partitions[partition],
+        state.mode == .live, event.index > state.position,
+        let last = session.conversations[event.conversation], event.sequence > last
+      else { continue }
+      guard last == .zero || event.sequence == last.successor else {
+        // Something is missing between: never skip it silently.
+        let position = cursorIndex(partition, state)
+        sessions[id]?.partitions[partition]?.position = position
+        sessions[id]?.partitions[partition]?.mode = .due
+        restless.insert(id)
+        continue
+      }
+      sessions[id]?.conversations[event.conversation] = event.sequence
+      receivers.append(id)
+      noteCursor(id, now: now)
+    }
+    if !receivers.isEmpty { actions.append(.push(.event(event), to: receivers)) }
+  }
+
+  private mutating func listChanged(
+    _ id: SessionID, _ item: ListedConversation, removed: Bool, at index: LogIndex, now: Instant,
+    into actions: inout [GatewayAction]
+  ) {
+    guard let session = sessions[id], let listed = session.listed, index > listed else { return }
+    sessions[id]?.listed = index
+    noteCursor(id, now: now)
+    guard removed else {
+      return join(id, item, since: listed, now: now, into: &actions)
+    }
+    guard sessions[id]?.conversations.removeValue(forKey: item.conversation) != nil else { return }
+    let entity = EntityID.conversation(item.conversation)
+    let partition = routing.partition(of: entity.token)
+    sessions[id]?.partitions[partition]?.conversations.removeAll { $0 == item.conversation }
+    sessions[id]?.partitions[partition]?.after[item.conversation] = nil
+    detach(id, from: entity, into: &actions)
+  }
+
+  // MARK: Cursors
+
+  private mutating func noteCursor(_ id: SessionID, now: Instant) {
+    guard sessions[id]?.cursorDueAt == nil else { return }
+    sessions[id]?.cursorDueAt = now + configuration.cursorInterval
+    restless.insert(id)
+  }
+
+  mutating func tendSessions(now: Instant, into actions: inout [GatewayAction]) {
+    for id in restless.sorted() {
+      guard let session = sessions[id] else {
+        restless.remove(id)
+        continue
+      }
+      let userEntity = EntityID.user(session.user)
+      if session.wantsEvents, session.listed == nil, !session.isLoadingList,
+        subscriptions[userEntity]?.isActive ?? false
+      {
+        loadList(id, after: nil, first: nil, now: now, into: &actions)
+      }
+      pullDue(id, now: now, into: &actions)
+      if session.partitions.values.allSatisfy({ $0.after.isEmpty }), let listed = session.listed {
+        sessions[id]?.safeListed = listed
+      }
+      if let due = session.cursorDueAt, now >= due, !session.isCongested, let cursor = cursor(of: id) {
+        sessions[id]?.cursorDueAt = nil
+        actions.append(.answer(id, ServerFrame(ref: "", body: .cursor(cursor))))
+      }
+      let isSettled = session.listed != nil && session.partitions.values.allSatisfy { $0.mode != .due }
+      if isSettled, sessions[id]?.cursorDueAt == nil { restless.remove(id) }
+    }
+  }
+}

@@ -1,0 +1,179 @@
+import ChatModel
+import ClientProtocol
+import NodeProtocol
+import Primitives
+import Routing
+
+/// This event loop's one subscription to a conversation or a user, shared by its sessions.
+///
+/// ```
+///            subscribe sent          subscribed
+///   wanted ────────────────▶ asked ────────────▶ active
+///     ▲                        │                    │
+///     └────────────────────────┴────────────────────┘
+///        link lost, leader changed, ended by the shard
+/// ```
+struct EntitySubscription {
+  enum Status: Equatable {
+    case wanted
+    case asked(StoreID)
+    case active(StoreID)
+  }
+
+  let entity: EntityID
+  let partition: PartitionID
+  var status = Status.wanted
+  /// What is asked for after the connection broke: everything up to here was delivered.
+  var resumeAfter: LogIndex?
+  /// In the order of their ids, so that pushes go out in a fixed order.
+  var sessions: [SessionID] = []
+  var retryAt = Instant.zero
+
+  mutating func insert(_ session: SessionID) {
+    let place = sessions.firstIndex { $0 >= session } ?? sessions.endIndex
+    if place == sessions.endIndex || sessions[place] != session { sessions.insert(session, at: place) }
+  }
+
+  var isActive: Bool { if case .active = status { true } else { false } }
+}
+
+extension GatewayCore {
+  /// Adds a session to an entity's subscription and begins one where there is none.
+  mutating func attach(
+    _ session: SessionID, to entity: EntityID, now: Instant, into actions: inout [GatewayAction]
+  ) {
+    let partition = routing.partition(of: entity.token)
+    if subscriptions[entity] == nil {
+      subscriptions[entity] = EntitySubscription(entity: entity, partition: partition)
+    }
+    subscriptions[entity]?.insert(session)
+    if subscriptions[entity]?.status == .wanted { ask(entity, now: now, into: &actions) }
+  }
+
+  mutating func detach(
+    _ session: SessionID, from entity: EntityID, into actions: inout [GatewayAction]
+  ) {
+    guard let subscription = subscriptions[entity] else { return }
+    subscriptions[entity]?.sessions.removeAll { $0 == session }
+    guard subscriptions[entity]?.sessions.isEmpty ?? false else { return }
+    subscriptions[entity] = nil
+    switch subscription.status {
+    case .wanted: break
+    case .asked(let store), .active(let store):
+      let frame = Unsubscribe(partition: subscription.partition, entity: entity)
+      if links[store] != nil { actions.append(.send(store, .unsubscribe(frame))) }
+    }
+  }
+
+  private mutating func ask(
+    _ entity: EntityID, now: Instant, into actions: inout [GatewayAction]
+  ) {
+    guard let subscription = subscriptions[entity] else { return }
+    guard let leader = routing.leader(of: subscription.partition), let link = links[leader.store],
+      !link.isDraining
+    else {
+      subscriptions[entity]?.retryAt = now + configuration.retryPause
+      unasked.insert(entity)
+      return
+    }
+    unasked.remove(entity)
+    subscriptions[entity]?.status = .asked(leader.store)
+    actions.append(
+      .send(
+        leader.store,
+        .subscribe(
+          Subscribe(
+            partition: subscription.partition, entity: entity, after: subscription.resumeAfter))))
+  }
+
+  mutating func subscriptionBegan(
+    _ subscribed: Subscribed, from store: StoreID, now: Instant,
+    into actions: inout [GatewayAction]
+  ) {
+    guard let subscription = subscriptions[subscribed.entity],
+      subscription.status == .asked(store)
+    else { return }
+    subscriptions[subscribed.entity]?.status = .active(store)
+    let isGapless = subscription.resumeAfter.map { subscribed.from <= $0 } ?? false
+    subscriptions[subscribed.entity]?.resumeAfter = nil
+    for session in subscription.sessions {
+      subscriptionReady(
+        session, subscribed.entity, subscription.partition, isGapless: isGapless, now: now,
+        into: &actions)
+    }
+  }
+
+  mutating func subscriptionEnded(
+    _ ended: SubscriptionEnded, from store: StoreID, now: Instant,
+    into actions: inout [GatewayAction]
+  ) {
+    guard let status = subscriptions[ended.entity]?.status,
+      status == .asked(store) || status == .active(store)
+    else { return }
+    interrupt(ended.entity)
+    subscriptions[ended.entity]?.retryAt = now + configuration.retryPause
+  }
+
+  /// Nothing arrives for the entity until it is subscribed again: its sessions stand still there.
+  private mutating func interrupt(_ entity: EntityID) {
+    guard let subscription = subscriptions[entity] else { return }
+    if subscription.isActive {
+      // The last entry may have been cut in two; all before it was complete.
+      subscriptions[entity]?.resumeAfter =
+        livePositions[subscription.partition].map { $0.rawValue > 0 ? $0.predecessor : $0 }
+    }
+    subscriptions[entity]?.status = .wanted
+    unasked.insert(entity)
+    for session in subscription.sessions { interrupted(session, subscription.partition, entity) }
+  }
+
+  mutating func subscriptionsLost(on store: StoreID) {
+    for entity in entities(where: { $0.status == .asked(store) || $0.status == .active(store) }) {
+      interrupt(entity)
+    }
+  }
+
+  /// The partition has another leader.
+  mutating func resubscribe(
+    _ partition: PartitionID, now: Instant, into actions: inout [GatewayAction]
+  ) {
+    let leader = routing.leader(of: partition)?.store
+    for entity in entities(where: { $0.partition == partition }) {
+      switch subscriptions[entity]?.status {
+      case .asked(let store)?, .active(let store)?:
+        guard store != leader else { continue }
+        if links[store] != nil {
+          actions.append(
+            .send(store, .unsubscribe(Unsubscribe(partition: partition, entity: entity))))
+        }
+        interrupt(entity)
+      default: break
+      }
+      ask(entity, now: now, into: &actions)
+    }
+  }
+
+  mutating func subscribeAll(
+    on store: StoreID, now: Instant, into actions: inout [GatewayAction]
+  ) {
+    for entity in unasked.sorted(by: { $0.token < $1.token })
+    where routing.leader(of: routing.partition(of: entity.token))?.store == store {
+      ask(entity, now: now, into: &actions)
+    }
+  }
+
+  mutating func tendSubscriptions(now: Instant, into actions: inout [GatewayAction]) {
+    guard !unasked.isEmpty else { return }
+    for entity in unasked.sorted(by: { $0.token < $1.token }) {
+      guard let subscription = subscriptions[entity], subscription.status == .wanted else {
+        unasked.remove(entity)
+        continue
+      }
+      if subscription.retryAt <= now { ask(entity, now: now, into: &actions) }
+    }
+  }
+
+  private func entities(where matches: (EntitySubscription) -> Bool) -> [EntityID] {
+    subscriptions.values.filter(matches).map(\.entity).sorted { $0.token < $1.token }
+  }
+}

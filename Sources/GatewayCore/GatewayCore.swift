@@ -1,0 +1,133 @@
+import ChatModel
+import ClientProtocol
+package import ClusterModel
+package import NodeProtocol
+package import Primitives
+import Routing
+
+/// One event loop of a gateway as a deterministic value: its client sessions, the requests that wait
+/// for shards, and one subscription per conversation that somebody here listens to.
+///
+/// **Isolation**: owned by one event loop.
+package struct GatewayCore {
+  package let configuration: GatewayConfiguration
+  var routing: RoutingTable
+  var random: SeededRandom
+  var links: [StoreID: ShardLink] = [:]
+
+  // Requests
+  var requests: [UInt64: PendingRequest] = [:]
+  var waiting: [PartitionID: WaitingRequests] = [:]
+  var lastRequestID: UInt64 = 0
+  var nextRetry = Instant.distantFuture
+  var nextExpiry = Instant.zero
+
+  // Sessions
+  var sessions: [SessionID: ClientSession] = [:]
+  var subscriptions: [EntityID: EntitySubscription] = [:]
+  /// Entities whose subscription could not be asked for yet.
+  var unasked: Set<EntityID> = []
+  /// The highest log index that was delivered live, by partition.
+  var livePositions: [PartitionID: LogIndex] = [:]
+  /// Sessions with something to pull or a cursor to tell.
+  var restless: Set<SessionID> = []
+  var lastHeartbeat = Instant.zero
+  var isDraining = false
+
+  package init(configuration: GatewayConfiguration, seed: UInt64) {
+    self.configuration = configuration
+    routing = RoutingTable(partitionCount: configuration.partitionCount)
+    random = SeededRandom(seed: seed)
+  }
+
+  // MARK: The cluster
+
+  /// The coordinator's record of a partition.
+  package mutating func recordObserved(
+    _ partition: PartitionID, _ observed: VersionedRecord, now: Instant,
+    into actions: inout [GatewayAction]
+  ) {
+    let before = routing.leader(of: partition)
+    guard routing.observe(partition, observed) else { return }
+    if routing.leader(of: partition) != before {
+      partitionMoved(partition, now: now, into: &actions)
+    }
+  }
+
+  /// The partition has another leader: ask and subscribe there.
+  mutating func partitionMoved(
+    _ partition: PartitionID, now: Instant, into actions: inout [GatewayAction]
+  ) {
+    reroute(partition, now: now, into: &actions)
+    resubscribe(partition, now: now, into: &actions)
+  }
+
+  /// A link to a shard is open and both sides have said hello.
+  package mutating func linkOpened(
+    _ store: StoreID, peer hello: LinkHello, now: Instant, into actions: inout [GatewayAction]
+  ) {
+    links[store] = ShardLink(
+      boot: hello.boot, lastHeard: now, credits: Int(hello.requestCredits))
+    for partition in waiting.keys.sorted() where routing.leader(of: partition)?.store == store {
+      flush(partition, now: now, into: &actions)
+    }
+    subscribeAll(on: store, now: now, into: &actions)
+  }
+
+  package mutating func linkClosed(
+    _ store: StoreID, now: Instant, into actions: inout [GatewayAction]
+  ) {
+    guard links.removeValue(forKey: store) != nil else { return }
+    requestsLost(on: store, now: now, into: &actions)
+    subscriptionsLost(on: store)
+  }
+
+  package mutating func frameReceived(
+    _ frame: LinkFrame, from store: StoreID, now: Instant, into actions: inout [GatewayAction]
+  ) {
+    links[store]?.lastHeard = now
+    switch frame {
+    case .response(let response):
+      responseReceived(response, from: store, now: now, into: &actions)
+    case .delivery(let delivery):
+      deliveryReceived(delivery, from: store, now: now, into: &actions)
+    case .subscribed(let subscribed):
+      subscriptionBegan(subscribed, from: store, now: now, into: &actions)
+    case .subscriptionEnded(let ended):
+      subscriptionEnded(ended, from: store, now: now, into: &actions)
+    case .draining:
+      links[store]?.isDraining = true
+    case .hello, .heartbeat, .replica, .request, .subscribe, .unsubscribe:
+      break
+    }
+  }
+
+  /// Stores whose links are silent: the shell closes and opens them anew.
+  package func silentLinks(longerThan silence: Milliseconds, now: Instant) -> [StoreID] {
+    links.filter { now > $0.value.lastHeard + silence }.keys.sorted()
+  }
+
+  // MARK: Time
+
+  package mutating func tick(now: Instant, into actions: inout [GatewayAction]) {
+    tendRequests(now: now, into: &actions)
+    tendSubscriptions(now: now, into: &actions)
+    tendSessions(now: now, into: &actions)
+  }
+
+  /// Tells every session to connect elsewhere.
+  package mutating func drain(into actions: inout [GatewayAction]) {
+    isDraining = true
+    actions.append(.push(.draining, to: sessions.keys.sorted()))
+  }
+
+  // MARK: For operators
+
+  package var sessionCount: Int { sessions.count }
+  package var pendingRequestCount: Int { requests.count }
+  package var subscriptionCount: Int { subscriptions.count }
+  /// Whether most requests can be served: some shard answers and every partition has a leader.
+  package var isReady: Bool {
+    !isDraining && !links.isEmpty && routing.ledCount == Int(routing.partitionCount)
+  }
+}

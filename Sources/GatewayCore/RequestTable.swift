@@ -1,0 +1,203 @@
+import ChatModel
+import ClientProtocol
+import NodeProtocol
+import Primitives
+import Routing
+
+/// What happens with the answer to a request. A send has its own case, so that the message path makes
+/// no closure.
+enum Completion {
+  case send(Reply, ConversationID)
+  case call((inout GatewayCore, Response.Outcome, Instant, inout [GatewayAction]) -> Void)
+}
+
+/// A request to a shard that is not answered yet.
+struct PendingRequest {
+  let id: UInt64
+  let partition: PartitionID
+  let operation: Request.Operation
+  let completion: Completion
+  let deadline: Instant
+  /// To whom it went last; `nil` while it waits.
+  var sentTo: StoreID?
+}
+
+/// Requests that wait, by partition, in the order in which they came.
+///
+/// **Invariant**: while something waits for a partition, nothing newer is sent there, so that a
+/// sender's messages keep their order across retries and changes of the leader.
+struct WaitingRequests {
+  private(set) var ids: [UInt64] = []
+  var retryAt: Instant
+
+  init(retryAt: Instant) { self.retryAt = retryAt }
+
+  mutating func insert(_ id: UInt64) {
+    if let last = ids.last, last > id {
+      let place = ids.firstIndex { $0 > id } ?? ids.endIndex
+      ids.insert(id, at: place)
+    } else {
+      ids.append(id)
+    }
+  }
+
+  mutating func remove(_ id: UInt64) { ids.removeAll { $0 == id } }
+}
+
+/// An open link to a shard.
+struct ShardLink {
+  var boot: BootID
+  var lastHeard: Instant
+  /// Requests that may still be sent before an answer comes back.
+  var credits: Int
+  var isDraining = false
+}
+
+extension GatewayCore {
+  /// Sends a request to the leader of its partition, now or when there is one.
+  mutating func request(
+    _ entity: EntityID, _ operation: Request.Operation, completion: Completion, now: Instant,
+    into actions: inout [GatewayAction]
+  ) {
+    request(
+      partition: routing.partition(of: entity.token), operation, completion: completion, now: now,
+      into: &actions)
+  }
+
+  mutating func request(
+    partition: PartitionID, _ operation: Request.Operation, completion: Completion, now: Instant,
+    into actions: inout [GatewayAction]
+  ) {
+    lastRequestID += 1
+    let request = PendingRequest(
+      id: lastRequestID, partition: partition, operation: operation, completion: completion,
+      deadline: now + configuration.requestTimeout, sentTo: nil)
+    guard requests.count < configuration.pendingRequestsMax else {
+      return complete(
+        request, .failed(.overloaded("too many requests wait in this gateway")), now: now,
+        into: &actions)
+    }
+    requests[request.id] = request
+    if waiting[partition] != nil {
+      waiting[partition]?.insert(request.id)
+    } else {
+      dispatch(request.id, now: now, into: &actions)
+    }
+  }
+
+  /// Sends a request, or lets it wait.
+  private mutating func dispatch(
+    _ id: UInt64, now: Instant, into actions: inout [GatewayAction]
+  ) {
+    guard let request = requests[id] else { return }
+    guard let leader = routing.leader(of: request.partition), let link = links[leader.store],
+      link.credits > 0, !link.isDraining
+    else { return wait(id, request.partition, until: now + configuration.retryPause) }
+    links[leader.store]?.credits -= 1
+    requests[id]?.sentTo = leader.store
+    actions.append(
+      .send(
+        leader.store,
+        .request(
+          Request(id: id, partition: request.partition, operation: request.operation))))
+  }
+
+  mutating func wait(_ id: UInt64, _ partition: PartitionID, until retryAt: Instant) {
+    requests[id]?.sentTo = nil
+    waiting[partition, default: WaitingRequests(retryAt: retryAt)].insert(id)
+    nextRetry = min(nextRetry, retryAt)
+  }
+
+  /// Sends what waits for a partition, oldest first.
+  mutating func flush(_ partition: PartitionID, now: Instant, into actions: inout [GatewayAction]) {
+    guard let waiting = waiting.removeValue(forKey: partition) else { return }
+    var rest = waiting.ids[...]
+    while let id = rest.first {
+      rest = rest.dropFirst()
+      dispatch(id, now: now, into: &actions)
+      if self.waiting[partition] != nil {
+        for id in rest { self.waiting[partition]?.insert(id) }
+        return
+      }
+    }
+  }
+
+  /// What is under way to a former leader is sent to the present one, in order: repeating is harmless,
+  /// and a newer request must not overtake it.
+  mutating func reroute(_ partition: PartitionID, now: Instant, into actions: inout [GatewayAction]) {
+    let leader = routing.leader(of: partition)?.store
+    for (id, request) in requests.filter({ $0.value.partition == partition }).sorted(by: { $0.key < $1.key }) {
+      guard let sentTo = request.sentTo, sentTo != leader else { continue }
+      links[sentTo]?.credits += 1
+      wait(id, partition, until: now)
+    }
+    flush(partition, now: now, into: &actions)
+  }
+
+  /// The answer of a shard.
+  mutating func responseReceived(
+    _ response: Response, from store: StoreID, now: Instant, into actions: inout [GatewayAction]
+  ) {
+    guard let request = requests[response.id], request.sentTo == store else { return }
+    links[store]?.credits += 1
+    switch response.outcome {
+    case .applied, .answered:
+      complete(request, response.outcome, now: now, into: &actions)
+    case .notLeader(let leader, let revision):
+      var moved = false
+      if let leader { moved = routing.redirect(request.partition, to: leader, revision: revision) }
+      wait(request.id, request.partition, until: moved ? now : now + configuration.retryPause)
+      if moved { partitionMoved(request.partition, now: now, into: &actions) }
+    case .failed(let error):
+      // Unavailable passes by itself; a full queue is the sender's business.
+      guard error.retryable, error.code == .unavailable, now < request.deadline else {
+        return complete(request, response.outcome, now: now, into: &actions)
+      }
+      let pause = max(Milliseconds(UInt64(error.retryAfterMilliseconds)), configuration.retryPause)
+      wait(request.id, request.partition, until: now + pause)
+    }
+  }
+
+  mutating func complete(
+    _ request: PendingRequest, _ outcome: Response.Outcome, now: Instant,
+    into actions: inout [GatewayAction]
+  ) {
+    requests[request.id] = nil
+    switch request.completion {
+    case .send(let reply, let conversation):
+      sendFinished(reply, conversation, outcome, into: &actions)
+    case .call(let body):
+      body(&self, outcome, now, &actions)
+    }
+  }
+
+  /// What was under way on a lost link waits for the next leader.
+  mutating func requestsLost(on store: StoreID, now: Instant, into actions: inout [GatewayAction]) {
+    let lost = requests.values.filter { $0.sentTo == store }.sorted { $0.id < $1.id }
+    for request in lost { wait(request.id, request.partition, until: now + configuration.retryPause) }
+  }
+
+  /// Sends what waited long enough and gives up what waited too long.
+  mutating func tendRequests(now: Instant, into actions: inout [GatewayAction]) {
+    if now >= nextRetry {
+      nextRetry = .distantFuture
+      for partition in waiting.keys.sorted() {
+        guard let retryAt = waiting[partition]?.retryAt else { continue }
+        if retryAt <= now {
+          flush(partition, now: now, into: &actions)
+        } else {
+          nextRetry = min(nextRetry, retryAt)
+        }
+      }
+    }
+    guard now >= nextExpiry else { return }
+    nextExpiry = now + 250
+    let late = requests.values.filter { $0.deadline <= now }.sorted { $0.id < $1.id }
+    for request in late {
+      waiting[request.partition]?.remove(request.id)
+      if let store = request.sentTo { links[store]?.credits += 1 }
+      let error = ServiceError.unavailable("no answer in time; it is not known whether it was done")
+      complete(request, .failed(error), now: now, into: &actions)
+    }
+  }
+}

@@ -1,0 +1,399 @@
+import ChatModel
+import ClientProtocol
+import Credentials
+import GatewayCore
+import NIOCore
+import Primitives
+import Transport
+import Wire
+
+/// The HTTP API of one event loop of a gateway: reads a request, asks the lane, writes the answer.
+///
+/// **Isolation**: the lane's event loop.
+final class GatewayAPI {
+  /// How many verified tokens are remembered, so that a client's next request costs no signature.
+  private static let verifiedTokensMax = 16_384
+  private static let listPageMax = 100
+
+  let lane: GatewayLane
+  private let authority: TokenAuthority
+  private let passwords: PasswordPool
+  private var verified: [String: (identity: Identity, expires: WallTime)] = [:]
+
+  init(lane: GatewayLane, authority: TokenAuthority, passwords: PasswordPool) {
+    self.lane = lane
+    self.authority = authority
+    self.passwords = passwords
+  }
+
+  // MARK: Routing
+
+  func handle(_ request: HTTPRequest, _ responder: HTTPResponder) {
+    do throws(ServiceError) {
+      try route(request, responder)
+    } catch {
+      fail(error, responder)
+    }
+  }
+
+  private func route(_ request: HTTPRequest, _ responder: HTTPResponder) throws(ServiceError) {
+    let segments = request.path.split(separator: "/", omittingEmptySubsequences: true)
+    // `conversations/ID/messages` is told by its first and last word.
+    let id = segments.count == 4 && segments[1] == "conversations" ? String(segments[2]) : nil
+    let pattern = id == nil ? segments.joined(separator: "/") : "v1/conversations/{id}/\(segments[3])"
+    switch (request.method, pattern) {
+    case ("POST", "v1/accounts"): try createAccount(request, responder)
+    case ("POST", "v1/sessions"): try logIn(request, responder)
+    case ("POST", "v1/sessions/refresh"): try refresh(request, responder)
+    case ("DELETE", "v1/sessions/current"): try logOut(request, responder)
+    case ("POST", "v1/conversations"):
+      let wanted = try HTTPBodies.decodeCreateConversation(bytes(request)[...])
+      try perform(.createConversation(wanted), request, responder)
+    case ("GET", "v1/conversations"):
+      try perform(try listing(request), request, responder)
+    case ("POST", "v1/conversations/{id}/members"):
+      let body = try HTTPBodies.decodeChangeMembers(bytes(request)[...])
+      try perform(
+        .changeMembers(conversation: conversation(id), add: body.add, remove: body.remove),
+        request, responder)
+    case ("POST", "v1/conversations/{id}/messages"):
+      let body = try HTTPBodies.decodeSend(bytes(request)[...])
+      try perform(
+        .send(conversation: conversation(id), id: body.id, text: body.text), request, responder)
+    case ("GET", "v1/conversations/{id}/messages"):
+      try perform(try history(conversation(id), request), request, responder)
+    case ("GET", "v1/events"): try events(request, responder)
+    case ("GET", "v1/openapi.json"):
+      respond(200, Array(OpenAPI.document.utf8), responder)
+    default:
+      throw ServiceError(.notFound, "no such path or method")
+    }
+  }
+
+  // MARK: Who asks
+
+  func identify(_ request: HTTPRequest) throws(ServiceError) -> Identity {
+    guard let header = request.headers["authorization"] else {
+      throw ServiceError(.unauthenticated, "an access token is needed: Authorization: Bearer …")
+    }
+    guard header.utf8.count <= ClientCodec.tokenBytesMax,
+      header.prefix(7).lowercased() == "bearer "
+    else { throw ServiceError(.unauthenticated, "the Authorization header is no bearer token") }
+    let token = String(header.dropFirst(7))
+    let now = Clock.wall()
+    if let known = verified[token] {
+      if known.expires > now { return known.identity }
+      verified[token] = nil
+    }
+    let (identity, expires) = try authority.verify(token, now: now)
+    if verified.count >= Self.verifiedTokensMax { verified.removeAll(keepingCapacity: true) }
+    verified[token] = (identity, expires)
+    return identity
+  }
+
+  // MARK: Reading requests
+
+  private func bytes(_ request: HTTPRequest) throws(ServiceError) -> [UInt8] {
+    guard request.body.readableBytes <= HTTPBodies.bodyBytesMax else {
+      throw ServiceError(
+        .invalidArgument, "the body is larger than \(HTTPBodies.bodyBytesMax) bytes")
+    }
+    return Array(request.body.readableBytesView)
+  }
+
+  private func conversation(_ text: String?) throws(ServiceError) -> ConversationID {
+    guard let text, let id = ConversationID(text) else {
+      throw ServiceError(.invalidArgument, "not the id of a conversation")
+    }
+    return id
+  }
+
+  private func parameters(
+    _ request: HTTPRequest, allowed: [String]
+  ) throws(ServiceError) -> [String: String] {
+    var found: [String: String] = [:]
+    for pair in (request.query ?? "").split(separator: "&") {
+      let parts = pair.split(separator: "=", maxSplits: 1)
+      guard let name = parts.first.map(String.init), allowed.contains(name) else {
+        let names = allowed.joined(separator: ", ")
+        throw ServiceError(.invalidArgument, "unknown parameter; allowed are \(names)")
+      }
+      found[name] = parts.count == 2 ? String(parts[1]) : ""
+    }
+    return found
+  }
+
+  private func limit(
+    _ text: String?, max: Int, default value: Int
+  ) throws(ServiceError) -> Int {
+    guard let text else { return value }
+    guard let limit = Int(text), (1...max).contains(limit) else {
+      throw ServiceError(.invalidArgument, "limit must be 1 to \(max)")
+    }
+    return limit
+  }
+
+  private func listing(_ request: HTTPRequest) throws(ServiceError) -> ClientOperation {
+    let given = try parameters(request, allowed: ["after", "limit"])
+    var after: ConversationID?
+    if let text = given["after"] { after = try conversation(text) }
+    return .listConversations(
+      after: after,
+      limit: try limit(given["limit"], max: Self.listPageMax, default: Self.listPageMax))
+  }
+
+  private func history(
+    _ conversation: ConversationID, _ request: HTTPRequest
+  ) throws(ServiceError) -> ClientOperation {
+    let given = try parameters(request, allowed: ["after", "before", "limit"])
+    let range: HistoryQuery.Range
+    switch (given["after"], given["before"]) {
+    case (nil, nil): range = .latest
+    case (let text?, nil): range = .after(try sequence(text))
+    case (nil, let text?): range = .before(try sequence(text))
+    case (_?, _?): throw ServiceError(.invalidArgument, "after and before exclude each other")
+    }
+    let limit = try limit(
+      given["limit"], max: ChatLimits.historyPageMax, default: ClientCodec.pageDefault)
+    return .history(conversation: conversation, range: range, limit: limit)
+  }
+
+  private func sequence(_ text: String) throws(ServiceError) -> Sequence {
+    guard let number = UInt64(text) else {
+      throw ServiceError(.invalidArgument, "not a sequence number")
+    }
+    return Sequence(number)
+  }
+
+  // MARK: Operations
+
+  private func perform(
+    _ operation: ClientOperation, _ request: HTTPRequest, _ responder: HTTPResponder
+  ) throws(ServiceError) {
+    let identity = try identify(request)
+    let call = GatewayCall.operation(operation, user: identity.user, device: identity.device)
+    lane.call(call) { [self] result in
+      switch result {
+      case .body(let body): answer(body, responder)
+      case .failed(let error): fail(error, responder)
+      default: fail(ServiceError(.internalError, "another answer was expected"), responder)
+      }
+    }
+  }
+
+  private func answer(_ body: ServerBody, _ responder: HTTPResponder) {
+    switch body {
+    case .sent(let conversation, let sequence, let time, let repeated):
+      let bytes = HTTPBodies.sent(
+        conversation: conversation, sequence: sequence, time: time, repeated: repeated)
+      respond(repeated ? 200 : 201, bytes, responder)
+    case .conversation(let summary, let existed):
+      let bytes = HTTPBodies.conversation(summary, existed: existed)
+      respond(existed ? 200 : 201, bytes, responder)
+    case .membersChanged(let conversation, let sequence):
+      respond(
+        200, HTTPBodies.membersChanged(conversation: conversation, sequence: sequence), responder)
+    case .conversations(let items, let next):
+      respond(200, HTTPBodies.conversations(items, next: next), responder)
+    case .history(_, let page): respond(200, HTTPBodies.history(page), responder)
+    default: fail(ServiceError(.internalError, "another answer was expected"), responder)
+    }
+  }
+
+  private func events(_ request: HTTPRequest, _ responder: HTTPResponder) throws(ServiceError) {
+    let identity = try identify(request)
+    let given = try parameters(request, allowed: ["cursor"])
+    var cursor: Cursor?
+    if let text = request.headers["last-event-id"] ?? given["cursor"], !text.isEmpty {
+      cursor = CursorCodec.decode(text)
+      guard cursor != nil else { throw ServiceError(.invalidArgument, "not a cursor") }
+    }
+    let stream = responder.startStream(
+      200,
+      headers: [("content-type", "text/event-stream"), ("cache-control", "no-store")])
+    EventStreamClient(lane: lane, stream: stream).begin(identity: identity, cursor: cursor)
+  }
+
+  // MARK: Accounts
+
+  private func createAccount(
+    _ request: HTTPRequest, _ responder: HTTPResponder
+  ) throws(ServiceError) {
+    let body = try HTTPBodies.decodeCreateAccount(bytes(request)[...])
+    guard let hashing = passwords.hash(body.password, on: lane.eventLoop) else { throw busy }
+    hashing.assumeIsolated().whenComplete { [self] result in
+      guard case .success(let hash) = result else {
+        return fail(ServiceError(.internalError, "the password could not be hashed"), responder)
+      }
+      let call = GatewayCall.createAccount(
+        handle: body.handle,
+        displayName: body.displayName.isEmpty ? body.handle.text : body.displayName,
+        passwordHash: hash, user: UserID(SecureRandom.uint128() | 1))
+      lane.call(call) { [self] result in
+        switch result {
+        case .account(let profile): respond(201, HTTPBodies.account(profile), responder)
+        case .failed(let error): fail(error, responder)
+        default: fail(ServiceError(.internalError, "another answer was expected"), responder)
+        }
+      }
+    }
+  }
+
+  private func logIn(_ request: HTTPRequest, _ responder: HTTPResponder) throws(ServiceError) {
+    let body = try HTTPBodies.decodeLogin(bytes(request)[...])
+    lane.call(.credentials(body.handle)) { [self] result in
+      switch result {
+      case .credentials(let credentials): check(body, credentials, responder)
+      case .failed(let error): fail(error, responder)
+      default: fail(ServiceError(.internalError, "another answer was expected"), responder)
+      }
+    }
+  }
+
+  /// Known and unknown accounts take the same time and get the same answer.
+  private func check(
+    _ body: LoginBody, _ credentials: UserCredentials?, _ responder: HTTPResponder
+  ) {
+    let checking = passwords.verify(
+      body.password, stored: credentials?.passwordHash, on: lane.eventLoop)
+    guard let checking else { return fail(busy, responder) }
+    checking.assumeIsolated().whenComplete { [self] result in
+      guard case .success(true) = result, let profile = credentials?.profile else {
+        return fail(ServiceError(.unauthenticated, "wrong handle or password"), responder)
+      }
+      openSession(profile, deviceName: body.device, responder)
+    }
+  }
+
+  private func openSession(
+    _ profile: UserProfile, deviceName: String, _ responder: HTTPResponder
+  ) {
+    // A device that names itself keeps its idempotency windows across logins.
+    let named = StableHash.hash64(profile.user.bytes + Array(deviceName.utf8)) | 1
+    let device = DeviceID(deviceName.isEmpty ? SecureRandom.uint64() | 1 : named)
+    let identity = Identity(user: profile.user, device: device)
+    let token = Self.refreshToken(identity)
+    let call = GatewayCall.openSession(
+      OpenSession(
+        user: identity.user, device: device, deviceName: deviceName, refreshTokenHash: token.hash,
+        expires: Self.refreshExpiry()))
+    lane.call(call) { [self] result in
+      finishSession(result, profile, identity, token, responder)
+    }
+  }
+
+  private func refresh(_ request: HTTPRequest, _ responder: HTTPResponder) throws(ServiceError) {
+    let text = try HTTPBodies.decodeRefresh(bytes(request)[...])
+    let refused = ServiceError(.unauthenticated, "the refresh token is not valid")
+    guard let presented = RefreshToken(text: text), let identity = Self.identity(of: presented)
+    else { throw refused }
+    let token = Self.refreshToken(identity)
+    let call = GatewayCall.rotateRefreshToken(
+      RotateRefreshToken(
+        user: identity.user, device: identity.device, presentedHash: presented.hash,
+        newHash: token.hash, expires: Self.refreshExpiry()))
+    lane.call(call) { [self] result in
+      guard case .done = result else {
+        return finishSession(result, nil, identity, token, responder)
+      }
+      lane.call(.profile(identity.user)) { [self] result in
+        guard case .profile(let profile?) = result else { return fail(refused, responder) }
+        finishSession(.done, profile, identity, token, responder)
+      }
+    }
+  }
+
+  private func finishSession(
+    _ result: CallResult, _ profile: UserProfile?, _ identity: Identity, _ token: RefreshToken,
+    _ responder: HTTPResponder
+  ) {
+    guard case .done = result, let profile else {
+      if case .failed(let error) = result { return fail(error, responder) }
+      return fail(ServiceError(.internalError, "another answer was expected"), responder)
+    }
+    let body = SessionBody(
+      accessToken: authority.sign(identity, now: Clock.wall()), refreshToken: token.text,
+      expiresInSeconds: UInt32(TokenAuthority.accessTokenLifetime), user: profile,
+      device: identity.device)
+    respond(201, HTTPBodies.session(body), responder)
+  }
+
+  private func logOut(_ request: HTTPRequest, _ responder: HTTPResponder) throws(ServiceError) {
+    let identity = try identify(request)
+    let call = GatewayCall.closeSession(
+      CloseSession(user: identity.user, device: identity.device))
+    lane.call(call) { [self] result in
+      if case .failed(let error) = result { return fail(error, responder) }
+      verified = verified.filter { $0.value.identity != identity }
+      responder.respond(204)
+    }
+  }
+
+  private static func refreshToken(_ identity: Identity) -> RefreshToken {
+    RefreshToken(
+      sessionID: "\(identity.user)-\(identity.device)",
+      secret: SecureRandom.bytes(RefreshToken.secretBytes))
+  }
+
+  private static func identity(of token: RefreshToken) -> Identity? {
+    let parts = token.sessionID.split(separator: "-")
+    guard parts.count == 2, let user = UserID(parts[0]), let device = DeviceID(parts[1]) else {
+      return nil
+    }
+    return Identity(user: user, device: device)
+  }
+
+  private static func refreshExpiry() -> WallTime {
+    WallTime(milliseconds: Clock.wall().milliseconds + TokenAuthority.refreshTokenLifetime * 1_000)
+  }
+
+  private var busy: ServiceError { .overloaded("too many logins at a time") }
+
+  // MARK: Answers
+
+  private func respond(_ status: Int, _ body: [UInt8], _ responder: HTTPResponder) {
+    responder.respond(
+      status,
+      headers: [
+        ("content-type", HTTPBodies.contentType), ("cache-control", "no-store"),
+        ("x-content-type-options", "nosniff"),
+      ], body: ByteBuffer(bytes: body))
+  }
+
+  func fail(_ error: ServiceError, _ responder: HTTPResponder) {
+    respond(Int(error.code.httpStatus), HTTPBodies.error(error), responder)
+  }
+
+  // MARK: WebSocket
+
+  func open(_ request: HTTPRequest, _ upgrader: WebSocketUpgrader) {
+    let encoding = upgrader.subprotocol.flatMap { ClientEncoding(subprotocol: $0) } ?? .json
+    do throws(ServiceError) {
+      var identity: Identity?
+      if request.headers["authorization"] != nil { identity = try identify(request) }
+      let hello = try hello(of: request, identity: identity)
+      let client = WebSocketClient(
+        lane: lane, authority: authority, encoding: encoding, identity: identity)
+      if let session = upgrader.accept(client) { client.accepted(session, hello: hello) }
+    } catch {
+      upgrader.refuse(
+        Int(error.code.httpStatus), headers: [("content-type", HTTPBodies.contentType)],
+        body: ByteBuffer(bytes: HTTPBodies.error(error)))
+    }
+  }
+
+  /// A client whose header says who it is may give its hello in the query (a cursor is no secret), or
+  /// say `hello=later` and send it as its first operation.
+  private func hello(
+    of request: HTTPRequest, identity: Identity?
+  ) throws(ServiceError) -> Hello? {
+    let given = try parameters(request, allowed: ["cursor", "events", "hello"])
+    guard identity != nil, given["hello"] != "later" else { return nil }
+    var cursor: Cursor?
+    if let text = given["cursor"], !text.isEmpty {
+      cursor = CursorCodec.decode(text)
+      guard cursor != nil else { throw ServiceError(.invalidArgument, "not a cursor") }
+    }
+    return Hello(token: "", cursor: cursor, events: given["events"] != "false")
+  }
+}

@@ -1,0 +1,78 @@
+package import ClusterModel
+package import Coordination
+import Credentials
+import HashRing
+import Primitives
+
+/// Makes the ring: the one thing that is done once in a cluster's life.
+package enum RingInitialiser {
+  /// Waits until `shardCount` shards are registered, places the partitions on them and writes the
+  /// records. Running it again on a cluster that has a ring changes nothing.
+  ///
+  /// **Returns**: the cluster's record, and whether it was made now.
+  /// **Throws**: `StartError` for a number that makes no sense; `CoordinationError`.
+  package static func initialise(
+    shardCount: Int, partitionCount: UInt32, replicaCount: UInt32, in coordinator: any Coordinator
+  ) async throws -> (record: ClusterRecord, isNew: Bool) {
+    if let item = try await coordinator.get(CoordinationKey.cluster).item {
+      return (try ClusterRecord(decoding: item.value), false)
+    }
+    guard ClusterRecord.partitionCountRange.contains(partitionCount) else {
+      throw StartError("--partitions \(partitionCount): allowed is 1 to 65536")
+    }
+    guard ClusterRecord.replicaCountRange.contains(replicaCount) else {
+      throw StartError("--replicas \(replicaCount): allowed is 1 to 7")
+    }
+    guard shardCount >= Int(replicaCount) else {
+      throw StartError(
+        "--replicas \(replicaCount): there are \(shardCount) shards; allowed is 1 to \(shardCount)")
+    }
+    let nodes = try await shards(shardCount, in: coordinator)
+    let ring = try Ring(nodes: nodes)
+    let placement = try ring.placement(partitions: partitionCount, replicas: Int(replicaCount))
+    try await write(placement.map(\.stores), in: coordinator)
+    // The cluster's record comes last: nobody starts on half a ring.
+    let record = ClusterRecord(
+      clusterID: SecureRandom.uint128() | 1, partitionCount: partitionCount,
+      replicaCount: replicaCount)
+    let result = try await coordinator.transact(
+      .compareAndSet(CoordinationKey.cluster, at: .zero, to: record.encoded()))
+    guard result.succeeded else {
+      throw StartError("somebody else made the ring at the same time; look at `martlet ring status`")
+    }
+    return (record, true)
+  }
+
+  private static func shards(
+    _ count: Int, in coordinator: any Coordinator
+  ) async throws -> [RingNode] {
+    var mirror = Mirror(of: CoordinationKey.nodes, in: coordinator)
+    while try await mirror.next() != nil {
+      let nodes = mirror.items.keys.sorted().compactMap { key -> RingNode? in
+        guard let value = mirror.items[key]?.value, let node = try? NodeRecord(decoding: value),
+          node.role == .shard, let store = node.store
+        else { return nil }
+        return RingNode(store: store, name: node.name, weight: node.weight, zone: node.zone)
+      }
+      if nodes.count >= count { return nodes }
+    }
+    throw CancellationError()
+  }
+
+  private static func write(
+    _ owners: [[StoreID]], in coordinator: any Coordinator
+  ) async throws {
+    let batch = CoordinationLimits.operationsPerTransactionMax
+    for start in stride(from: 0, to: owners.count, by: batch) {
+      let operations = (start..<min(start + batch, owners.count)).map { partition in
+        Transaction.Operation.put(
+          key: CoordinationKey.partition(PartitionID(UInt32(partition))),
+          value: PartitionRecord(initialOwners: owners[partition]).encoded(), lease: nil)
+      }
+      _ = try await coordinator.transact(
+        Transaction(
+          conditions: [.modRevision(of: CoordinationKey.cluster, equals: .zero)],
+          success: operations))
+    }
+  }
+}

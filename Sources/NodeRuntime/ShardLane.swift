@@ -1,0 +1,305 @@
+import ClusterModel
+import Coordination
+import Logging
+import LogStorage
+import NIOCore
+import NodeProtocol
+import Primitives
+import ReplicaCore
+import ShardCore
+import TLSEngine
+import Transport
+
+/// The event loop of a shard: feeds its core with frames, completions, records and time, and carries
+/// its actions out.
+///
+/// One turn: everything that arrived goes into the core; at the end of the turn the core makes its
+/// entries, one batch goes to the committer, and each link flushes once.
+///
+/// **Isolation**: `eventLoop`, but for the completion sink, which hops there.
+final class ShardLane: CompletionSink, @unchecked Sendable {
+  // Safety: all state is touched on `eventLoop` only; `storageCompleted` and `deliver` hop to it.
+  private static let tickInterval: Milliseconds = 5
+  /// What the other side of a lost link leaves to the side with the smaller store id.
+  private static let secondDialPause: Milliseconds = 150
+
+  let eventLoop: any EventLoop
+  private var core: ShardCore
+  private let store: ShardStore
+  private let committer: Committer
+  private let coordinator: any Coordinator
+  private let dialer: ShardDialer
+  private let logger: Logger
+  private let storeID: StoreID
+
+  private var links: [LinkID: LinkConnection] = [:]
+  private var lastLink: UInt64 = 0
+  private var actions: [ShardAction] = []
+  private var isTurnScheduled = false
+  private var batch = StorageBatch(needsSync: true)
+  private var batchTickets: [(partition: PartitionID, ticket: UInt64)] = []
+  private var lastTicket: UInt64 = 0
+  private var submitted: [UInt64: Submitted] = [:]
+  private var ticking: RepeatedTask?
+  private(set) var hasFailed = false
+
+  private enum Submitted {
+    case writes([(partition: PartitionID, ticket: UInt64)])
+    case checkpoint(PartitionID)
+  }
+
+  init(
+    core: ShardCore, store: ShardStore, committer: Committer, coordinator: any Coordinator,
+    dialer: ShardDialer, on eventLoop: any EventLoop, logger: Logger
+  ) {
+    self.core = core
+    self.store = store
+    self.committer = committer
+    self.coordinator = coordinator
+    self.dialer = dialer
+    self.eventLoop = eventLoop
+    self.logger = logger
+    storeID = core.configuration.store
+  }
+
+  func start() {
+    eventLoop.preconditionInEventLoop()
+    dialer.onLink = { [weak self] _, link in self?.opened(link) }
+    dialer.onRefused = { [weak self] store in
+      self?.turn { $0.connectionRefused(by: store, now: $1, into: &$2) }
+    }
+    ticking = eventLoop.scheduleRepeatedTask(
+      initialDelay: Self.tickInterval.timeAmount, delay: Self.tickInterval.timeAmount
+    ) { [weak self] _ in
+      self?.turn { $0.tick(now: $1, wall: Clock.wall(), into: &$2) }
+    }
+  }
+
+  /// What the coordinator says. Callable from anywhere.
+  func deliver(_ changes: [ClusterChange]) {
+    eventLoop.execute { [self] in
+      for change in changes {
+        switch change {
+        case .record(let partition, let record):
+          turn { $0.recordObserved(partition, record, now: $1, into: &$2) }
+        case .node(let node): observe(node)
+        case .nodeGone: break
+        }
+      }
+    }
+  }
+
+  private func observe(_ node: NodeRecord) {
+    guard node.role == .shard, let store = node.store, store != storeID,
+      let address = node.laneAddresses.first
+    else { return }
+    core.peerRegistered(store, boot: node.boot, now: Clock.now())
+    dialer.connect(
+      to: store, node: node.name, at: address,
+      after: storeID < store ? 0 : Self.secondDialPause)
+  }
+
+  /// Stops taking commands, and says so to everybody.
+  func drain() { turn { core, _, actions in core.drain(into: &actions) } }
+
+  var isIdle: Bool { core.isIdle && submitted.isEmpty }
+  var partitions: [ShardCore.PartitionStatus] { core.partitions }
+  var linkCount: Int { links.count }
+
+  func stop() {
+    ticking?.cancel()
+    dialer.stop()
+    for link in links.values { link.close() }
+  }
+
+  // MARK: Links
+
+  /// A link that is open: dialed here, or accepted by the listener.
+  func opened(_ link: LinkConnection) {
+    eventLoop.preconditionInEventLoop()
+    guard let hello = link.peer else { return link.close() }
+    lastLink += 1
+    let id = LinkID(lastLink)
+    links[id] = link
+    link.onFrames = { [weak self] frames in
+      self?.turn { core, now, actions in
+        let wall = Clock.wall()
+        for frame in frames {
+          core.frameReceived(frame, on: id, now: now, wall: wall, into: &actions)
+        }
+      }
+    }
+    link.onCongestionChanged = { [weak self] isCongested in
+      self?.turn { core, _, _ in core.congestionChanged(id, isCongested: isCongested) }
+    }
+    link.onClose = { [weak self] reason in self?.closed(id, hello, reason) }
+    if let store = hello.store { dialer.linked(store) }
+    logger.info("link open", metadata: ["node": .string(hello.node), "boot": "\(hello.boot)"])
+    turn { $0.linkOpened(id, peer: hello, now: $1, into: &$2) }
+  }
+
+  private func closed(_ id: LinkID, _ hello: LinkHello, _ reason: LinkCloseReason) {
+    guard links.removeValue(forKey: id) != nil else { return }
+    logger.info("link closed", metadata: ["node": .string(hello.node), "why": "\(reason)"])
+    turn { $0.linkClosed(id, now: $1, into: &$2) }
+    guard let store = hello.store, !links.values.contains(where: { $0.peer?.store == store }) else {
+      return
+    }
+    dialer.unlinked(store, after: storeID < store ? 0 : Self.secondDialPause)
+  }
+
+  // MARK: Turns
+
+  /// Gives the core an input and carries its actions out; the turn ends after all of this loop's.
+  private func turn(_ input: (inout ShardCore, Instant, inout [ShardAction]) -> Void) {
+    eventLoop.preconditionInEventLoop()
+    input(&core, Clock.now(), &actions)
+    perform()
+    guard !isTurnScheduled else { return }
+    isTurnScheduled = true
+    eventLoop.execute { [self] in endTurn() }
+  }
+
+  private func endTurn() {
+    isTurnScheduled = false
+    core.turnEnded(now: Clock.now(), wall: Clock.wall(), into: &actions)
+    perform()
+    submitBatch()
+  }
+
+  private func perform() {
+    guard !actions.isEmpty else { return }
+    var performing: [ShardAction] = []
+    swap(&performing, &actions)
+    for action in performing { perform(action) }
+    performing.removeAll(keepingCapacity: true)
+    if actions.isEmpty { swap(&performing, &actions) } else { perform() }
+  }
+
+  private func perform(_ action: ShardAction) {
+    switch action {
+    case .send(let id, let frame):
+      links[id]?.send(frame)
+    case .write(let partition, let write):
+      store.add(write, of: partition, to: &batch)
+      batchTickets.append((partition, write.ticket))
+    case .checkpoint(let partition, let checkpoint, let commitIndex):
+      // What was written before it in this turn comes first.
+      submitBatch()
+      var batch = StorageBatch(needsSync: false)
+      store.add(checkpoint, of: partition, commitIndex: commitIndex, to: &batch)
+      submit(batch, .checkpoint(partition))
+    case .compareAndSet(let partition, let record, let base):
+      compareAndSet(partition, record, base: base)
+    case .readRecord(let partition, let ticket):
+      readRecord(partition, ticket: ticket)
+    case .closeLink(let id, let reason):
+      logger.warning("closing a link", metadata: ["why": .string(reason)])
+      links[id]?.close()
+    case .note(let note):
+      write(note)
+    }
+  }
+
+  // MARK: Storage
+
+  private func submitBatch() {
+    guard !batchTickets.isEmpty else { return }
+    let tickets = batchTickets
+    batchTickets = []
+    let full = batch
+    batch = StorageBatch(needsSync: true)
+    submit(full, .writes(tickets))
+  }
+
+  private func submit(_ batch: StorageBatch, _ what: Submitted) {
+    lastTicket += 1
+    let ticket = lastTicket
+    submitted[ticket] = what
+    if case .refused(let error) = committer.submit(
+      batch, ticket: StorageTicket(ticket), sink: self)
+    {
+      submitted[ticket] = nil
+      storageFailed(error)
+    }
+  }
+
+  func storageCompleted(_ tickets: [StorageTicket], failure: StorageError?) {
+    eventLoop.execute { [self] in
+      if let failure { return storageFailed(failure) }
+      turn { core, now, actions in
+        for ticket in tickets {
+          switch submitted.removeValue(forKey: ticket.rawValue) {
+          case .writes(let writes)?:
+            for write in writes {
+              core.persisted(write.partition, ticket: write.ticket, now: now, into: &actions)
+            }
+          case .checkpoint(let partition)?: core.checkpointWritten(partition, now: now)
+          case nil: break
+          }
+        }
+      }
+    }
+  }
+
+  private func storageFailed(_ error: StorageError) {
+    guard !hasFailed else { return }
+    hasFailed = true
+    logger.critical("the store does not write any more; its replicas stop", metadata: ["why": "\(error)"])
+    submitted.removeAll()
+    turn { $0.storageFailed(now: $1, into: &$2) }
+  }
+
+  // MARK: Coordination
+
+  private func compareAndSet(_ partition: PartitionID, _ record: PartitionRecord, base: Revision) {
+    let coordinator = coordinator
+    Task {
+      let outcome = await RecordChange.compareAndSet(partition, record, base: base, in: coordinator)
+      let change: ChangeOutcome =
+        switch outcome {
+        case .succeeded(let revision): .succeeded(revision)
+        case .conflicted(let current): .conflicted(current)
+        case .unknown: .unknown
+        }
+      eventLoop.execute { [self] in
+        turn {
+          $0.changeFinished(partition, base: base, outcome: change, now: $1, into: &$2)
+        }
+      }
+    }
+  }
+
+  private func readRecord(_ partition: PartitionID, ticket: UInt64) {
+    let coordinator = coordinator
+    Task {
+      let found = await RecordChange.read(partition, in: coordinator)
+      eventLoop.execute { [self] in
+        turn { $0.recordRead(partition, ticket: ticket, found, now: $1, into: &$2) }
+      }
+    }
+  }
+
+  private func write(_ note: ShardNote) {
+    switch note {
+    case .becameLeader(let partition, let epoch):
+      logger.info("leads", metadata: ["partition": "\(partition)", "epoch": "\(epoch)"])
+    case .steppedDown(let partition, let epoch):
+      logger.info("leads no more", metadata: ["partition": "\(partition)", "epoch": "\(epoch)"])
+    case .replicaStopped(let partition, let why):
+      logger.error("a replica stopped", metadata: ["partition": "\(partition)", "why": "\(why)"])
+    case .peerSuspected(let store):
+      logger.warning("a peer is silent or gone", metadata: ["store": "\(store)"])
+    case .peerReachable(let store):
+      logger.info("a peer is back", metadata: ["store": "\(store)"])
+    case .clockDisagrees(let milliseconds):
+      logger.error(
+        "the clock differs from those of most peers; this store does not lead",
+        metadata: ["milliseconds": "\(milliseconds)"])
+    case .pausedFor(let pause):
+      logger.warning("the process stood still", metadata: ["milliseconds": "\(pause.rawValue)"])
+    case .replicaNotCreated(let partition, let error):
+      logger.error("no replica was made", metadata: ["partition": "\(partition)", "why": "\(error)"])
+    }
+  }
+}

@@ -1,0 +1,150 @@
+package import ClusterModel
+package import Coordination
+import Credentials
+package import Logging
+import LogStorage
+import NIOCore
+import NIOPosix
+import NodeProtocol
+package import Primitives
+package import ShardCore
+import TLSEngine
+import Transport
+
+/// A running shard: its store, its event loop, its place in the cluster.
+///
+/// Start: open the store, wait for the ring, take in the replicas found on disk, listen, register,
+/// follow the records. Stop: refuse commands, finish what was taken, leave.
+package final class ShardNode: Sendable {
+  private static let drainTimeout: Milliseconds = 5_000
+
+  package let name: String
+  package let storeID: StoreID
+  package let linkAddress: NodeAddress
+  private let lane: ShardLane
+  private let store: Store
+  private let committer: Committer
+  private let listener: LinkListener
+  private let group: MultiThreadedEventLoopGroup
+  private let background: Task<Void, any Error>
+  private let logger: Logger
+
+  private init(
+    name: String, linkAddress: NodeAddress, lane: ShardLane, store: Store, committer: Committer,
+    listener: LinkListener, group: MultiThreadedEventLoopGroup, background: Task<Void, any Error>,
+    logger: Logger
+  ) {
+    self.name = name
+    storeID = store.id
+    self.linkAddress = linkAddress
+    self.lane = lane
+    self.store = store
+    self.committer = committer
+    self.listener = listener
+    self.group = group
+    self.background = background
+    self.logger = logger
+  }
+
+  /// **Throws**: `StartError` with one line for the operator; `StorageError`; `CoordinationError`.
+  package static func start(
+    _ options: ShardOptions, coordinator: any Coordinator, logger: Logger
+  ) async throws -> ShardNode {
+    let logger = logger.of(node: options.name)
+    // The directory is opened first: a wrong one is refused whether or not the ring exists.
+    let store = try Store.open(
+      directory: options.dataDirectory,
+      expecting: StoreExpectation(clusterID: nil, nodeName: options.name),
+      newStoreID: StoreID(SecureRandom.uint64() | 1))
+    let boot = BootID(SecureRandom.uint64() | 1)
+    let tls = try options.identity?.contexts()
+    let group = MultiThreadedEventLoopGroup(numberOfThreads: 1)
+    let eventLoop = group.next()
+
+    // Nodes register before the ring exists: making it needs to know them.
+    let provisional = NodeRecord(
+      name: options.name, role: .shard, store: store.id, boot: boot, laneAddresses: [],
+      operatorAddress: options.operatorAddress, publicURLs: [], zone: options.zone,
+      weight: options.weight, protocolVersion: LinkHello.protocolVersion)
+    let early = Task {
+      await NodeRegistration(provisional, in: coordinator, logger: logger).run()
+    }
+    let view = ClusterView(coordinator, logger: logger)
+    let cluster = try await view.clusterRecord()
+    early.cancel()
+    _ = await early.result
+    try store.bindCluster(cluster.clusterID)
+
+    let committer = try Committer(store: store)
+    let configuration = ShardConfiguration(
+      clusterID: cluster.clusterID, node: options.name, store: store.id, boot: boot,
+      partitionCount: cluster.partitionCount, minInSync: Int(cluster.minInSync))
+    let hello = LinkHello(
+      clusterID: cluster.clusterID, node: options.name, role: .shard, store: store.id, boot: boot,
+      requestCredits: configuration.requestCreditsPerLink)
+    let shardStore = try ShardStore(store)
+    var core = ShardCore(
+      configuration: configuration, storage: shardStore, seed: SecureRandom.uint64())
+    for replica in try shardStore.recovered() { try core.recover(replica, now: Clock.now()) }
+    let dialer = ShardDialer(
+      on: eventLoop, tls: tls?.client, hello: hello, logger: logger, seed: SecureRandom.uint64())
+    let lane = ShardLane(
+      core: core, store: shardStore, committer: committer, coordinator: coordinator,
+      dialer: dialer, on: eventLoop, logger: logger)
+    let listener: LinkListener
+    do {
+      listener = try await LinkListener.bind(
+        options.linkAddress, tls: tls?.server, hello: hello, on: eventLoop,
+        onOpen: { lane.opened($0) },
+        onRefused: { address, reason in
+          logger.warning("a link was refused", metadata: ["from": .string(address), "why": "\(reason)"])
+        }
+      ).get()
+    } catch {
+      throw StartError("--link-address \(options.linkAddress): cannot listen: \(error)")
+    }
+    try await eventLoop.submit { lane.start() }.get()
+
+    var record = provisional
+    record.laneAddresses = [listener.address]
+    let background = Task { [record] in
+      try await withThrowingTaskGroup(of: Void.self) { group in
+        group.addTask { try await view.follow { lane.deliver($0) } }
+        group.addTask {
+          await NodeRegistration(record, in: coordinator, logger: logger).run()
+        }
+        try await group.waitForAll()
+      }
+    }
+    logger.info(
+      "the shard serves",
+      metadata: ["store": "\(store.id)", "boot": "\(boot)", "links": "\(listener.address)"])
+    return ShardNode(
+      name: options.name, linkAddress: listener.address, lane: lane, store: store,
+      committer: committer, listener: listener, group: group, background: background,
+      logger: logger)
+  }
+
+  /// One line per partition, for operators.
+  package func partitions() async throws -> [ShardCore.PartitionStatus] {
+    try await lane.eventLoop.submit { [lane] in lane.partitions }.get()
+  }
+
+  /// Finishes what was taken and leaves the cluster.
+  package func stop() async {
+    try? await lane.eventLoop.submit { [lane] in lane.drain() }.get()
+    let deadline = Clock.now() + Self.drainTimeout
+    while Clock.now() < deadline {
+      let isIdle = try? await lane.eventLoop.submit { [lane] in lane.isIdle }.get()
+      if isIdle ?? true { break }
+      await Mirror.sleep(20)
+    }
+    background.cancel()
+    _ = await background.result
+    try? await listener.close().get()
+    try? await lane.eventLoop.submit { [lane] in lane.stop() }.get()
+    committer.stop()
+    try? await group.shutdownGracefully()
+    logger.info("the shard has stopped")
+  }
+}

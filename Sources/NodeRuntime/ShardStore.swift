@@ -1,0 +1,167 @@
+import ChatCore
+import LogStorage
+import NodeProtocol
+import Primitives
+import ReplicaCore
+import ShardCore
+
+/// What a shard's core asks of its store, and the batches that it writes.
+///
+/// **Isolation**: the shard's event loop, but for `Store`, which is safe everywhere.
+final class ShardStore: ShardStorage {
+  let store: Store
+  private var metas: [PartitionID: PartitionMeta]
+  /// The last index of each log as it will be when everything submitted is written.
+  private var ends: [PartitionID: LogIndex] = [:]
+  /// Replicas whose meta no batch holds yet.
+  private var isUnwritten: Set<PartitionID> = []
+
+  /// **Throws**: what reading the store throws.
+  init(_ store: Store) throws(StorageError) {
+    self.store = store
+    metas = try store.partitions()
+  }
+
+  /// The replicas of this store as they are on the disk, in the order of their partitions.
+  ///
+  /// **Throws**: `damaged` and `readFailed`.
+  func recovered() throws(StorageError) -> [RecoveredPartition] {
+    var found: [RecoveredPartition] = []
+    for partition in metas.keys.sorted() {
+      guard let meta = metas[partition] else { continue }
+      let extent = try store.logExtent(meta.prefix, firstIndex: meta.firstIndex)
+      let last = extent.last ?? EntryID(epoch: meta.snapshotEpoch, index: meta.snapshotIndex)
+      let tail = try tail(meta, through: last.index)
+      ends[partition] = last.index
+      found.append(
+        RecoveredPartition(
+          partition: partition,
+          replica: RecoveredReplica(
+            id: meta.replica, promise: meta.promise,
+            commitIndex: min(meta.commitIndex, last.index), appliedIndex: meta.appliedIndex,
+            epochStarts: extent.epochStarts, last: last, tail: tail),
+          generation: meta.generation))
+    }
+    return found
+  }
+
+  private func tail(_ meta: PartitionMeta, through last: LogIndex) throws(StorageError) -> [Entry] {
+    var tail: [Entry] = []
+    var next = meta.appliedIndex.successor
+    while next <= last {
+      let page = try store.entries(
+        meta.prefix, from: next, countMax: 4_096, bytesMax: 16 << 20)
+      guard let end = page.last else {
+        throw .damaged(Damage(.log(prefix: meta.prefix, index: next), "it is missing"))
+      }
+      tail += page.map { Entry(id: $0.id, payload: $0.payload) }
+      next = end.index.successor
+    }
+    return tail
+  }
+
+  // MARK: ShardStorage
+
+  func stateReader(of partition: PartitionID) -> any StateReader {
+    StoredState(store: store, prefix: metas[partition]?.prefix ?? 0)
+  }
+
+  func createReplica(
+    _ replica: ReplicaID, of partition: PartitionID, generation: UInt32
+  ) throws(StateReadError) -> any StateReader {
+    do {
+      let prefix = try store.reservePrefix()
+      metas[partition] = PartitionMeta(replica: replica, prefix: prefix, generation: generation)
+      ends[partition] = .zero
+      isUnwritten.insert(partition)
+      return StoredState(store: store, prefix: prefix)
+    } catch {
+      throw .unreadable("\(error)")
+    }
+  }
+
+  func entries(of partition: PartitionID, from index: LogIndex, bytesMax: Int) -> [Entry] {
+    guard let meta = metas[partition],
+      let found = try? store.entries(
+        meta.prefix, from: index, countMax: 1_024, bytesMax: bytesMax)
+    else { return [] }
+    return found.map { Entry(id: $0.id, payload: $0.payload) }
+  }
+
+  // MARK: Batches
+
+  /// Adds a replica's write to the batch of this turn.
+  func add(_ write: ReplicaWrite, of partition: PartitionID, to batch: inout StorageBatch) {
+    guard var meta = metas[partition] else {
+      preconditionFailure("\(partition) writes but has no meta")
+    }
+    if write.promise != meta.promise || isUnwritten.contains(partition) {
+      meta.promise = write.promise
+      metas[partition] = meta
+      isUnwritten.remove(partition)
+      batch.setMeta(of: partition, meta)
+    }
+    if let from = write.truncatingFrom, let end = ends[partition] {
+      batch.truncateSuffix(meta.prefix, from: from, through: end)
+    }
+    for entry in write.entries {
+      batch.append(meta.prefix, index: entry.index, epoch: entry.epoch, payload: entry.payload)
+    }
+    if let last = write.entries.last {
+      ends[partition] = last.index
+    } else if let from = write.truncatingFrom {
+      ends[partition] = from.predecessor
+    }
+  }
+
+  /// Adds a checkpoint: state and the index that it is of, in one batch.
+  func add(
+    _ checkpoint: Checkpoint, of partition: PartitionID, commitIndex: LogIndex,
+    to batch: inout StorageBatch
+  ) {
+    guard var meta = metas[partition] else {
+      preconditionFailure("\(partition) has a checkpoint but no meta")
+    }
+    meta.appliedIndex = checkpoint.appliedIndex
+    meta.commitIndex = commitIndex
+    meta.rollingHash = checkpoint.rollingHash
+    metas[partition] = meta
+    isUnwritten.remove(partition)
+    for write in checkpoint.writes { batch.setState(meta.prefix, write.key, write.value) }
+    batch.setMeta(of: partition, meta)
+  }
+}
+
+/// The checkpointed state of one partition.
+struct StoredState: StateReader {
+  /// Of one scan. A value is at most a block of events.
+  private static let scanBytesMax = 16 << 20
+
+  let store: Store
+  let prefix: UInt32
+
+  func value(_ key: [UInt8]) throws(StateReadError) -> [UInt8]? {
+    do { return try store.get(prefix, key) } catch { throw .unreadable("\(error)") }
+  }
+
+  func scan(
+    from: [UInt8], upTo: [UInt8], reverse: Bool, countMax: Int
+  ) throws(StateReadError) -> [(key: [UInt8], value: [UInt8])] {
+    var found: [(key: [UInt8], value: [UInt8])] = []
+    var lower = from
+    var upper = upTo
+    do {
+      while found.count < countMax {
+        let page = try store.scan(
+          prefix, StateRange(from: lower, upTo: upper), reversed: reverse,
+          countMax: countMax - found.count, bytesMax: Self.scanBytesMax)
+        found += page.records.map { ($0.key, $0.value) }
+        guard !page.isComplete, let last = page.records.last else { break }
+        if reverse { upper = last.key } else { lower = last.key + [0] }
+      }
+    } catch {
+      throw .unreadable("\(error)")
+    }
+    return found
+  }
+}

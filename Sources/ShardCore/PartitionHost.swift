@@ -1,0 +1,86 @@
+import ChatCore
+import ChatModel
+import DequeModule
+import NodeProtocol
+import Primitives
+import ReplicaCore
+
+/// Who waits for the result of a command.
+enum CommandOrigin: Equatable {
+  /// A request on a link: a client's operation through a gateway, or a delivery from another
+  /// shard's outbox.
+  case request(LinkID, UInt64)
+  /// A delivery from an outbox of this same store.
+  case outbox(source: PartitionID, OutboxEntryID)
+  /// Nobody.
+  case own
+}
+
+/// A command that waits for the end of the turn, or, once appended, for its entry to be applied.
+struct PendingCommand {
+  let bytes: [UInt8]
+  let origin: CommandOrigin
+  /// The account that this command resolves, so that who waits for it can be told.
+  let resolves: UserID?
+}
+
+/// A read that waits for a barrier.
+struct PendingRead {
+  let link: LinkID
+  let request: UInt64
+  let query: Query
+}
+
+/// One partition on this store: its replica, its state, and everybody who waits for something of it.
+struct PartitionHost {
+  let partition: PartitionID
+  var replica: Replica
+  var chat: ChatPartition
+  let reader: any StateReader
+
+  /// Commands of this turn, and their size.
+  var pending: [PendingCommand] = []
+  var pendingBytes = 0
+  /// Entries appended by this leader and not applied yet, with who waits for them.
+  var inFlight: Deque<(id: EntryID, commands: [PendingCommand])> = []
+  var reads: [UInt64: PendingRead] = [:]
+  /// Callers of `createUser` whose account waits for its handle.
+  var accountWaiters: [(user: UserID, origin: CommandOrigin)] = []
+  var subscribers: [EntityID: [LinkID]] = [:]
+  var courier = OutboxCourier()
+
+  /// The greatest stamp of an entry that this leader made; stamps never go back.
+  var lastStamp = WallTime.zero
+  var isCheckpointing = false
+  var lastCheckpoint: Instant
+
+  init(
+    partition: PartitionID, replica: Replica, chat: ChatPartition, reader: any StateReader, now: Instant
+  ) {
+    self.partition = partition
+    self.replica = replica
+    self.chat = chat
+    self.reader = reader
+    lastCheckpoint = now
+  }
+}
+
+/// Delivers the outbox of one partition while this store leads it: each entry until its target
+/// confirms. Targets are idempotent, so sending twice is harmless.
+struct OutboxCourier {
+  struct Shipment {
+    let entry: OutboxEntryID
+    var retryAt: Instant
+    /// An answer is awaited.
+    var isUnderway: Bool
+  }
+
+  var shipments: [Shipment] = []
+  /// Delivered and confirmed by the target; to be taken out of the state with the next command.
+  var confirmed: [OutboxEntryID] = []
+  /// Taken out by a command that is not applied yet.
+  var confirming: Set<OutboxEntryID> = []
+  var wakeAt = Instant.distantFuture
+
+  mutating func reset() { self = OutboxCourier() }
+}

@@ -1,0 +1,113 @@
+package import ChatCore
+package import ClusterModel
+package import NodeProtocol
+package import Primitives
+package import ReplicaCore
+
+/// One connection's number in its process; never used twice.
+package struct LinkID: Hashable, Comparable, Sendable {
+  package let rawValue: UInt64
+
+  package init(_ rawValue: UInt64) { self.rawValue = rawValue }
+  package static func < (left: Self, right: Self) -> Bool { left.rawValue < right.rawValue }
+}
+
+/// What a shard asks its shell to do, in this order.
+package enum ShardAction: Sendable {
+  case send(LinkID, LinkFrame)
+  /// Part of the next batch of the committer; answered by `persisted`.
+  case write(PartitionID, ReplicaWrite)
+  /// Applied state to write without waiting for it; answered by `checkpointWritten`.
+  case checkpoint(PartitionID, Checkpoint, commitIndex: LogIndex)
+  case compareAndSet(PartitionID, PartitionRecord, base: Revision)
+  case readRecord(PartitionID, ticket: UInt64)
+  /// Close a link whose other side broke the protocol.
+  case closeLink(LinkID, reason: String)
+  /// Worth a line in the log: a role changed, a replica stopped.
+  case note(ShardNote)
+}
+
+/// A transition that operators want to read about.
+package enum ShardNote: Equatable, Sendable {
+  case becameLeader(PartitionID, Epoch)
+  case steppedDown(PartitionID, Epoch)
+  case replicaStopped(PartitionID, ReplicaStop)
+  case peerSuspected(StoreID)
+  case peerReachable(StoreID)
+  case clockDisagrees(milliseconds: Int64)
+  case pausedFor(Milliseconds)
+  case replicaNotCreated(PartitionID, StateReadError)
+}
+
+/// What a shard reads synchronously from its store.
+package protocol ShardStorage: AnyObject {
+  /// The checkpointed state of a partition.
+  func stateReader(of partition: PartitionID) -> any StateReader
+  /// Makes room for a replica that never was here, durably.
+  ///
+  /// **Returns**: its empty state.
+  func createReplica(
+    _ replica: ReplicaID, of partition: PartitionID, generation: UInt32
+  ) throws(StateReadError) -> any StateReader
+  /// Entries from `index` on for a follower that is far behind; empty when they cannot be read.
+  func entries(of partition: PartitionID, from index: LogIndex, bytesMax: Int) -> [Entry]
+}
+
+/// One replica as its store has it when the process starts.
+package struct RecoveredPartition: Sendable {
+  package var partition: PartitionID
+  package var replica: RecoveredReplica
+  package var generation: UInt32
+
+  package init(partition: PartitionID, replica: RecoveredReplica, generation: UInt32) {
+    self.partition = partition
+    self.replica = replica
+    self.generation = generation
+  }
+}
+
+/// Bounds and times of one shard.
+package struct ShardConfiguration: Sendable {
+  package var clusterID: UInt128
+  package var node: String
+  package var store: StoreID
+  package var boot: BootID
+  package var partitionCount: UInt32
+  package var replica: ReplicaConfiguration
+  /// Requests that one link may have unanswered.
+  package var requestCreditsPerLink: UInt32 = 16_384
+  /// Commands of one turn that share a log entry, by size.
+  package var entryBytesMax = 512 << 10
+  /// Commands of one partition that wait for the end of the turn.
+  package var pendingCommandBytesMax = 8 << 20
+  /// Entities that one link may subscribe to.
+  package var subscriptionsPerLinkMax = 1_000_000
+  /// Callers that wait for an account to be resolved, per partition.
+  package var accountWaitersMax = 4_096
+  package var heartbeatInterval: Milliseconds = 250
+  /// A peer that was heard before and says nothing for this long is suspected.
+  package var silenceMax: Milliseconds = 2_000
+  /// A gap of the own loop beyond which one does not judge others.
+  package var pauseMax: Milliseconds = 200
+  /// A clock that is further away than this from those of most peers does not lead.
+  package var clockSkewMax: Milliseconds = 5_000
+  package var checkpointInterval: Milliseconds = 1_000
+  package var checkpointEntries = 4_096
+  package var checkpointOverlayBytes = 4 << 20
+  /// Deliveries from outboxes that are on their way at a time, per source partition.
+  package var outboxWindow = 64
+  /// Before an outbox delivery without an answer, or with a refusal that may pass, is tried again.
+  package var outboxRetry: Milliseconds = 500
+
+  package init(
+    clusterID: UInt128, node: String, store: StoreID, boot: BootID, partitionCount: UInt32,
+    minInSync: Int
+  ) {
+    self.clusterID = clusterID
+    self.node = node
+    self.store = store
+    self.boot = boot
+    self.partitionCount = partitionCount
+    replica = ReplicaConfiguration(minInSync: minInSync)
+  }
+}

@@ -1,0 +1,196 @@
+import ChatModel
+import ClusterModel
+package import NodeProtocol
+package import Primitives
+import ReplicaCore
+
+/// One open stream to another node's event loop.
+struct Link {
+  let node: String
+  let role: NodeRole
+  /// The peer's store, if it is a shard.
+  let store: StoreID?
+  let boot: BootID
+  var lastHeard: Instant
+  /// More deliveries wait in the shell than the bound: no further ones are queued.
+  var isCongested = false
+  /// What it is subscribed to, so that a closed link leaves nothing behind.
+  var subscriptions: Set<Subscription> = []
+}
+
+/// A subscribed entity and where it is.
+struct Subscription: Hashable {
+  let partition: PartitionID
+  let entity: EntityID
+}
+
+/// Another shard, as this one sees it.
+struct Peer {
+  let store: StoreID
+  var link: LinkID?
+  var boot: BootID
+  var lastHeard: Instant
+  /// Its address refused a connection after it had been reached before.
+  var isRefusing = false
+  var isSuspected = false
+  /// Its clock minus ours, when it was last heard. Milliseconds.
+  var clockOffset: Int64 = 0
+}
+
+extension ShardCore {
+  /// A link is open and both sides have said hello.
+  package mutating func linkOpened(
+    _ id: LinkID, peer hello: LinkHello, now: Instant, into actions: inout [ShardAction]
+  ) {
+    links[id] = Link(
+      node: hello.node, role: hello.role, store: hello.store, boot: hello.boot, lastHeard: now)
+    guard let store = hello.store, hello.role == .shard else { return }
+    let position = peerPosition(store, boot: hello.boot, now: now)
+    peers[position].link = id
+    peers[position].boot = hello.boot
+    peers[position].lastHeard = now
+    peers[position].isRefusing = false
+    judgePeers(now: now, into: &actions)
+    for host in hosts.indices {
+      drive(host, now: now, into: &actions) { replica, pending in
+        replica.peerRestarted(store: store, boot: hello.boot, now: now, into: &pending)
+      }
+    }
+  }
+
+  package mutating func linkClosed(_ id: LinkID, now: Instant, into actions: inout [ShardAction]) {
+    guard let link = links.removeValue(forKey: id) else { return }
+    for subscription in link.subscriptions {
+      guard let position = position(of: subscription.partition) else { continue }
+      hosts[position].subscribers[subscription.entity]?.removeAll { $0 == id }
+      if hosts[position].subscribers[subscription.entity]?.isEmpty ?? false {
+        hosts[position].subscribers[subscription.entity] = nil
+      }
+    }
+    outboxLinkLost(id, now: now)
+    guard let store = link.store, let peer = peers.firstIndex(where: { $0.store == store }),
+      peers[peer].link == id
+    else { return }
+    peers[peer].link = nil
+    for host in hosts.indices {
+      drive(host, now: now, into: &actions) { replica, pending in
+        replica.linkReset(store: store, now: now, into: &pending)
+      }
+    }
+  }
+
+  /// The address of a peer refused a connection: its process is gone.
+  package mutating func connectionRefused(
+    by store: StoreID, now: Instant, into actions: inout [ShardAction]
+  ) {
+    guard let peer = peers.firstIndex(where: { $0.store == store }), peers[peer].link == nil else {
+      return
+    }
+    peers[peer].isRefusing = true
+    judgePeers(now: now, into: &actions)
+  }
+
+  /// A peer that is registered but was never heard: it gets the time of a silent one to appear.
+  package mutating func peerRegistered(_ store: StoreID, boot: BootID, now: Instant) {
+    guard store != configuration.store else { return }
+    _ = peerPosition(store, boot: boot, now: now)
+  }
+
+  /// Deliveries to this link wait (or do not wait any more) beyond the shell's bound.
+  package mutating func congestionChanged(_ id: LinkID, isCongested: Bool) {
+    links[id]?.isCongested = isCongested
+  }
+
+  /// Stops taking commands; what was taken is finished.
+  package mutating func drain(into actions: inout [ShardAction]) {
+    isDraining = true
+    for id in links.keys.sorted() { actions.append(.send(id, .draining)) }
+  }
+
+  /// Nothing that a client waits for is unfinished.
+  package var isIdle: Bool {
+    hosts.allSatisfy { $0.inFlight.isEmpty && $0.pending.isEmpty && $0.reads.isEmpty }
+  }
+
+  private mutating func peerPosition(_ store: StoreID, boot: BootID, now: Instant) -> Int {
+    if let position = peers.firstIndex(where: { $0.store == store }) { return position }
+    let position = peers.firstIndex { $0.store > store } ?? peers.endIndex
+    peers.insert(Peer(store: store, boot: boot, lastHeard: now), at: position)
+    return position
+  }
+
+  func link(to store: StoreID) -> LinkID? { peers.first { $0.store == store }?.link }
+
+  // MARK: Heartbeats and suspicion
+
+  mutating func heartbeatReceived(
+    _ heartbeat: Heartbeat, on id: LinkID, now: Instant, wall: WallTime
+  ) {
+    guard let store = links[id]?.store, let peer = peers.firstIndex(where: { $0.store == store }),
+      peers[peer].link == id
+    else { return }
+    peers[peer].lastHeard = now
+    peers[peer].clockOffset = Int64(clamping: heartbeat.wallTime.milliseconds)
+      .subtractingReportingOverflow(Int64(clamping: wall.milliseconds)).partialValue
+  }
+
+  mutating func tendPeers(now: Instant, wall: WallTime, into actions: inout [ShardAction]) {
+    if now >= lastHeartbeat + configuration.heartbeatInterval {
+      lastHeartbeat = now
+      let heartbeat = LinkFrame.heartbeat(Heartbeat(boot: configuration.boot, wallTime: wall))
+      for id in links.keys.sorted() { actions.append(.send(id, heartbeat)) }
+    }
+    judgePeers(now: now, into: &actions)
+  }
+
+  /// After a pause of this process, silence of the others says nothing.
+  mutating func forgiveSilence(now: Instant) {
+    for peer in peers.indices { peers[peer].lastHeard = now }
+  }
+
+  /// Who is silent, who refuses, and whether the own clock is the one that is wrong.
+  private mutating func judgePeers(now: Instant, into actions: inout [ShardAction]) {
+    var changed = false
+    for peer in peers.indices {
+      if let link = peers[peer].link, let heard = links[link]?.lastHeard {
+        peers[peer].lastHeard = max(peers[peer].lastHeard, heard)
+      }
+      let isSilent = now > peers[peer].lastHeard + configuration.silenceMax
+      let isSuspected = peers[peer].isRefusing || isSilent
+      guard isSuspected != peers[peer].isSuspected else { continue }
+      peers[peer].isSuspected = isSuspected
+      changed = true
+      let store = peers[peer].store
+      actions.append(.note(isSuspected ? .peerSuspected(store) : .peerReachable(store)))
+    }
+    let agrees = clockAgrees(into: &actions)
+    if agrees != mayLead {
+      mayLead = agrees
+      changed = true
+    }
+    guard changed else { return }
+    for host in hosts.indices { tellReachability(to: host, now: now, into: &actions) }
+  }
+
+  mutating func tellReachability(
+    to host: Int, now: Instant, into actions: inout [ShardAction]
+  ) {
+    let unreachable = peers.filter(\.isSuspected).map(\.store)
+    drive(host, now: now, into: &actions) { [mayLead] replica, pending in
+      replica.reachabilityChanged(
+        unreachable: unreachable, mayLead: mayLead, now: now, into: &pending)
+    }
+  }
+
+  /// Rule 11: a store whose clock differs from those of most of at least two peers does not lead.
+  private func clockAgrees(into actions: inout [ShardAction]) -> Bool {
+    let offsets = peers.filter { $0.link != nil }.map(\.clockOffset)
+    guard offsets.count >= 2 else { return true }
+    let far = offsets.filter { $0.magnitude > configuration.clockSkewMax.rawValue }
+    let agrees = far.count * 2 <= offsets.count
+    if !agrees, mayLead, let offset = far.first {
+      actions.append(.note(.clockDisagrees(milliseconds: offset)))
+    }
+    return agrees
+  }
+}

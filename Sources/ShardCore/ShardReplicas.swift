@@ -1,0 +1,222 @@
+import ChatCore
+import ChatModel
+import ClusterModel
+import NodeProtocol
+import Primitives
+import ReplicaCore
+
+extension ShardCore {
+  /// Gives one replica an input and carries its actions out, and those that follow from them.
+  mutating func drive(
+    _ position: Int, now: Instant, into actions: inout [ShardAction],
+    _ input: (inout Replica, inout [ReplicaAction]) -> Void
+  ) {
+    var pending: [ReplicaAction] = []
+    swap(&pending, &scratch)
+    let led = hosts[position].replica.isLeader
+    let epoch = hosts[position].replica.epoch
+    input(&hosts[position].replica, &pending)
+    var next = 0
+    while next < pending.count {
+      let action = pending[next]
+      next += 1
+      perform(action, position, pending: &pending, now: now, into: &actions)
+    }
+    pending.removeAll(keepingCapacity: true)
+    swap(&pending, &scratch)
+    let leads = hosts[position].replica.isLeader
+    if leads, !led || hosts[position].replica.epoch != epoch {
+      startedLeading(position, now: now, into: &actions)
+    } else if led, !leads {
+      stoppedLeading(position, epoch: epoch, now: now, into: &actions)
+    }
+  }
+
+  private mutating func perform(
+    _ action: ReplicaAction, _ position: Int, pending: inout [ReplicaAction], now: Instant,
+    into actions: inout [ShardAction]
+  ) {
+    let partition = hosts[position].partition
+    switch action {
+    case .persist(let write):
+      actions.append(.write(partition, write))
+    case .send(let message):
+      if let link = link(to: message.to.store) { actions.append(.send(link, .replica(message))) }
+    case .apply(let through):
+      apply(position, through: through, pending: &pending, now: now, into: &actions)
+    case .compareAndSet(let record, let base):
+      actions.append(.compareAndSet(partition, record, base: base))
+    case .readRecord(let ticket):
+      actions.append(.readRecord(partition, ticket: ticket))
+    case .loadEntries(let replica, let index, let bytesMax):
+      let entries = storage.entries(of: partition, from: index, bytesMax: bytesMax)
+      hosts[position].replica.entriesLoaded(
+        for: replica, from: index, entries: entries, now: now, into: &pending)
+    case .readsReady(let reads):
+      for read in reads { serve(read, position, into: &actions) }
+    case .readsFailed(let reads):
+      for read in reads {
+        guard let waiting = hosts[position].reads.removeValue(forKey: read) else { continue }
+        respond(waiting.link, waiting.request, notServed(position), into: &actions)
+      }
+    case .statusChanged:
+      break
+    case .stopped(let reason):
+      actions.append(.note(.replicaStopped(partition, reason)))
+    }
+  }
+
+  // MARK: Applying
+
+  private mutating func apply(
+    _ position: Int, through index: LogIndex, pending: inout [ReplicaAction], now: Instant,
+    into actions: inout [ShardAction]
+  ) {
+    while hosts[position].replica.appliedIndex < index {
+      let next = hosts[position].replica.appliedIndex.successor
+      guard let entry = hosts[position].replica.entry(at: next) else {
+        preconditionFailure("\(hosts[position].partition): \(next) is committed but not in memory")
+      }
+      output.removeAll()
+      do {
+        try hosts[position].chat.apply(
+          index: next, payload: entry.payload, state: hosts[position].reader, into: &output)
+      } catch {
+        hosts[position].replica.applyFailed(at: next, into: &pending)
+        return
+      }
+      hosts[position].replica.applied(through: next, into: &pending)
+      settle(entry, position, now: now, into: &actions)
+    }
+    if hosts[position].replica.isLeader, !hosts[position].chat.outbox.isEmpty {
+      deliverOutbox(position, now: now, into: &actions)
+    }
+  }
+
+  /// Answers those who waited for an entry, then tells the subscribers: a sender learns the number of
+  /// its message before it sees the message.
+  private mutating func settle(
+    _ entry: Entry, _ position: Int, now: Instant, into actions: inout [ShardAction]
+  ) {
+    guard hosts[position].replica.isLeader else { return }
+    if let first = hosts[position].inFlight.first, first.id == entry.id {
+      hosts[position].inFlight.removeFirst()
+      precondition(
+        first.commands.count == output.results.count,
+        "\(entry.id): \(first.commands.count) commands gave \(output.results.count) results")
+      for (command, result) in zip(first.commands, output.results) {
+        finish(command, result, position, now: now, into: &actions)
+      }
+    }
+    for delivery in output.deliveries {
+      deliver(delivery.content, to: delivery.entity, at: entry.index, position, into: &actions)
+    }
+  }
+
+  private mutating func finish(
+    _ command: PendingCommand, _ result: CommandResult, _ position: Int, now: Instant,
+    into actions: inout [ShardAction]
+  ) {
+    if let user = command.resolves { accountResolved(user, position, into: &actions) }
+    switch command.origin {
+    case .request(let link, let request):
+      if case .userPending = result, let user = pendingUser(command) {
+        if hosts[position].accountWaiters.count < configuration.accountWaitersMax {
+          hosts[position].accountWaiters.append((user, command.origin))
+          return
+        }
+        return respond(
+          link, request, .failed(.overloaded("too many accounts are being made")), into: &actions)
+      }
+      respond(link, request, .applied(result), into: &actions)
+    case .outbox(let source, let entry):
+      outboxAnswered(source: source, entry: entry, result: result, now: now)
+    case .own:
+      break
+    }
+  }
+
+  private func pendingUser(_ command: PendingCommand) -> UserID? {
+    guard case .createUser(let create)? = try? Command(decoding: command.bytes[...]) else { return nil }
+    return create.user
+  }
+
+  private mutating func accountResolved(
+    _ user: UserID, _ position: Int, into actions: inout [ShardAction]
+  ) {
+    let waiting = hosts[position].accountWaiters.filter { $0.user == user }
+    guard !waiting.isEmpty else { return }
+    hosts[position].accountWaiters.removeAll { $0.user == user }
+    let result: CommandResult
+    switch answer(.user(user), position) {
+    case .user(.some): result = .userActive(user)
+    default: result = .refused(ServiceError(.alreadyExists, "the handle is taken"))
+    }
+    for waiter in waiting {
+      guard case .request(let link, let request) = waiter.origin else { continue }
+      respond(link, request, .applied(result), into: &actions)
+    }
+  }
+
+  // MARK: Reading
+
+  mutating func answer(_ query: Query, _ position: Int) -> QueryAnswer {
+    do {
+      return try hosts[position].chat.answer(query, state: hosts[position].reader)
+    } catch {
+      return .refused(ServiceError(.dataLoss, "the stored state cannot be read"))
+    }
+  }
+
+  private mutating func serve(_ read: UInt64, _ position: Int, into actions: inout [ShardAction]) {
+    guard let waiting = hosts[position].reads.removeValue(forKey: read) else { return }
+    respond(waiting.link, waiting.request, .answered(answer(waiting.query, position)), into: &actions)
+  }
+
+  // MARK: Leading
+
+  private mutating func startedLeading(
+    _ position: Int, now: Instant, into actions: inout [ShardAction]
+  ) {
+    actions.append(.note(.becameLeader(hosts[position].partition, hosts[position].replica.epoch)))
+    hosts[position].courier.reset()
+    hosts[position].lastStamp = hosts[position].chat.lastStamp
+    deliverOutbox(position, now: now, into: &actions)
+  }
+
+  private mutating func stoppedLeading(
+    _ position: Int, epoch: Epoch, now: Instant, into actions: inout [ShardAction]
+  ) {
+    actions.append(.note(.steppedDown(hosts[position].partition, epoch)))
+    let waiting =
+      hosts[position].inFlight.flatMap { $0.commands.map(\.origin) }
+      + hosts[position].pending.map(\.origin) + hosts[position].accountWaiters.map(\.origin)
+    hosts[position].inFlight.removeAll()
+    hosts[position].pending.removeAll()
+    hosts[position].pendingBytes = 0
+    hosts[position].accountWaiters.removeAll()
+    hosts[position].courier.reset()
+    for origin in waiting {
+      switch origin {
+      case .request(let link, let request):
+        respond(link, request, notServed(position), into: &actions)
+      case .outbox(let source, let entry):
+        outboxFailed(source: source, entry: entry, now: now)
+      case .own: break
+      }
+    }
+    endSubscriptions(position, into: &actions)
+  }
+
+  /// Why this shard does not serve a partition now.
+  func notServed(_ position: Int) -> Response.Outcome {
+    let replica = hosts[position].replica
+    if replica.isLeader {
+      return .failed(.unavailable("the partition waits for an in-sync replica"))
+    }
+    guard let leader = replica.knownLeader, leader != replica.id else {
+      return .failed(.unavailable("the partition has no leader at the moment"))
+    }
+    return .notLeader(leader: leader, revision: replica.record?.revision ?? .zero)
+  }
+}

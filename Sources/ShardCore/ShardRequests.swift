@@ -1,0 +1,187 @@
+import ChatModel
+import ClusterModel
+package import NodeProtocol
+package import Primitives
+import ReplicaCore
+import Routing
+
+extension ShardCore {
+  /// A frame of a peer or a gateway.
+  package mutating func frameReceived(
+    _ frame: LinkFrame, on id: LinkID, now: Instant, wall: WallTime,
+    into actions: inout [ShardAction]
+  ) {
+    guard links[id] != nil else { return }
+    links[id]?.lastHeard = now
+    switch frame {
+    case .hello:
+      actions.append(.closeLink(id, reason: "a second hello"))
+    case .heartbeat(let heartbeat):
+      heartbeatReceived(heartbeat, on: id, now: now, wall: wall)
+    case .replica(let message):
+      guard let link = links[id], link.store == message.from.store, link.boot == message.fromBoot,
+        let position = position(of: message.partition)
+      else { return }
+      drive(position, now: now, into: &actions) { replica, pending in
+        replica.messageReceived(message, now: now, into: &pending)
+      }
+    case .request(let request):
+      receive(request, on: id, now: now, into: &actions)
+    case .response(let response):
+      responseReceived(response, now: now, into: &actions)
+    case .subscribe(let subscribe):
+      self.subscribe(subscribe, on: id, into: &actions)
+    case .unsubscribe(let unsubscribe):
+      self.unsubscribe(unsubscribe, on: id)
+    case .subscribed, .subscriptionEnded, .delivery:
+      actions.append(.closeLink(id, reason: "a shard takes no deliveries"))
+    case .draining:
+      break
+    }
+  }
+
+  func respond(
+    _ link: LinkID, _ request: UInt64, _ outcome: Response.Outcome,
+    into actions: inout [ShardAction]
+  ) {
+    guard links[link] != nil else { return }
+    actions.append(.send(link, .response(Response(id: request, outcome: outcome))))
+  }
+
+  // MARK: Admission
+
+  private mutating func receive(
+    _ request: Request, on link: LinkID, now: Instant, into actions: inout [ShardAction]
+  ) {
+    guard let position = position(of: request.partition) else {
+      return respond(link, request.id, elsewhere(request.partition), into: &actions)
+    }
+    switch request.operation {
+    case .command(let bytes):
+      admit(bytes, origin: .request(link, request.id), position, now: now, into: &actions)
+    case .query(let query):
+      read(query, request.id, on: link, position, now: now, into: &actions)
+    }
+  }
+
+  private func elsewhere(_ partition: PartitionID) -> Response.Outcome {
+    guard let record = routing.record(of: partition), let leader = routing.leader(of: partition) else {
+      return .failed(.unavailable("this shard does not know the partition"))
+    }
+    return .notLeader(leader: leader, revision: record.revision)
+  }
+
+  /// Takes a command for the entry of this turn, or refuses it with nothing done.
+  mutating func admit(
+    _ bytes: [UInt8], origin: CommandOrigin, _ position: Int, now: Instant,
+    into actions: inout [ShardAction]
+  ) {
+    var resolves: UserID?
+    if let refusal = capacityRefusal(bytes.count, position) {
+      return refuse(origin, refusal, now: now, into: &actions)
+    }
+    if origin != .own {
+      guard let command = try? Command(decoding: bytes[...]), let entity = command.entity else {
+        let error = ServiceError(.invalidArgument, "not a command that this version knows")
+        return refuse(origin, .failed(error), now: now, into: &actions)
+      }
+      guard routing.partition(of: entity.token) == hosts[position].partition else {
+        let error = ServiceError(.invalidArgument, "the command belongs to another partition")
+        return refuse(origin, .failed(error), now: now, into: &actions)
+      }
+      if case .handleResolved(let resolved) = command { resolves = resolved.user }
+    }
+    if hosts[position].pending.isEmpty { touched.append(position) }
+    hosts[position].pending.append(
+      PendingCommand(bytes: bytes, origin: origin, resolves: resolves))
+    hosts[position].pendingBytes += bytes.count
+  }
+
+  private func capacityRefusal(_ bytes: Int, _ position: Int) -> Response.Outcome? {
+    guard hosts[position].replica.acceptsCommands, !isDraining else { return notServed(position) }
+    guard hosts[position].pendingBytes + bytes <= configuration.pendingCommandBytesMax else {
+      return .failed(.overloaded("too much waits for this partition"))
+    }
+    return nil
+  }
+
+  private mutating func refuse(
+    _ origin: CommandOrigin, _ outcome: Response.Outcome, now: Instant,
+    into actions: inout [ShardAction]
+  ) {
+    switch origin {
+    case .request(let link, let request): respond(link, request, outcome, into: &actions)
+    case .outbox(let source, let entry): outboxFailed(source: source, entry: entry, now: now)
+    case .own: break
+    }
+  }
+
+  private mutating func read(
+    _ query: Query, _ request: UInt64, on link: LinkID, _ position: Int, now: Instant,
+    into actions: inout [ShardAction]
+  ) {
+    guard hosts[position].replica.isLeader else {
+      return respond(link, request, notServed(position), into: &actions)
+    }
+    if let entity = query.entity, routing.partition(of: entity.token) != hosts[position].partition {
+      return respond(
+        link, request,
+        .failed(ServiceError(.invalidArgument, "the query belongs to another partition")),
+        into: &actions)
+    }
+    lastReadID += 1
+    let id = lastReadID
+    hosts[position].reads[id] = PendingRead(link: link, request: request, query: query)
+    touched.append(position)
+    drive(position, now: now, into: &actions) { replica, pending in
+      replica.readRequested(id, now: now, into: &pending)
+    }
+  }
+
+  // MARK: The end of a turn
+
+  /// Makes entries of the commands and barrier rounds of the reads that this turn brought.
+  package mutating func turnEnded(now: Instant, wall: WallTime, into actions: inout [ShardAction]) {
+    guard !touched.isEmpty else { return }
+    let positions = touched
+    touched.removeAll(keepingCapacity: true)
+    for position in positions {
+      appendPending(position, now: now, wall: wall, into: &actions)
+      drive(position, now: now, into: &actions) { replica, pending in
+        replica.startBarrier(now: now, into: &pending)
+      }
+    }
+  }
+
+  private mutating func appendPending(
+    _ position: Int, now: Instant, wall: WallTime, into actions: inout [ShardAction]
+  ) {
+    var waiting = hosts[position].pending[...]
+    guard !waiting.isEmpty else { return }
+    hosts[position].pending = []
+    hosts[position].pendingBytes = 0
+    while !waiting.isEmpty {
+      var bytes = 0
+      let share = waiting.prefix { command in
+        defer { bytes += command.bytes.count }
+        return bytes == 0 || bytes + command.bytes.count <= configuration.entryBytesMax
+      }
+      waiting = waiting.dropFirst(share.count)
+      let stamp = max(hosts[position].lastStamp, wall)
+      hosts[position].lastStamp = stamp
+      let payload = EntryPayload(time: stamp, commands: share.map { $0.bytes[...] }).encoded()
+      var appended: EntryID?
+      drive(position, now: now, into: &actions) { replica, pending in
+        appended = replica.propose(payload: payload, now: now, into: &pending)
+      }
+      // Nothing is applied before it is durable, and that is told in a later input.
+      if let appended {
+        hosts[position].inFlight.append((appended, Array(share)))
+      } else {
+        for command in share {
+          refuse(command.origin, notServed(position), now: now, into: &actions)
+        }
+      }
+    }
+  }
+}

@@ -1,0 +1,104 @@
+import ChatCore
+import ChatModel
+import NodeProtocol
+import Primitives
+import ReplicaCore
+import Routing
+
+extension ShardCore {
+  /// Begins to send what happens to an entity. If nothing happened to it since `after`, nothing is
+  /// missing; otherwise the gateway pulls what lies between.
+  mutating func subscribe(
+    _ subscribe: Subscribe, on id: LinkID, into actions: inout [ShardAction]
+  ) {
+    let end: (SubscriptionEnded.Reason) -> ShardAction = { reason in
+      .send(
+        id,
+        .subscriptionEnded(
+          SubscriptionEnded(
+            partition: subscribe.partition, entity: subscribe.entity, reason: reason)))
+    }
+    guard let position = position(of: subscribe.partition), hosts[position].replica.isLeader,
+      hosts[position].replica.servesReads
+    else { return actions.append(end(.notLeader)) }
+    guard routing.partition(of: subscribe.entity.token) == subscribe.partition,
+      let count = links[id]?.subscriptions.count, count < configuration.subscriptionsPerLinkMax
+    else { return actions.append(end(.behind)) }
+    let isNew = links[id]?.subscriptions.insert(
+      Subscription(partition: subscribe.partition, entity: subscribe.entity)
+    ).inserted
+    if isNew ?? false { hosts[position].subscribers[subscribe.entity, default: []].append(id) }
+    var from = hosts[position].replica.appliedIndex
+    if let after = subscribe.after, after < from,
+      let changed = try? hosts[position].chat.lastChange(
+        of: subscribe.entity, state: hosts[position].reader),
+      changed <= after
+    {
+      from = after
+    }
+    actions.append(
+      .send(
+        id,
+        .subscribed(
+          Subscribed(
+            partition: subscribe.partition, entity: subscribe.entity, from: from,
+            generation: hosts[position].chat.generation))))
+  }
+
+  mutating func unsubscribe(_ unsubscribe: Unsubscribe, on id: LinkID) {
+    let subscription = Subscription(partition: unsubscribe.partition, entity: unsubscribe.entity)
+    guard links[id]?.subscriptions.remove(subscription) != nil,
+      let position = position(of: unsubscribe.partition)
+    else { return }
+    hosts[position].subscribers[unsubscribe.entity]?.removeAll { $0 == id }
+    if hosts[position].subscribers[unsubscribe.entity]?.isEmpty ?? false {
+      hosts[position].subscribers[unsubscribe.entity] = nil
+    }
+  }
+
+  /// Sends what happened to everybody who subscribed. A link that cannot take more loses the
+  /// subscription and is told, so that it pulls: nothing is skipped silently.
+  mutating func deliver(
+    _ content: Delivery.Content, to entity: EntityID, at index: LogIndex, _ position: Int,
+    into actions: inout [ShardAction]
+  ) {
+    guard let subscribers = hosts[position].subscribers[entity] else { return }
+    let partition = hosts[position].partition
+    let delivery = LinkFrame.delivery(
+      Delivery(partition: partition, index: index, content: content))
+    for id in subscribers {
+      guard let link = links[id] else { continue }
+      guard link.isCongested else {
+        actions.append(.send(id, delivery))
+        continue
+      }
+      unsubscribe(Unsubscribe(partition: partition, entity: entity), on: id)
+      actions.append(
+        .send(
+          id,
+          .subscriptionEnded(
+            SubscriptionEnded(partition: partition, entity: entity, reason: .behind))))
+    }
+  }
+
+  /// This store does not lead the partition any more.
+  mutating func endSubscriptions(_ position: Int, into actions: inout [ShardAction]) {
+    let partition = hosts[position].partition
+    let subscribers = hosts[position].subscribers
+    hosts[position].subscribers = [:]
+    for id in links.keys.sorted() {
+      guard var subscriptions = links[id]?.subscriptions else { continue }
+      let ended = subscriptions.filter { $0.partition == partition && subscribers[$0.entity] != nil }
+      subscriptions.subtract(ended)
+      links[id]?.subscriptions = subscriptions
+      for subscription in ended.sorted(by: { $0.entity.token < $1.entity.token }) {
+        actions.append(
+          .send(
+            id,
+            .subscriptionEnded(
+              SubscriptionEnded(
+                partition: partition, entity: subscription.entity, reason: .notLeader))))
+      }
+    }
+  }
+}

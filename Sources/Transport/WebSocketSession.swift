@@ -1,0 +1,403 @@
+package import NIOCore
+import Primitives
+package import WebSocketEngine
+
+/// A whole message from a client.
+package enum WebSocketMessage: Hashable, Sendable {
+  /// Valid UTF-8.
+  case text([UInt8])
+  case binary([UInt8])
+}
+
+/// Who uses a session. Held by the session until it has ended.
+///
+/// **Isolation**: the session's event loop.
+package protocol WebSocketSessionDelegate: AnyObject {
+  /// All messages of one read, in order.
+  func session(_ session: WebSocketSession, received messages: [WebSocketMessage])
+  /// As much waits as may (true): send nothing but what is small and cannot be fetched later. Or
+  /// half of that is gone again (false).
+  func session(_ session: WebSocketSession, congestionChanged isCongested: Bool)
+  /// Once; the last call.
+  func session(_ session: WebSocketSession, ended end: WebSocketEnd)
+}
+
+/// What carries a session: a connection, or a stream of HTTP/2.
+///
+/// **Isolation**: the session's event loop.
+protocol WebSocketCarrier: AnyObject {
+  /// **Returns**: false when nothing was taken because too much waits; `roomAppeared` follows.
+  func write(_ bytes: ByteBuffer) -> Bool
+  func flush()
+  /// Nothing more is written; the client's end is waited for.
+  func closeOutput()
+  func abort()
+}
+
+/// One client's WebSocket, whatever carries it.
+///
+/// What is sent is a frame already, so that one buffer serves all sessions that get the same event;
+/// it is flushed once at the end of the loop's turn.
+///
+/// Cost when idle: see `WebSocketSessionTests`; no buffer is kept.
+///
+/// **Isolation**: its event loop.
+package final class WebSocketSession: @unchecked Sendable {
+  // Safety: everything mutable is touched on `eventLoop` only, which every method checks.
+
+  /// The subprotocol that was agreed on.
+  package let subprotocol: String?
+  package let remoteAddress: String
+  package var delegate: (any WebSocketSessionDelegate)?
+  package private(set) var isCongested = false
+
+  private let loop: PublicLoop
+  private var carrier: (any WebSocketCarrier)?
+  private var connection: WebSocketConnection
+  private var messages: [WebSocketMessage] = []
+  /// Frames that the carrier does not take now; those before `queueHead` are gone.
+  private var queue: [ByteBuffer] = []
+  private var queueHead = 0
+  private var queuedBytes = 0
+  private var isReading = false
+  private var isUnflushed = false
+  private var isPinged = false
+  private var lastReceived: Instant
+  /// The closing handshake of this side is to begin then.
+  private var closeAt = Instant.distantFuture
+  private var closeCode = WebSocketCloseCode.serviceRestart
+  /// The transport is cut off then.
+  private var lingerUntil = Instant.distantFuture
+  private var end: WebSocketEnd?
+
+  init(
+    _ loop: PublicLoop, subprotocol: String?, remoteAddress: String, carrier: any WebSocketCarrier,
+    delegate: any WebSocketSessionDelegate
+  ) {
+    self.loop = loop
+    self.subprotocol = subprotocol
+    self.remoteAddress = remoteAddress
+    self.carrier = carrier
+    self.delegate = delegate
+    connection = WebSocketConnection(role: .server, limits: loop.limits.webSocket)
+    lastReceived = loop.now
+    loop.counters.webSocketsOpen += 1
+  }
+
+  package var eventLoop: any EventLoop { loop.eventLoop }
+
+  /// Whether messages may still be sent.
+  package var isOpen: Bool { connection.isOpen && carrier != nil }
+
+  // MARK: Sending
+
+  /// A text message as a frame that may be sent to any number of sessions.
+  package static func frame(text: [UInt8]) -> ByteBuffer {
+    ByteBuffer(bytes: FrameEncoder.encode(.text, text))
+  }
+
+  package static func frame(binary: [UInt8]) -> ByteBuffer {
+    ByteBuffer(bytes: FrameEncoder.encode(.binary, binary))
+  }
+
+  /// Queues a frame; it leaves at the end of this turn of the loop. After the end it is dropped.
+  package func send(_ frame: ByteBuffer) {
+    eventLoop.preconditionInEventLoop()
+    guard connection.isOpen else { return }
+    write(frame)
+  }
+
+  private func write(_ frame: ByteBuffer) {
+    guard let carrier else { return }
+    if queueHead == queue.count, carrier.write(frame) {
+      flushLater()
+    } else {
+      enqueue(frame)
+    }
+  }
+
+  private func flushLater() {
+    guard !isUnflushed else { return }
+    isUnflushed = true
+    if !isReading { loop.flushLater(self) }
+  }
+
+  func flush() {
+    guard isUnflushed else { return }
+    isUnflushed = false
+    carrier?.flush()
+  }
+
+  private var queuedCount: Int { queue.count - queueHead }
+
+  private func enqueue(_ frame: ByteBuffer) {
+    queue.append(frame)
+    queuedBytes += frame.readableBytes
+    let limits = loop.limits
+    if queuedCount > limits.sessionQueueMessagesMax || queuedBytes > limits.sessionQueueBytesMax,
+      !isCongested
+    {
+      isCongested = true
+      delegate?.session(self, congestionChanged: true)
+    }
+    let factor = limits.sessionOverflowFactor
+    if queuedCount > limits.sessionQueueMessagesMax * factor
+      || queuedBytes > limits.sessionQueueBytesMax * factor
+    {
+      loop.count(.outputQueue)
+      cutOff()
+    }
+  }
+
+  /// The carrier takes bytes again.
+  func roomAppeared() {
+    guard queueHead < queue.count, let carrier else { return }
+    while queueHead < queue.count, carrier.write(queue[queueHead]) {
+      queuedBytes -= queue[queueHead].readableBytes
+      queue[queueHead] = ByteBuffer()
+      queueHead += 1
+    }
+    if queueHead == queue.count {
+      queue = []
+      queueHead = 0
+    }
+    isUnflushed = false
+    carrier.flush()
+    let limits = loop.limits
+    guard isCongested, queuedCount <= limits.sessionQueueMessagesMax / 2,
+      queuedBytes <= limits.sessionQueueBytesMax / 2
+    else {
+      if queuedCount == 0, end != nil { closeOutput() }
+      return
+    }
+    isCongested = false
+    delegate?.session(self, congestionChanged: false)
+    if queuedCount == 0, end != nil { closeOutput() }
+  }
+
+  // MARK: Receiving
+
+  /// **Invariant**: `readComplete` follows.
+  func received(_ bytes: ByteBuffer) {
+    isReading = true
+    lastReceived = loop.now
+    isPinged = false
+    var actions: [WebSocketAction] = []
+    bytes.withUnsafeReadableBytes {
+      connection.bytesReceived($0, now: lastReceived, into: &actions)
+    }
+    perform(actions)
+  }
+
+  /// Hands over what came, and sends what that led to.
+  func readComplete() {
+    deliver()
+    isReading = false
+    flush()
+  }
+
+  private func deliver() {
+    guard !messages.isEmpty else { return }
+    var taken: [WebSocketMessage] = []
+    swap(&taken, &messages)
+    delegate?.session(self, received: taken)
+  }
+
+  private func perform(_ actions: [WebSocketAction]) {
+    for action in actions {
+      switch action {
+      case .deliverText(let bytes): messages.append(.text(bytes))
+      case .deliverBinary(let bytes): messages.append(.binary(bytes))
+      case .pongReceived: break
+      case .send(let opcode, let payload):
+        write(ByteBuffer(bytes: FrameEncoder.encode(opcode, payload)))
+      case .ended(let end): ended(end)
+      case .closeTransport:
+        // What waits goes first; the sweep ends a client that does not read it.
+        lingerUntil = loop.now + loop.limits.lingerTimeout
+        if queuedCount == 0 { closeOutput() }
+      }
+    }
+  }
+
+  private func ended(_ end: WebSocketEnd) {
+    self.end = end
+    if case .failed = end { loop.count(.webSocket) }
+    deliver()
+    loop.counters.webSocketsOpen -= 1
+    let delegate = delegate
+    self.delegate = nil
+    delegate?.session(self, ended: end)
+  }
+
+  // MARK: Ending
+
+  /// Begins the closing handshake.
+  package func close(_ code: WebSocketCloseCode, reason: String = "") {
+    eventLoop.preconditionInEventLoop()
+    var actions: [WebSocketAction] = []
+    connection.close(code, reason: reason, now: loop.now, into: &actions)
+    perform(actions)
+  }
+
+  func close(at instant: Instant, _ code: WebSocketCloseCode) {
+    closeAt = instant
+    closeCode = code
+  }
+
+  /// The client's side of the transport is over.
+  func transportEnded() {
+    var actions: [WebSocketAction] = []
+    connection.transportEnded(into: &actions)
+    perform(actions)
+    carrier = nil
+    queue = []
+    queueHead = 0
+  }
+
+  private func closeOutput() {
+    isUnflushed = false
+    carrier?.flush()
+    carrier?.closeOutput()
+  }
+
+  private func cutOff() {
+    let carrier = carrier
+    transportEnded()
+    carrier?.abort()
+  }
+
+  func check(now: Instant) {
+    if now >= lingerUntil { return cutOff() }
+    guard end == nil else { return }
+    if let deadline = connection.deadline, now >= deadline {
+      var actions: [WebSocketAction] = []
+      connection.deadlineReached(now: now, into: &actions)
+      return perform(actions)
+    }
+    if now >= closeAt {
+      closeAt = .distantFuture
+      return close(closeCode)
+    }
+    let silence = now.milliseconds(since: lastReceived)
+    if silence >= loop.limits.silenceMax {
+      loop.count(.silence)
+      cutOff()
+    } else if silence >= loop.limits.pingAfter, !isPinged, connection.isOpen {
+      isPinged = true
+      write(ByteBuffer(bytes: FrameEncoder.encode(.ping, [])))
+    }
+  }
+}
+
+/// A request to open a WebSocket that passed the policy. Exactly one of `accept` and `refuse` is
+/// called, once, now or later.
+///
+/// **Isolation**: the connection's event loop.
+package final class WebSocketUpgrader: @unchecked Sendable {
+  // Safety: everything mutable is touched on `eventLoop` only, which every method checks.
+
+  package var eventLoop: any EventLoop { responder.eventLoop }
+  /// The first of the client's subprotocols that the policy knows.
+  package var subprotocol: String? { upgrade.subprotocol }
+
+  private let upgrade: WebSocketUpgrade
+  private let responder: HTTPResponder
+  private var carrier: (any UpgradeCarrier)?
+  private let id: Int32
+
+  init(
+    _ upgrade: WebSocketUpgrade, _ responder: HTTPResponder, carrier: any UpgradeCarrier, id: Int32
+  ) {
+    self.upgrade = upgrade
+    self.responder = responder
+    self.carrier = carrier
+    self.id = id
+  }
+
+  /// **Returns**: the open session, or `nil` when the client has gone away; `delegate` hears nothing
+  /// then. Its first call may come before this returns to its caller's caller, not earlier.
+  package func accept(_ delegate: any WebSocketSessionDelegate) -> WebSocketSession? {
+    eventLoop.preconditionInEventLoop()
+    let carrier = carrier
+    self.carrier = nil
+    return carrier?.accept(upgrade, delegate, for: id)
+  }
+
+  package func refuse(
+    _ status: Int, headers: HTTPFields.List = [], body: ByteBuffer = ByteBuffer()
+  ) {
+    carrier = nil
+    responder.respond(status, headers: headers, body: body)
+  }
+}
+
+/// A connection, or a stream of HTTP/2, that can become a WebSocket.
+///
+/// **Isolation**: the connection's event loop.
+protocol UpgradeCarrier: ResponseCarrier {
+  func accept(
+    _ upgrade: WebSocketUpgrade, _ delegate: any WebSocketSessionDelegate, for id: Int32
+  ) -> WebSocketSession?
+}
+
+/// Carries a session on a connection of its own, after the upgrade from HTTP/1.1.
+///
+/// **Isolation**: the channel's event loop.
+final class WebSocketHandler: ChannelInboundHandler {
+  typealias InboundIn = ByteBuffer
+  typealias OutboundOut = ByteBuffer
+
+  var slot = 0
+  private let loop: PublicLoop
+  private var session: WebSocketSession?
+  private var context: ChannelHandlerContext?
+
+  init(_ loop: PublicLoop) { self.loop = loop }
+
+  func attach(_ session: WebSocketSession) { self.session = session }
+
+  func handlerAdded(context: ChannelHandlerContext) { self.context = context }
+  func handlerRemoved(context: ChannelHandlerContext) { self.context = nil }
+
+  func channelRead(context: ChannelHandlerContext, data: NIOAny) {
+    session?.received(unwrapInboundIn(data))
+  }
+
+  func channelReadComplete(context: ChannelHandlerContext) { session?.readComplete() }
+
+  func channelWritabilityChanged(context: ChannelHandlerContext) {
+    if context.channel.isWritable { session?.roomAppeared() }
+  }
+
+  func errorCaught(context: ChannelHandlerContext, error: any Error) {
+    context.close(promise: nil)
+  }
+
+  func channelInactive(context: ChannelHandlerContext) {
+    session?.transportEnded()
+    session = nil
+    loop.remove(self)
+    context.fireChannelInactive()
+  }
+}
+
+extension WebSocketHandler: WebSocketCarrier {
+  func write(_ bytes: ByteBuffer) -> Bool {
+    guard let context else { return true }
+    guard context.channel.isWritable else { return false }
+    context.write(wrapOutboundOut(bytes), promise: nil)
+    return true
+  }
+
+  func flush() { context?.flush() }
+  func closeOutput() { context?.close(mode: .output, promise: nil) }
+  func abort() { context?.close(promise: nil) }
+}
+
+extension WebSocketHandler: PublicPeer {
+  func check(now: Instant) { session?.check(now: now) }
+  /// The loop closes sessions one after the other.
+  func drain() {}
+  func forEachSession(_ body: (WebSocketSession) -> Void) { session.map(body) }
+}

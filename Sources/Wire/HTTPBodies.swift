@@ -1,0 +1,292 @@
+package import ChatModel
+package import ClientProtocol
+package import Primitives
+
+/// Bodies of the HTTP API, as JSON. Requests are read strictly: a field of a wrong type or out of its
+/// bounds is refused by name; unknown fields are ignored.
+///
+/// **Throws** (every reading function): the `ServiceError` that the client is to get.
+package enum HTTPBodies {
+  /// Enough for the longest text with every character escaped.
+  package static let bodyBytesMax = 524_288
+  package static let contentType = "application/json"
+}
+
+/// `POST /v1/accounts`
+package struct CreateAccountBody: Equatable, Sendable {
+  /// **Units**: bytes of a password that an account may be made with.
+  package static let passwordBytesRange = 8...1_024
+
+  package var handle: Handle
+  package var password: String
+  package var displayName: String
+
+  package init(handle: Handle, password: String, displayName: String) {
+    self.handle = handle
+    self.password = password
+    self.displayName = displayName
+  }
+}
+
+/// `POST /v1/sessions`
+package struct LoginBody: Equatable, Sendable {
+  package var handle: Handle
+  package var password: String
+  /// What the user calls the device; may be empty.
+  package var device: String
+
+  package init(handle: Handle, password: String, device: String) {
+    self.handle = handle
+    self.password = password
+    self.device = device
+  }
+}
+
+/// `POST /v1/conversations/{id}/messages`
+package struct SendBody: Equatable, Sendable {
+  package var id: ClientMessageID
+  package var text: String
+
+  package init(id: ClientMessageID, text: String) {
+    self.id = id
+    self.text = text
+  }
+}
+
+/// `POST /v1/conversations/{id}/members`
+package struct ChangeMembersBody: Equatable, Sendable {
+  package var add: [MemberReference]
+  package var remove: [MemberReference]
+
+  package init(add: [MemberReference], remove: [MemberReference]) {
+    self.add = add
+    self.remove = remove
+  }
+}
+
+/// The answer to a login and to a refresh.
+package struct SessionBody: Equatable, Sendable {
+  package var accessToken: String
+  package var refreshToken: String
+  package var expiresInSeconds: UInt32
+  package var user: UserProfile
+  package var device: DeviceID
+
+  package init(
+    accessToken: String, refreshToken: String, expiresInSeconds: UInt32, user: UserProfile,
+    device: DeviceID
+  ) {
+    self.accessToken = accessToken
+    self.refreshToken = refreshToken
+    self.expiresInSeconds = expiresInSeconds
+    self.user = user
+    self.device = device
+  }
+}
+
+// MARK: Requests
+
+extension HTTPBodies {
+  private static let accountNames = FieldNames([1: "handle", 2: "password", 3: "displayName"])
+  private static let loginNames = FieldNames([1: "handle", 2: "password", 3: "device"])
+  private static let refreshNames = FieldNames([1: "refreshToken"])
+  private static let sendNames = FieldNames([1: "id", 2: "text"])
+  private static let membersNames = FieldNames([2: "add", 3: "remove"])
+
+  package static func decodeCreateAccount(
+    _ body: ArraySlice<UInt8>
+  ) throws(ServiceError) -> CreateAccountBody {
+    try read(body) { (reader: inout JSONFieldReader) throws(WireFault) in
+      var handle: Handle?
+      var password = ""
+      var displayName = ""
+      while let number = try reader.next(accountNames) {
+        switch number {
+        case 1: handle = try reader.handle()
+        case 2: password = try reader.password()
+        default: displayName = try reader.string(bytesMax: ChatLimits.displayNameBytesMax)
+        }
+      }
+      guard let handle else { throw .missing("handle") }
+      let range = CreateAccountBody.passwordBytesRange
+      guard range.contains(password.utf8.count) else {
+        throw .field(
+          "password", allowed: "must be \(range.lowerBound) to \(range.upperBound) bytes")
+      }
+      return CreateAccountBody(handle: handle, password: password, displayName: displayName)
+    }
+  }
+
+  package static func decodeLogin(_ body: ArraySlice<UInt8>) throws(ServiceError) -> LoginBody {
+    try read(body) { (reader: inout JSONFieldReader) throws(WireFault) in
+      var handle: Handle?
+      var password = ""
+      var device = ""
+      while let number = try reader.next(loginNames) {
+        switch number {
+        case 1: handle = try reader.handle()
+        case 2: password = try reader.password()
+        default: device = try reader.string(bytesMax: ChatLimits.deviceNameBytesMax)
+        }
+      }
+      guard let handle else { throw .missing("handle") }
+      guard !password.isEmpty else { throw .missing("password") }
+      return LoginBody(handle: handle, password: password, device: device)
+    }
+  }
+
+  /// **Returns**: the refresh token.
+  package static func decodeRefresh(_ body: ArraySlice<UInt8>) throws(ServiceError) -> String {
+    try read(body) { (reader: inout JSONFieldReader) throws(WireFault) in
+      var token = ""
+      while try reader.next(refreshNames) != nil {
+        token = try reader.string(bytesMax: ClientCodec.tokenBytesMax)
+      }
+      guard !token.isEmpty else { throw .missing("refreshToken") }
+      return token
+    }
+  }
+
+  package static func decodeCreateConversation(
+    _ body: ArraySlice<UInt8>
+  ) throws(ServiceError) -> CreateConversationRequest {
+    try read(body, CreateConversationRequest.init)
+  }
+
+  package static func decodeChangeMembers(
+    _ body: ArraySlice<UInt8>
+  ) throws(ServiceError) -> ChangeMembersBody {
+    try read(body) { (reader: inout JSONFieldReader) throws(WireFault) in
+      var change = MembersChange()
+      while let number = try reader.next(membersNames) {
+        try change.read(&reader, isAddition: number == 2)
+      }
+      return ChangeMembersBody(add: change.add, remove: change.remove)
+    }
+  }
+
+  package static func decodeSend(_ body: ArraySlice<UInt8>) throws(ServiceError) -> SendBody {
+    try read(body) { (reader: inout JSONFieldReader) throws(WireFault) in
+      var id: ClientMessageID?
+      var text = ""
+      while let number = try reader.next(sendNames) {
+        switch number {
+        case 1: id = try reader.clientMessageID()
+        default: text = try reader.string(bytesMax: ChatLimits.messageTextBytesMax)
+        }
+      }
+      guard let id else { throw .missing("id") }
+      return SendBody(id: id, text: text)
+    }
+  }
+
+  private static func read<Body>(
+    _ body: ArraySlice<UInt8>, _ read: (inout JSONFieldReader) throws(WireFault) -> Body
+  ) throws(ServiceError) -> Body {
+    guard body.count <= bodyBytesMax else {
+      throw ServiceError(.invalidArgument, "a body is at most \(bodyBytesMax) bytes")
+    }
+    do throws(WireFault) {
+      var reader = JSONFieldReader(body)
+      let value = try reader.message(read)
+      try reader.finish()
+      return value
+    } catch {
+      throw error.serviceError
+    }
+  }
+}
+
+extension FieldReader {
+  fileprivate mutating func password() throws(WireFault) -> String {
+    try string(bytesMax: CreateAccountBody.passwordBytesRange.upperBound)
+  }
+}
+
+// MARK: Answers
+
+extension HTTPBodies {
+  package static func account(_ user: UserProfile) -> [UInt8] {
+    object { $0.message(1, "user") { user.write(to: &$0) } }
+  }
+
+  package static func session(_ session: SessionBody) -> [UInt8] {
+    object {
+      $0.string(1, "accessToken", session.accessToken)
+      $0.string(2, "refreshToken", session.refreshToken)
+      $0.uint32(3, "expiresInSeconds", session.expiresInSeconds)
+      $0.message(4, "user") { session.user.write(to: &$0) }
+      $0.string(5, "device", session.device.description)
+    }
+  }
+
+  package static func conversation(_ summary: ConversationSummary, existed: Bool) -> [UInt8] {
+    object { summary.write(to: &$0, existed: existed) }
+  }
+
+  package static func conversations(
+    _ items: [ConversationSummary], next: ConversationID?
+  ) -> [UInt8] {
+    object { ServerBody.writePage(items: items, next: next, to: &$0) }
+  }
+
+  package static func sent(
+    conversation: ConversationID, sequence: Sequence, time: WallTime, repeated: Bool
+  ) -> [UInt8] {
+    object {
+      ServerBody.writeSent(
+        conversation: conversation, sequence: sequence, time: time, repeated: repeated, to: &$0)
+    }
+  }
+
+  package static func membersChanged(
+    conversation: ConversationID, sequence: Sequence
+  ) -> [UInt8] {
+    object {
+      $0.conversation(1, "conversation", conversation)
+      $0.uint64(2, "seq", sequence.rawValue)
+    }
+  }
+
+  package static func history(_ page: HistoryPage) -> [UInt8] { object { page.write(to: &$0) } }
+
+  package static func error(_ error: ServiceError) -> [UInt8] {
+    object { $0.message(1, "error") { error.write(to: &$0) } }
+  }
+
+  fileprivate static func object(_ write: (inout JSONFieldWriter) -> Void) -> [UInt8] {
+    var writer = JSONFieldWriter(reservingBytes: 256)
+    writer.object(write)
+    return writer.bytes
+  }
+}
+
+// MARK: Server-sent events
+
+extension HTTPBodies {
+  /// One block of `GET /v1/events`, or `nil` for a body that is never pushed.
+  ///
+  /// **Shape**: `id:` with the cursor (a block of nothing else moves the browser's `Last-Event-ID`
+  /// without an event), `event:` with what it is (`message` for every event of a conversation,
+  /// `behind`, `gap`, `draining`), `data:` with the body's JSON, an empty line.
+  ///
+  /// **Source**: WHATWG HTML, section "Server-sent events".
+  package static func serverSentEvent(_ body: ServerBody, cursor: Cursor? = nil) -> [UInt8]? {
+    var block = ""
+    if let cursor { block += "id: \(CursorCodec.encode(cursor))\n" }
+    let name: String
+    let data: [UInt8]
+    switch body {
+    case .event(let event): (name, data) = ("message", object { event.write(to: &$0) })
+    case .cursor(let cursor): return Array("id: \(CursorCodec.encode(cursor))\n\n".utf8)
+    case .behind: (name, data) = ("behind", object { _ in })
+    case .gap(let conversation):
+      name = "gap"
+      data = object { $0.conversation(1, "conversation", conversation) }
+    case .draining: (name, data) = ("draining", object { _ in })
+    default: return nil
+    }
+    block += "event: \(name)\ndata: "
+    return Array(block.utf8) + data + Array("\n\n".utf8)
+  }
+}

@@ -1,0 +1,249 @@
+import ClusterModel
+import NodeProtocol
+import Primitives
+
+/// `martlet.v1.ReplicaMessage`
+extension ReplicaMessage {
+  func encode(into writer: inout ProtobufWriter) {
+    encodeEnvelope(into: &writer)
+    body.encode(into: &writer)
+  }
+
+  fileprivate func encodeEnvelope(into writer: inout ProtobufWriter) {
+    writer.uint(1, partition.rawValue)
+    writer.message(2) { from.encode(into: &$0) }
+    writer.fixed64(3, fromBoot.rawValue)
+    writer.message(4) { to.encode(into: &$0) }
+    writer.uint(5, epoch.rawValue)
+    writer.int(6, revision.rawValue)
+  }
+
+  init(decoding reader: ProtobufReader) throws(ProtobufError) {
+    var reader = reader
+    var partition = PartitionID(0)
+    var from: ReplicaID?
+    var fromBoot = BootID.none
+    var to: ReplicaID?
+    var epoch = Epoch.zero
+    var revision = Revision.zero
+    var body: Body?
+    while let field = try reader.next() {
+      switch field.number {
+      case 1: partition = PartitionID(try field.uint32())
+      case 2: from = try ReplicaID(decoding: try field.reader())
+      case 3: fromBoot = BootID(try field.fixed64())
+      case 4: to = try ReplicaID(decoding: try field.reader())
+      case 5: epoch = Epoch(try field.uint64())
+      case 6: revision = Revision(try field.int64())
+      case 7...15:
+        guard body == nil else { throw .unknownVariant }
+        body = try Body(decoding: try field.reader(), variant: field.number)
+      default: break
+      }
+    }
+    guard let from else { throw .missingField(2) }
+    guard let to else { throw .missingField(4) }
+    guard let body else { throw .unknownVariant }
+    self.init(
+      partition: partition, from: from, fromBoot: fromBoot, to: to, epoch: epoch,
+      revision: revision, body: body)
+  }
+}
+
+extension ReplicaMessage.Body {
+  fileprivate func encode(into writer: inout ProtobufWriter) {
+    switch self {
+    case .append(let previous, let entries, let commitIndex):
+      writer.message(7) {
+        $0.message(1) { previous.encode(into: &$0) }
+        $0.uint(2, commitIndex.rawValue)
+        for entry in entries {
+          $0.message(3) {
+            entry.id.encode(into: &$0)
+            $0.data(3, entry.payload)
+          }
+        }
+      }
+    case .appended(let match, let leaderBoot):
+      writer.message(8) {
+        $0.uint(1, match.rawValue)
+        $0.fixed64(2, leaderBoot.rawValue)
+      }
+    case .mismatched(let previous, let hint, let leaderBoot):
+      writer.message(9) {
+        $0.message(1) { previous.encode(into: &$0) }
+        $0.message(2) { hint.encode(into: &$0) }
+        $0.fixed64(3, leaderBoot.rawValue)
+      }
+    case .refused(let promise): writer.message(10) { $0.uint(1, promise.rawValue) }
+    case .barrier(let round): writer.message(11) { $0.uint(1, round) }
+    case .barrierConfirmed(let round, let leaderBoot):
+      writer.message(12) {
+        $0.uint(1, round)
+        $0.fixed64(2, leaderBoot.rawValue)
+      }
+    case .inquiry(let last): writer.message(13) { $0.message(1) { last.encode(into: &$0) } }
+    case .inquiryAnswered(let last, let inquirerBoot):
+      writer.message(14) {
+        $0.message(1) { last.encode(into: &$0) }
+        $0.fixed64(2, inquirerBoot.rawValue)
+      }
+    case .fenced(let acknowledged, let reported):
+      writer.message(15) {
+        $0.uint(1, acknowledged.rawValue)
+        $0.uint(2, reported.rawValue)
+      }
+    }
+  }
+
+  fileprivate init(decoding reader: ProtobufReader, variant: Int) throws(ProtobufError) {
+    if variant == 7 {
+      self = try Self.append(decoding: reader)
+      return
+    }
+    var reader = reader
+    var entry = EntryID.zero
+    var hint = EntryID.zero
+    var first: UInt64 = 0
+    var second: UInt64 = 0
+    var boot = BootID.none
+    while let field = try reader.next() {
+      switch (variant, field.number) {
+      case (9, 1), (13, 1), (14, 1): entry = try EntryID(decoding: try field.reader())
+      case (9, 2): hint = try EntryID(decoding: try field.reader())
+      case (8, 2), (9, 3), (12, 2), (14, 2): boot = BootID(try field.fixed64())
+      case (15, 2): second = try field.uint64()
+      case (_, 1): first = try field.uint64()
+      default: break
+      }
+    }
+    switch variant {
+    case 8: self = .appended(match: LogIndex(first), leaderBoot: boot)
+    case 9: self = .mismatched(previous: entry, hint: hint, leaderBoot: boot)
+    case 10: self = .refused(promise: Epoch(first))
+    case 11: self = .barrier(round: first)
+    case 12: self = .barrierConfirmed(round: first, leaderBoot: boot)
+    case 13: self = .inquiry(last: entry)
+    case 14: self = .inquiryAnswered(last: entry, inquirerBoot: boot)
+    default: self = .fenced(acknowledged: LogIndex(first), reported: LogIndex(second))
+    }
+  }
+
+  private static func append(decoding reader: ProtobufReader) throws(ProtobufError) -> Self {
+    var reader = reader
+    var previous = EntryID.zero
+    var commitIndex = LogIndex.zero
+    var entries: [Entry] = []
+    while let field = try reader.next() {
+      switch field.number {
+      case 1: previous = try EntryID(decoding: try field.reader())
+      case 2: commitIndex = LogIndex(try field.uint64())
+      case 3: entries.append(try Entry(decoding: try field.reader()))
+      default: break
+      }
+    }
+    return .append(previous: previous, entries: entries, commitIndex: commitIndex)
+  }
+}
+
+extension EntryID {
+  fileprivate func encode(into writer: inout ProtobufWriter) {
+    writer.uint(1, epoch.rawValue)
+    writer.uint(2, index.rawValue)
+  }
+
+  fileprivate var bytes: Int { ProtobufSize.uint(epoch.rawValue) + ProtobufSize.uint(index.rawValue) }
+
+  fileprivate init(decoding reader: ProtobufReader) throws(ProtobufError) {
+    var reader = reader
+    var epoch: UInt64 = 0
+    var index: UInt64 = 0
+    while let field = try reader.next() {
+      switch field.number {
+      case 1: epoch = try field.uint64()
+      case 2: index = try field.uint64()
+      default: break
+      }
+    }
+    self.init(epoch: Epoch(epoch), index: LogIndex(index))
+  }
+}
+
+extension Entry {
+  /// An entry without epoch or index is refused, so that few bytes never make many entries.
+  fileprivate init(decoding reader: ProtobufReader) throws(ProtobufError) {
+    var reader = reader
+    var epoch: UInt64 = 0
+    var index: UInt64 = 0
+    var payload: [UInt8] = []
+    while let field = try reader.next() {
+      switch field.number {
+      case 1: epoch = try field.uint64()
+      case 2: index = try field.uint64()
+      case 3: payload = Array(try field.bytes())
+      default: break
+      }
+    }
+    guard epoch != 0 else { throw .missingField(1) }
+    guard index != 0 else { throw .missingField(2) }
+    self.init(id: EntryID(epoch: Epoch(epoch), index: LogIndex(index)), payload: payload)
+  }
+
+  /// **Units**: bytes of the message that the entry becomes.
+  fileprivate var messageBytes: Int {
+    id.bytes + (payload.isEmpty ? 0 : ProtobufSize.element(payload.count))
+  }
+}
+
+extension ReplicaID {
+  /// **Units**: bytes of the message that the id becomes.
+  fileprivate var messageBytes: Int {
+    ProtobufSize.fixed64(store.rawValue) + ProtobufSize.uint(UInt64(number))
+  }
+}
+
+/// An append with all its lengths known beforehand, so that entries are copied once.
+struct AppendLayout {
+  private let message: ReplicaMessage
+  private let previous: EntryID
+  private let entries: [Entry]
+  private let commitIndex: LogIndex
+  private let bodyBytes: Int
+  private let messageBytes: Int
+
+  init(
+    _ message: ReplicaMessage, _ previous: EntryID, _ entries: [Entry], _ commitIndex: LogIndex
+  ) {
+    self.message = message
+    self.previous = previous
+    self.entries = entries
+    self.commitIndex = commitIndex
+    var bodyBytes = ProtobufSize.element(previous.bytes) + ProtobufSize.uint(commitIndex.rawValue)
+    for entry in entries { bodyBytes += ProtobufSize.element(entry.messageBytes) }
+    self.bodyBytes = bodyBytes
+    messageBytes =
+      ProtobufSize.uint(UInt64(message.partition.rawValue))
+      + ProtobufSize.element(message.from.messageBytes)
+      + ProtobufSize.fixed64(message.fromBoot.rawValue)
+      + ProtobufSize.element(message.to.messageBytes)
+      + ProtobufSize.uint(message.epoch.rawValue)
+      + ProtobufSize.uint(UInt64(bitPattern: message.revision.rawValue))
+      + ProtobufSize.element(bodyBytes)
+  }
+
+  /// **Units**: bytes of the `LinkFrame`.
+  var frameBytes: Int { ProtobufSize.element(messageBytes) }
+
+  func write(to writer: inout ProtobufWriter) {
+    writer.header(3, bytes: messageBytes)
+    message.encodeEnvelope(into: &writer)
+    writer.header(7, bytes: bodyBytes)
+    writer.message(1) { previous.encode(into: &$0) }
+    writer.uint(2, commitIndex.rawValue)
+    for entry in entries {
+      writer.header(3, bytes: entry.messageBytes)
+      entry.id.encode(into: &writer)
+      writer.data(3, entry.payload)
+    }
+  }
+}

@@ -1,0 +1,91 @@
+import ClusterModel
+import NodeProtocol
+import Primitives
+import ReplicaCore
+
+/// Something that will happen in a walk. `life` names one replica value: what was meant for an
+/// earlier one comes to nothing.
+enum Happening {
+  case tick(store: Int, life: Int)
+  case delivered(ReplicaMessage, connection: Int)
+  case synced(store: Int, life: Int, ticket: UInt64)
+  case storageFailed(store: Int, life: Int)
+  case applied(store: Int, life: Int, through: LogIndex)
+  case loaded(store: Int, life: Int, replica: ReplicaID, from: LogIndex, entries: [Entry])
+  case recordSeen(store: Int, VersionedRecord)
+  case recordAsked(store: Int, boot: BootID)
+  case changeArrived(Int)
+  case changeAnswered(store: Int, life: Int, base: Revision, ChangeOutcome)
+  case readArrived(store: Int, life: Int, ticket: UInt64)
+  case readAnswered(store: Int, life: Int, ticket: UInt64, VersionedRecord?)
+  case reachabilitySeen(store: Int)
+  case restartAnnounced(store: Int, of: Int, boot: BootID)
+  case linkReset(store: Int, other: Int)
+  case barrierDue(store: Int, life: Int)
+  case proposed, readRequested, faulted, inspected
+  case restarted(store: Int)
+  case resumed(store: Int)
+  case healed(from: Int, to: Int)
+  case coordinatorHealed
+  case mayLead(store: Int)
+  case rebuilt(store: Int)
+
+  /// The store that must be running for it to happen, when there is one.
+  var store: Int? {
+    switch self {
+    case .tick(let store, _), .synced(let store, _, _), .storageFailed(let store, _),
+      .applied(let store, _, _), .loaded(let store, _, _, _, _), .recordSeen(let store, _),
+      .recordAsked(let store, _), .changeAnswered(let store, _, _, _),
+      .readAnswered(let store, _, _, _), .reachabilitySeen(let store),
+      .restartAnnounced(let store, _, _), .linkReset(let store, _), .barrierDue(let store, _),
+      .mayLead(let store):
+      store
+    case .delivered(let message, _): RandomWalk.position(of: message.to.store)
+    default: nil
+    }
+  }
+}
+
+/// What will happen, earliest first; at one instant in the order in which it was scheduled.
+struct WalkQueue {
+  private struct Item {
+    let at: UInt64
+    let number: UInt64
+    let happening: Happening
+
+    func isBefore(_ other: Item) -> Bool { (at, number) < (other.at, other.number) }
+  }
+
+  private var heap: [Item] = []
+  private var lastNumber: UInt64 = 0
+
+  mutating func schedule(_ happening: Happening, at instant: Instant) {
+    lastNumber += 1
+    heap.append(Item(at: instant.nanoseconds, number: lastNumber, happening: happening))
+    var child = heap.count - 1
+    while child > 0 {
+      let parent = (child - 1) / 2
+      guard heap[child].isBefore(heap[parent]) else { return }
+      heap.swapAt(child, parent)
+      child = parent
+    }
+  }
+
+  mutating func next() -> (Instant, Happening)? {
+    guard let first = heap.first else { return nil }
+    let last = heap.removeLast()
+    if !heap.isEmpty {
+      heap[0] = last
+      var parent = 0
+      while true {
+        var least = parent
+        for child in [2 * parent + 1, 2 * parent + 2]
+        where child < heap.count && heap[child].isBefore(heap[least]) { least = child }
+        guard least != parent else { break }
+        heap.swapAt(parent, least)
+        parent = least
+      }
+    }
+    return (Instant(nanoseconds: first.at), first.happening)
+  }
+}
