@@ -9,7 +9,9 @@ let strict: [SwiftSetting] = [
   .enableUpcomingFeature("MemberImportVisibility"),
 ]
 
-func module(_ name: String, _ dependencies: [Target.Dependency] = [], exclude: [String] = []) -> Target {
+func module(_ name: String, _ dependencies: [Target.Dependency] = [], exclude: [String] = [])
+  -> Target
+{
   .target(name: name, dependencies: dependencies, exclude: exclude, swiftSettings: strict)
 }
 
@@ -32,6 +34,7 @@ extension Target.Dependency {
 let package = Package(
   name: "martlet",
   products: [
+    .executable(name: "martlet", targets: ["martlet"])
   ],
   dependencies: [
     .package(url: "https://github.com/apple/swift-nio", from: "2.101.2"),
@@ -43,7 +46,8 @@ let package = Package(
   targets: [
     // Layer 0: C
     .systemLibrary(name: "COpenSSL", pkgConfig: "openssl", providers: [.apt(["libssl-dev"])]),
-    .systemLibrary(name: "CNGHTTP2", pkgConfig: "libnghttp2", providers: [.apt(["libnghttp2-dev"])]),
+    .systemLibrary(
+      name: "CNGHTTP2", pkgConfig: "libnghttp2", providers: [.apt(["libnghttp2-dev"])]),
     .systemLibrary(name: "CRocksDB", pkgConfig: "rocksdb", providers: [.apt(["librocksdb-dev"])]),
     .systemLibrary(name: "CArgon2", pkgConfig: "libargon2", providers: [.apt(["libargon2-dev"])]),
 
@@ -83,6 +87,7 @@ let package = Package(
 
     // Layer 4: adapters
     module("LogStorage", ["Primitives", "CRocksDB"]),
+    module("Telemetry"),
     module(
       "Transport",
       [
@@ -102,8 +107,28 @@ let package = Package(
       [
         "Primitives", "ChatModel", "ClientProtocol", "ClusterModel", "NodeProtocol", "HashRing",
         "ReplicaCore", "ChatCore", "Routing", "ShardCore", "GatewayCore", "Wire", "TLSEngine",
-        "Credentials", "WebSocketEngine", "LogStorage", "Transport", "Coordination", .nioCore,
-        .nioPosix, .logging,
+        "Credentials", "WebSocketEngine", "LogStorage", "Transport", "Coordination", "Telemetry",
+        .nioCore, .nioPosix, .nioHTTP1, .logging,
       ]),
+    module(
+      "NodeConfiguration",
+      [
+        "Primitives", "ClusterModel", "TLSEngine", "Coordination", "NodeRuntime", .logging,
+      ]),
+
+    // Layer 6: programs
+    .executableTarget(
+      name: "martlet",
+      dependencies: [
+        "Primitives", "ClusterModel", "Credentials", "LogStorage", "Coordination", "TLSEngine",
+        "NodeRuntime", "NodeConfiguration", .nioCore, .nioPosix, .nioHTTP1, .logging,
+        .argumentParser,
+      ],
+      swiftSettings: strict),
+    .executableTarget(
+      name: "smoke",
+      dependencies: [
+        "NodeRuntime", "ShardCore", "Coordination", "ClusterModel", .nioPosix, .logging,
+      ], path: "Tests/Smoke", swiftSettings: strict),
   ]
 )

@@ -21,6 +21,8 @@ package enum ChatCoreLimits {
   /// Newest events of a conversation that stay in memory after a checkpoint, unless evicted.
   static let recentEventsKept = 8
   static let recentBytesKept = 4 << 10
+  /// Room for events that a conversation keeps after a burst.
+  static let recentCapacityMax = 64
 
   /// Entries of one stored segment of an idempotency window.
   static let windowSegmentEntries = 16

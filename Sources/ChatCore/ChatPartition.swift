@@ -10,7 +10,10 @@ package import Primitives
 ///  open ─▶ apply … apply ─▶ beginCheckpoint ─▶ (apply, answer go on; the batch is written) ─▶
 ///          checkpointWritten ─▶ apply …           replay starts at the last written appliedIndex
 /// ```
-/// BUDGET
+/// Budget per message of 100 bytes, in CPU of one core of a small virtual machine: 0.7 µs to
+/// decode the command, 0.6 µs to apply it in a busy conversation (2.2 µs when 4,000 devices in
+/// 1,000 conversations take turns and every lookup misses the processor's caches), 0.3 µs (2 µs)
+/// for its part of a checkpoint; 115 to 340 bytes and 0.03 to 1.2 records written.
 ///
 /// **Isolation**: one owner; every method is synchronous.
 package struct ChatPartition: Sendable {

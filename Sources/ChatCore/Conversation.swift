@@ -99,7 +99,9 @@ struct Conversation: Sendable {
       recentBytes -= recent[dropped].memoryBytes
       dropped += 1
     }
-    if dropped > 0 { recent = Array(recent[dropped...]) }
+    guard dropped > 0 else { return }
+    recent.removeFirst(dropped)
+    if recent.capacity > ChatCoreLimits.recentCapacityMax { recent = Array(recent) }
   }
 }
 

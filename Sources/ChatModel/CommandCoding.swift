@@ -239,7 +239,9 @@ private struct CommandFields {
     return bytes
   }
 
-  mutating func createConversation(_ body: ProtobufReader) throws(ProtobufError) -> CreateConversation {
+  mutating func createConversation(_ body: ProtobufReader) throws(ProtobufError)
+    -> CreateConversation
+  {
     var body = body
     while let field = try body.next() {
       switch field.number {
@@ -324,7 +326,9 @@ private struct CommandFields {
       refreshTokenHash: try requireHash(hash, 4), expires: time)
   }
 
-  mutating func rotateRefreshToken(_ body: ProtobufReader) throws(ProtobufError) -> RotateRefreshToken {
+  mutating func rotateRefreshToken(_ body: ProtobufReader) throws(ProtobufError)
+    -> RotateRefreshToken
+  {
     var body = body
     while let field = try body.next() {
       switch field.number {
@@ -383,7 +387,9 @@ private struct CommandFields {
       origin: try requireOrigin(4))
   }
 
-  mutating func conversationListed(_ body: ProtobufReader) throws(ProtobufError) -> ConversationListed {
+  mutating func conversationListed(_ body: ProtobufReader) throws(ProtobufError)
+    -> ConversationListed
+  {
     var body = body
     while let field = try body.next() {
       switch field.number {

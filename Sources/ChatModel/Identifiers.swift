@@ -69,7 +69,8 @@ package struct ClientMessageID: Hashable, Sendable, CustomStringConvertible {
   package let text: String
 
   package init?(_ text: String) {
-    guard (1...Self.bytesMax).contains(text.utf8.count), text.utf8.allSatisfy({ (33...126).contains($0) })
+    guard (1...Self.bytesMax).contains(text.utf8.count),
+      text.utf8.allSatisfy({ (33...126).contains($0) })
     else { return nil }
     self.text = text
   }

@@ -19,7 +19,8 @@ package enum ClientOperation: Equatable, Sendable {
   case hello(Hello)
   case send(conversation: ConversationID, id: ClientMessageID, text: String)
   case createConversation(CreateConversationRequest)
-  case changeMembers(conversation: ConversationID, add: [MemberReference], remove: [MemberReference])
+  case changeMembers(
+    conversation: ConversationID, add: [MemberReference], remove: [MemberReference])
   case listConversations(after: ConversationID?, limit: Int)
   case history(conversation: ConversationID, range: HistoryQuery.Range, limit: Int)
   /// Answered by `pong`: liveness for clients that cannot send WebSocket pings.

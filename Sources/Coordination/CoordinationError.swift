@@ -7,9 +7,9 @@ package enum CoordinationError: Error, Hashable, Sendable {
   /// moved.
   case outcomeUnknown(String)
   case leaseNotFound
-  /// The service is not the one seen before, or has forgotten: another identity, or a revision below
-  /// one that it had answered (restored from an old backup). Whatever was asked may have been done
-  /// there, and must not be believed.
+  /// The service is not the one seen before, or has forgotten: another identity, or a revision
+  /// below one that it had answered (restored from an old backup). Whatever was asked may have been
+  /// done there, and must not be believed.
   case wentBackInTime(known: CoordinationPosition, found: CoordinationPosition)
   /// Refused here, before anything was sent.
   case invalidRequest(InvalidRequest)
@@ -37,7 +37,8 @@ package enum CoordinationError: Error, Hashable, Sendable {
   package var isRetryable: Bool {
     switch self {
     case .unavailable, .outcomeUnknown: true
-    case .leaseNotFound, .wentBackInTime, .invalidRequest, .refused, .storageFailed, .shutDown: false
+    case .leaseNotFound, .wentBackInTime, .invalidRequest, .refused, .storageFailed, .shutDown:
+      false
     }
   }
 }

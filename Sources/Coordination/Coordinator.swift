@@ -28,7 +28,8 @@ package protocol Coordinator: Sendable {
   /// Evaluates the conditions and runs one of the two branches.
   ///
   /// **Throws**: `outcomeUnknown` when it may have been done or may still be done; `invalidRequest`
-  /// before anything is sent; `leaseNotFound` for a put under a lease that is gone: nothing is done.
+  /// before anything is sent; `leaseNotFound` for a put under a lease that is gone, with nothing
+  /// done.
   func transact(_ transaction: Transaction) async throws(CoordinationError) -> TransactionResult
 
   /// Delivers every change of a key that begins with `prefix` and whose revision is greater than

@@ -2,7 +2,7 @@ import NIOCore
 package import Primitives
 import Synchronization
 
-/// A user of the `EmbeddedService` in its own process. Its leases are renewed until it is shut down.
+/// A user of the `EmbeddedService` in its process. Its leases are renewed until it is shut down.
 ///
 /// **Isolation**: any task.
 package final class EmbeddedCoordinator: Coordinator {

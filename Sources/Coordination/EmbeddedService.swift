@@ -4,8 +4,8 @@ import Primitives
 /// The coordination service inside the process, for a cluster of one machine. Any number of
 /// `EmbeddedCoordinator`s use it.
 ///
-/// Requests of one turn of the loop are written together, with one durable write, and answered after
-/// it. A write that fails stops the service: what is in memory may be ahead of the disk.
+/// Requests of one turn of the loop are written together, with one durable write, and answered
+/// after it. A write that fails stops the service: what is in memory may be ahead of the disk.
 ///
 /// **Isolation**: its event loop, which storage may block: no connection should live there.
 package final class EmbeddedService: @unchecked Sendable {

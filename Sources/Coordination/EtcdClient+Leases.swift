@@ -139,7 +139,8 @@ extension EtcdClient {
     for entry in leases.entries.values { entry.sentAt = nil }
   }
 
-  private func leaseStreamEvent(_ event: GRPCClientStreamEvent, _ connection: GRPCClientConnection) {
+  private func leaseStreamEvent(_ event: GRPCClientStreamEvent, _ connection: GRPCClientConnection)
+  {
     switch event {
     case .message(let bytes):
       do {

@@ -3,7 +3,7 @@ import NIOCore
 import Primitives
 import Transport
 
-/// The watches of one client, which share one stream and go on, on a new one, from where they were.
+/// The watches of one client, which share one stream, and go on from where they were on a new one.
 ///
 /// **Invariant**: `Watch.next` is the first revision that was not delivered, so nothing is missed
 /// or repeated over any number of connections.
@@ -46,7 +46,9 @@ extension EtcdClient {
   }
 
   func removeWatch(_ id: Int64) {
-    guard watches.entries.removeValue(forKey: id) != nil, let stream = watches.stream else { return }
+    guard watches.entries.removeValue(forKey: id) != nil, let stream = watches.stream else {
+      return
+    }
     if watches.entries.isEmpty {
       stream.cancel()
       loseWatchStream()
@@ -98,7 +100,8 @@ extension EtcdClient {
 
   // MARK: From the stream
 
-  private func watchStreamEvent(_ event: GRPCClientStreamEvent, _ connection: GRPCClientConnection) {
+  private func watchStreamEvent(_ event: GRPCClientStreamEvent, _ connection: GRPCClientConnection)
+  {
     switch event {
     case .message(let bytes):
       do {

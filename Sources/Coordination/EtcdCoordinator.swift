@@ -4,9 +4,9 @@ package import Primitives
 
 /// The coordinator kept by an etcd cluster (v3, gRPC).
 ///
-/// One connection serves everything; when it is lost or silent the next endpoint is tried. Reads and
-/// whatever certainly was not done are repeated within `EtcdConfiguration.requestTimeout`; watches
-/// resume after the last revision that they delivered; leases go on being renewed. An endpoint that
+/// One connection serves everything; when it is lost or silent the next endpoint is tried. Reads
+/// and whatever certainly was not done are repeated within `EtcdConfiguration.requestTimeout`;
+/// watches resume after the last revision that they delivered; leases go on being renewed. An endpoint that
 /// answers with another identity, or with a revision below one seen before, is not used.
 ///
 /// **Isolation**: any task. Its work is done on one event loop.
@@ -48,9 +48,9 @@ package final class EtcdCoordinator: Coordinator {
       do throws(CoordinationError) {
         return try await listOnce(prefix, deadline: deadline)
       } catch {
-        guard case .refused(let text) = error, text.hasSuffix(EtcdFailure.compacted),
-          client.eventLoop.instant < deadline
-        else { throw error }
+        guard EtcdFailure.isCompacted(error), client.eventLoop.instant < deadline else {
+          throw error
+        }
       }
     }
   }

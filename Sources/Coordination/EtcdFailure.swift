@@ -9,7 +9,7 @@ enum EtcdFailure {
     "etcdserver: no leader", "etcdserver: too many requests", "etcdserver: not capable",
   ]
   static let leaseNotFound = "etcdserver: requested lease not found"
-  static let compacted = "etcdserver: mvcc: required revision has been compacted"
+  private static let compacted = "etcdserver: mvcc: required revision has been compacted"
 
   /// `isRepeatable`: doing it twice, or late, does no harm, so an unknown outcome is no outcome.
   static func error(_ failure: GRPCCallFailure, isRepeatable: Bool) -> CoordinationError {
@@ -27,6 +27,11 @@ enum EtcdFailure {
       .failedPrecondition, .outOfRange, .unimplemented, .unauthenticated:
       return .refused(text)
     }
+  }
+
+  /// Whether what was asked for was true once, but its revision is no longer kept.
+  static func isCompacted(_ error: CoordinationError) -> Bool {
+    if case .refused(let text) = error { text.hasSuffix(compacted) } else { false }
   }
 
   /// An answer that is not etcd's.

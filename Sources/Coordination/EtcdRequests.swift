@@ -12,11 +12,11 @@ enum EtcdMethod {
 
 /// Builds etcd's requests by hand: generated messages hold keys and values as Foundation's `Data`.
 ///
-/// **Source**: the schema `Wire/Proto/etcd/rpc.proto`, against whose generated code this is tested.
+/// **Source**: the schema `Wire/Proto/etcd/rpc.proto`; tested against its generated code.
 enum EtcdRequest {
   /// Where the keys that begin with `prefix` end, exclusive.
   ///
-  /// **Returns**: the least key above them all; a zero byte, which means "no end", when there is none.
+  /// **Returns**: the least key above them all; when there is none, a zero byte: "no end".
   static func rangeEnd(ofPrefix prefix: [UInt8]) -> [UInt8] {
     var end = prefix
     while let last = end.popLast() {

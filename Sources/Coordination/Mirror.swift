@@ -39,7 +39,7 @@ package struct MirrorUpdate: Hashable, Sendable {
 ///                 compacted, └──┘ listed
 ///                 stream over
 /// ```
-/// **Invariant**: `revision` never goes back; `items` is the prefix's state at `revision`, apart from
+/// **Invariant**: the position never goes back; `items` is the prefix's state there, apart from
 /// changes whose `progress` has not come.
 package struct MirrorState: Sendable {
   package private(set) var items: [String: KeyValue] = [:]
@@ -118,11 +118,12 @@ package struct MirrorState: Sendable {
   }
 }
 
-/// Follows a prefix: lists it, watches from the listing's revision, lists anew when history is gone.
+/// Follows a prefix: lists it, watches from the listing's revision, lists anew when history is
+/// gone.
 /// The updates, applied in order, give the prefix's state at each update's revision.
 ///
-/// It has no task of its own: it works while somebody waits in `next`, and what comes meanwhile waits
-/// in the watch, within its bound.
+/// It has no task of its own: it works while somebody waits in `next`, and what comes meanwhile
+/// waits in the watch, within its bound.
 package struct Mirror: Sendable {
   /// Between two attempts to list while the service is away.
   package static let retryMilliseconds: Milliseconds = 100

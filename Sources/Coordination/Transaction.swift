@@ -1,6 +1,7 @@
 package import Primitives
 
-/// Conditions, and what to do when all hold and when one does not. Done as a whole, at one revision.
+/// Conditions, and what to do when all hold and when one does not. Done as a whole, at one
+/// revision.
 package struct Transaction: Hashable, Sendable {
   package enum Condition: Hashable, Sendable {
     /// The key was last changed at this revision; `.zero`: it does not exist.
@@ -90,7 +91,7 @@ extension Transaction.Operation {
 
 extension Transaction {
   /// Whether neither branch can change anything, so that an unknown outcome does not matter.
-  var isReadOnly: Bool { !success.contains(where: \.isChange) && !failure.contains(where: \.isChange) }
+  var isReadOnly: Bool { !(success + failure).contains(where: \.isChange) }
 
   /// **Throws**: `invalidRequest`.
   func validate() throws(CoordinationError) {

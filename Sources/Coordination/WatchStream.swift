@@ -18,7 +18,7 @@ package enum WatchEvent: Hashable, Sendable {
 
 /// A watch's events, in order of their revisions. It goes on over lost connections.
 ///
-/// The watch ends when the stream and its iterators are gone, or when the reading task is cancelled.
+/// The watch ends when the stream and its iterators are gone, or the reading task is cancelled.
 /// Ends without an error after `compacted` and when the coordinator is shut down.
 ///
 /// **Invariant**: at most `CoordinationLimits.watchEventsMax` events wait.

@@ -205,7 +205,9 @@ extension GatewayCore {
     _ id: SessionID, _ item: ListedConversation, since: LogIndex?, now: Instant,
     into actions: inout [GatewayAction]
   ) {
-    guard let session = sessions[id], session.conversations[item.conversation] == nil else { return }
+    guard let session = sessions[id], session.conversations[item.conversation] == nil else {
+      return
+    }
     let entity = EntityID.conversation(item.conversation)
     let partition = routing.partition(of: entity.token)
     sessions[id]?.conversations[item.conversation] = Sequence.zero
@@ -216,7 +218,10 @@ extension GatewayCore {
     }
     sessions[id]?.partitions[partition]?.insert(item.conversation)
     let beforeJoining = item.joined == .zero ? item.joined : item.joined.predecessor
-    if let since, item.listed > since || session.resumed?.positions.contains(where: { $0.partition == partition }) != true {
+    if let since,
+      item.listed > since
+        || session.resumed?.positions.contains(where: { $0.partition == partition }) != true
+    {
       sessions[id]?.partitions[partition]?.after[item.conversation] = beforeJoining
     }
     settleIntoWaiting(id, partition)
@@ -271,7 +276,9 @@ extension GatewayCore {
 
   /// A subscription was lost: the session stands still in that partition until it is back.
   mutating func interrupted(_ id: SessionID, _ partition: PartitionID, _ entity: EntityID) {
-    guard case .conversation = entity, let state = sessions[id]?.partitions[partition] else { return }
+    guard case .conversation = entity, let state = sessions[id]?.partitions[partition] else {
+      return
+    }
     if state.mode == .live {
       let position = cursorIndex(partition, state)
       sessions[id]?.partitions[partition]?.position = position
@@ -335,7 +342,8 @@ extension GatewayCore {
     let isComplete = state.conversations.allSatisfy {
       subscriptions[.conversation($0)]?.isActive ?? false
     }
-    let isCurrent = !page.more && state.after.isEmpty
+    let isCurrent =
+      !page.more && state.after.isEmpty
       && page.through >= livePositions[partition] ?? .zero
     if !isComplete {
       sessions[id]?.partitions[partition]?.mode = .waiting
@@ -379,7 +387,8 @@ extension GatewayCore {
     case .sessionClosed(let user, let device):
       guard let subscription = subscriptions[.user(user)] else { return }
       for id in subscription.sessions where sessions[id]?.device == device {
-        actions.append(.endSession(id, ServiceError(.unauthenticated, "this device was logged out")))
+        actions.append(
+          .endSession(id, ServiceError(.unauthenticated, "this device was logged out")))
       }
     }
   }
@@ -453,11 +462,14 @@ extension GatewayCore {
       if session.partitions.values.allSatisfy({ $0.after.isEmpty }), let listed = session.listed {
         sessions[id]?.safeListed = listed
       }
-      if let due = session.cursorDueAt, now >= due, !session.isCongested, let cursor = cursor(of: id) {
+      if let due = session.cursorDueAt, now >= due, !session.isCongested,
+        let cursor = cursor(of: id)
+      {
         sessions[id]?.cursorDueAt = nil
         actions.append(.answer(id, ServerFrame(ref: "", body: .cursor(cursor))))
       }
-      let isSettled = session.listed != nil && session.partitions.values.allSatisfy { $0.mode != .due }
+      let isSettled =
+        session.listed != nil && session.partitions.values.allSatisfy { $0.mode != .due }
       if isSettled, sessions[id]?.cursorDueAt == nil { restless.remove(id) }
     }
   }

@@ -31,7 +31,9 @@ struct EntitySubscription {
 
   mutating func insert(_ session: SessionID) {
     let place = sessions.firstIndex { $0 >= session } ?? sessions.endIndex
-    if place == sessions.endIndex || sessions[place] != session { sessions.insert(session, at: place) }
+    if place == sessions.endIndex || sessions[place] != session {
+      sessions.insert(session, at: place)
+    }
   }
 
   var isActive: Bool { if case .active = status { true } else { false } }

@@ -35,7 +35,8 @@ extension GatewayCore {
       perform(operation, user: user, device: device, reply: .call(id), now: now, into: &actions)
     case .createAccount(let handle, let displayName, let passwordHash, let user):
       createAccount(
-        CreateUser(user: user, handle: handle, displayName: displayName, passwordHash: passwordHash),
+        CreateUser(
+          user: user, handle: handle, displayName: displayName, passwordHash: passwordHash),
         call: id, now: now, into: &actions)
     case .credentials(let handle):
       findCredentials(handle, call: id, now: now, into: &actions)
@@ -301,9 +302,10 @@ extension GatewayCore {
   /// Finds the profiles of people, in the order in which they were named.
   private mutating func resolve(
     _ members: [MemberReference], now: Instant, into actions: inout [GatewayAction],
-    then: @escaping (
-      inout GatewayCore, Result<[UserProfile], ServiceError>, Instant, inout [GatewayAction]
-    ) -> Void
+    then:
+      @escaping (
+        inout GatewayCore, Result<[UserProfile], ServiceError>, Instant, inout [GatewayAction]
+      ) -> Void
   ) {
     guard members.count <= ChatLimits.membersPerCommandMax else {
       let error = ServiceError(
@@ -322,9 +324,10 @@ extension GatewayCore {
 
   private mutating func findProfile(
     _ member: MemberReference, now: Instant, into actions: inout [GatewayAction],
-    then: @escaping (
-      inout GatewayCore, Result<UserProfile, ServiceError>, Instant, inout [GatewayAction]
-    ) -> Void
+    then:
+      @escaping (
+        inout GatewayCore, Result<UserProfile, ServiceError>, Instant, inout [GatewayAction]
+      ) -> Void
   ) {
     switch member {
     case .user(let user):

@@ -124,9 +124,12 @@ extension GatewayCore {
 
   /// What is under way to a former leader is sent to the present one, in order: repeating is harmless,
   /// and a newer request must not overtake it.
-  mutating func reroute(_ partition: PartitionID, now: Instant, into actions: inout [GatewayAction]) {
+  mutating func reroute(_ partition: PartitionID, now: Instant, into actions: inout [GatewayAction])
+  {
     let leader = routing.leader(of: partition)?.store
-    for (id, request) in requests.filter({ $0.value.partition == partition }).sorted(by: { $0.key < $1.key }) {
+    for (id, request) in requests.filter({ $0.value.partition == partition }).sorted(by: {
+      $0.key < $1.key
+    }) {
       guard let sentTo = request.sentTo, sentTo != leader else { continue }
       links[sentTo]?.credits += 1
       wait(id, partition, until: now)
@@ -174,7 +177,9 @@ extension GatewayCore {
   /// What was under way on a lost link waits for the next leader.
   mutating func requestsLost(on store: StoreID, now: Instant, into actions: inout [GatewayAction]) {
     let lost = requests.values.filter { $0.sentTo == store }.sorted { $0.id < $1.id }
-    for request in lost { wait(request.id, request.partition, until: now + configuration.retryPause) }
+    for request in lost {
+      wait(request.id, request.partition, until: now + configuration.retryPause)
+    }
   }
 
   /// Sends what waited long enough and gives up what waited too long.

@@ -76,8 +76,8 @@ struct LeaderBalance {
   }
 
   private mutating func relieveOverloaded() {
-    for node in 0..<nodeCount {
-      while led[node].count > bands.uppers[node] {
+    for node in 0..<nodeCount where led[node].count > bands.uppers[node] {
+      while led[node].count > bands.ceilings[node] {
         let reached = explore(from: node, forward: true)
         let roomy = reached.order.first { led[$0].count < bands.ceilings[$0] }
         // Without room in reach the load is at least spread evenly over those that can be reached.
@@ -90,8 +90,8 @@ struct LeaderBalance {
   }
 
   private mutating func raiseUnderloaded() {
-    for node in 0..<nodeCount {
-      while led[node].count < bands.lowers[node] {
+    for node in 0..<nodeCount where led[node].count < bands.lowers[node] {
+      while led[node].count < bands.floors[node] {
         let reached = explore(from: node, forward: false)
         let rich = reached.order.first { bands.isAboveShare($0, load: led[$0].count) }
         guard let donor = rich ?? reached.order.first(where: { gains(node, from: $0) }) else {

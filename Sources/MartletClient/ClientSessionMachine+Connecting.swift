@@ -209,9 +209,12 @@ extension ClientSessionMachine {
 
   // MARK: Tokens
 
+  /// A longer life is not believed.
+  private static let lifetimeMax: Milliseconds = 31_536_000_000
+
   mutating func setToken(_ text: String, lifetime: Milliseconds, now: Instant) {
     let rejections = token.rejections
-    let whole = min(lifetime, 365 * 86_400_000)
+    let whole = min(lifetime, Self.lifetimeMax)
     // Early enough for some failures, late enough to be rare: a minute before the end, or, with a
     // short life, after two thirds of it.
     let early = max(whole.rawValue * 2 / 3, whole.rawValue >= 60_000 ? whole.rawValue - 60_000 : 0)

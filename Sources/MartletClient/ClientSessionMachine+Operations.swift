@@ -17,6 +17,7 @@ extension ClientSessionMachine {
       return actions.append(.complete(operation.id, .failure(.tooManyOperations)))
     }
     enqueue(operation, now: now)
+    connectRequested(now: now, into: &actions)
     settle(now: now, into: &actions)
   }
 

@@ -34,7 +34,11 @@ package enum LinkFrame: Equatable, Sendable {
     switch self {
     case .hello, .heartbeat, .draining: .control
     case .replica(let message):
-      if case .append(_, let entries, _) = message.body, !entries.isEmpty { .request } else { .control }
+      if case .append(_, let entries, _) = message.body, !entries.isEmpty {
+        .request
+      } else {
+        .control
+      }
     case .request, .response, .subscribe, .unsubscribe: .request
     // A subscription's beginning and end must not overtake its deliveries.
     case .subscribed, .subscriptionEnded, .delivery: .delivery

@@ -10,7 +10,8 @@ enum Clock {
     var time = timespec()
     clock_gettime(CLOCK_REALTIME, &time)
     return WallTime(
-      milliseconds: UInt64(clamping: time.tv_sec) * 1_000 + UInt64(clamping: time.tv_nsec) / 1_000_000)
+      milliseconds: UInt64(clamping: time.tv_sec) * 1_000 + UInt64(clamping: time.tv_nsec)
+        / 1_000_000)
   }
 }
 

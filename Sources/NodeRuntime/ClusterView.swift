@@ -69,7 +69,8 @@ package struct ClusterView: Sendable {
           return .node(try NodeRecord(decoding: item.value))
         }
       } catch {
-        logger.error("a record cannot be read", metadata: ["key": .string(item.key), "why": "\(error)"])
+        logger.error(
+          "a record cannot be read", metadata: ["key": .string(item.key), "why": "\(error)"])
       }
       return nil
     case .delete(let key, _):
@@ -88,7 +89,8 @@ package enum RecordChange {
   }
 
   package static func compareAndSet(
-    _ partition: PartitionID, _ record: PartitionRecord, base: Revision, in coordinator: any Coordinator
+    _ partition: PartitionID, _ record: PartitionRecord, base: Revision,
+    in coordinator: any Coordinator
   ) async -> Outcome {
     let key = CoordinationKey.partition(partition)
     do {

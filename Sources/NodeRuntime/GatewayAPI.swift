@@ -40,7 +40,8 @@ final class GatewayAPI {
     let segments = request.path.split(separator: "/", omittingEmptySubsequences: true)
     // `conversations/ID/messages` is told by its first and last word.
     let id = segments.count == 4 && segments[1] == "conversations" ? String(segments[2]) : nil
-    let pattern = id == nil ? segments.joined(separator: "/") : "v1/conversations/{id}/\(segments[3])"
+    let pattern =
+      id == nil ? segments.joined(separator: "/") : "v1/conversations/{id}/\(segments[3])"
     switch (request.method, pattern) {
     case ("POST", "v1/accounts"): try createAccount(request, responder)
     case ("POST", "v1/sessions"): try logIn(request, responder)

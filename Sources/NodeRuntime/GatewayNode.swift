@@ -21,7 +21,8 @@ package final class GatewayNode: Sendable {
   package let plainAddress: NodeAddress?
   package let tlsAddress: NodeAddress?
   private let lanes: [GatewayLane]
-  private let listeners: [PublicListener]
+  let listeners: [PublicListener]
+  private let operatorServer: OperatorServer?
   private let passwords: PasswordPool
   private let group: MultiThreadedEventLoopGroup
   private let background: Task<Void, any Error>
@@ -29,14 +30,15 @@ package final class GatewayNode: Sendable {
 
   private init(
     name: String, plainAddress: NodeAddress?, tlsAddress: NodeAddress?, lanes: [GatewayLane],
-    listeners: [PublicListener], passwords: PasswordPool, group: MultiThreadedEventLoopGroup,
-    background: Task<Void, any Error>, logger: Logger
+    listeners: [PublicListener], operatorServer: OperatorServer?, passwords: PasswordPool,
+    group: MultiThreadedEventLoopGroup, background: Task<Void, any Error>, logger: Logger
   ) {
     self.name = name
     self.plainAddress = plainAddress
     self.tlsAddress = tlsAddress
     self.lanes = lanes
     self.listeners = listeners
+    self.operatorServer = operatorServer
     self.passwords = passwords
     self.group = group
     self.background = background
@@ -51,6 +53,7 @@ package final class GatewayNode: Sendable {
     guard options.plainAddress != nil || options.tlsAddress != nil else {
       throw StartError("--plain-address, --tls-address: one of them is needed")
     }
+    let operatorServer = try await OperatorServer.start(options.operatorAddress, logger: logger)
     let linkTLS = try options.identity?.contexts()
     let view = ClusterView(coordinator, logger: logger)
     let cluster = try await view.clusterRecord()
@@ -104,10 +107,12 @@ package final class GatewayNode: Sendable {
       }
     }
     logger.info("the gateway serves", metadata: ["urls": "\(record.publicURLs)"])
-    return GatewayNode(
+    let node = GatewayNode(
       name: options.name, plainAddress: plain, tlsAddress: tls, lanes: lanes,
-      listeners: listeners, passwords: passwords, group: group, background: background,
-      logger: logger)
+      listeners: listeners, operatorServer: operatorServer, passwords: passwords, group: group,
+      background: background, logger: logger)
+    operatorServer?.serve(node.operatorSource(coordinator))
+    return node
   }
 
   private static func listen(
@@ -184,6 +189,7 @@ package final class GatewayNode: Sendable {
 
   /// Tells every client to go elsewhere, waits a little, leaves.
   package func stop() async {
+    operatorServer?.drain()
     background.cancel()
     _ = await background.result
     for lane in lanes { try? await lane.eventLoop.submit { lane.drain() }.get() }
@@ -191,6 +197,7 @@ package final class GatewayNode: Sendable {
     for lane in lanes { try? await lane.eventLoop.submit { lane.stop() }.get() }
     await passwords.stop()
     try? await group.shutdownGracefully()
+    await operatorServer?.stop()
     logger.info("the gateway has stopped")
   }
 }

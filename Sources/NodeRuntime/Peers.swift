@@ -47,7 +47,8 @@ final class ShardDialer: @unchecked Sendable {
   }
 
   /// A shard is registered at this address. `after` leaves the first try to the other side.
-  func connect(to store: StoreID, node: String, at address: NodeAddress, after pause: Milliseconds) {
+  func connect(to store: StoreID, node: String, at address: NodeAddress, after pause: Milliseconds)
+  {
     eventLoop.preconditionInEventLoop()
     if let target = targets[store], target.address == address { return }
     targets[store] = Target(address: address, node: node)
@@ -84,7 +85,9 @@ final class ShardDialer: @unchecked Sendable {
   }
 
   private func dial(_ store: StoreID) {
-    guard !isStopped, let target = targets[store], !target.isDialing, !target.isLinked else { return }
+    guard !isStopped, let target = targets[store], !target.isDialing, !target.isLinked else {
+      return
+    }
     targets[store]?.isDialing = true
     targets[store]?.attempt += 1
     LinkDialer.connect(to: target.address, tls: tls, hello: hello, on: eventLoop) { result in
@@ -104,7 +107,8 @@ final class ShardDialer: @unchecked Sendable {
       onLink?(store, link)
     case .success(let link):
       logger.warning(
-        "another store answers", metadata: ["node": .string(targets[store]?.node ?? ""), "store": "\(store)"])
+        "another store answers",
+        metadata: ["node": .string(targets[store]?.node ?? ""), "store": "\(store)"])
       link.close()
       onRefused?(store)
       again(store)

@@ -38,7 +38,8 @@ package enum RingInitialiser {
     let result = try await coordinator.transact(
       .compareAndSet(CoordinationKey.cluster, at: .zero, to: record.encoded()))
     guard result.succeeded else {
-      throw StartError("somebody else made the ring at the same time; look at `martlet ring status`")
+      throw StartError(
+        "somebody else made the ring at the same time; look at `martlet ring status`")
     }
     return (record, true)
   }

@@ -245,7 +245,8 @@ final class ShardLane: CompletionSink, @unchecked Sendable {
   private func storageFailed(_ error: StorageError) {
     guard !hasFailed else { return }
     hasFailed = true
-    logger.critical("the store does not write any more; its replicas stop", metadata: ["why": "\(error)"])
+    logger.critical(
+      "the store does not write any more; its replicas stop", metadata: ["why": "\(error)"])
     submitted.removeAll()
     turn { $0.storageFailed(now: $1, into: &$2) }
   }
@@ -299,7 +300,8 @@ final class ShardLane: CompletionSink, @unchecked Sendable {
     case .pausedFor(let pause):
       logger.warning("the process stood still", metadata: ["milliseconds": "\(pause.rawValue)"])
     case .replicaNotCreated(let partition, let error):
-      logger.error("no replica was made", metadata: ["partition": "\(partition)", "why": "\(error)"])
+      logger.error(
+        "no replica was made", metadata: ["partition": "\(partition)", "why": "\(error)"])
     }
   }
 }

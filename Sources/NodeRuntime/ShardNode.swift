@@ -21,9 +21,10 @@ package final class ShardNode: Sendable {
   package let name: String
   package let storeID: StoreID
   package let linkAddress: NodeAddress
-  private let lane: ShardLane
+  let lane: ShardLane
+  let committer: Committer
   private let store: Store
-  private let committer: Committer
+  private let operatorServer: OperatorServer?
   private let listener: LinkListener
   private let group: MultiThreadedEventLoopGroup
   private let background: Task<Void, any Error>
@@ -31,8 +32,8 @@ package final class ShardNode: Sendable {
 
   private init(
     name: String, linkAddress: NodeAddress, lane: ShardLane, store: Store, committer: Committer,
-    listener: LinkListener, group: MultiThreadedEventLoopGroup, background: Task<Void, any Error>,
-    logger: Logger
+    operatorServer: OperatorServer?, listener: LinkListener, group: MultiThreadedEventLoopGroup,
+    background: Task<Void, any Error>, logger: Logger
   ) {
     self.name = name
     storeID = store.id
@@ -40,6 +41,7 @@ package final class ShardNode: Sendable {
     self.lane = lane
     self.store = store
     self.committer = committer
+    self.operatorServer = operatorServer
     self.listener = listener
     self.group = group
     self.background = background
@@ -56,6 +58,7 @@ package final class ShardNode: Sendable {
       directory: options.dataDirectory,
       expecting: StoreExpectation(clusterID: nil, nodeName: options.name),
       newStoreID: StoreID(SecureRandom.uint64() | 1))
+    let operatorServer = try await OperatorServer.start(options.operatorAddress, logger: logger)
     let boot = BootID(SecureRandom.uint64() | 1)
     let tls = try options.identity?.contexts()
     let group = MultiThreadedEventLoopGroup(numberOfThreads: 1)
@@ -119,10 +122,12 @@ package final class ShardNode: Sendable {
     logger.info(
       "the shard serves",
       metadata: ["store": "\(store.id)", "boot": "\(boot)", "links": "\(listener.address)"])
-    return ShardNode(
+    let node = ShardNode(
       name: options.name, linkAddress: listener.address, lane: lane, store: store,
-      committer: committer, listener: listener, group: group, background: background,
-      logger: logger)
+      committer: committer, operatorServer: operatorServer, listener: listener, group: group,
+      background: background, logger: logger)
+    operatorServer?.serve(node.operatorSource(coordinator))
+    return node
   }
 
   /// One line per partition, for operators.
@@ -132,6 +137,7 @@ package final class ShardNode: Sendable {
 
   /// Finishes what was taken and leaves the cluster.
   package func stop() async {
+    operatorServer?.drain()
     try? await lane.eventLoop.submit { [lane] in lane.drain() }.get()
     let deadline = Clock.now() + Self.drainTimeout
     while Clock.now() < deadline {
@@ -145,6 +151,7 @@ package final class ShardNode: Sendable {
     try? await lane.eventLoop.submit { [lane] in lane.stop() }.get()
     committer.stop()
     try? await group.shutdownGracefully()
+    await operatorServer?.stop()
     logger.info("the shard has stopped")
   }
 }

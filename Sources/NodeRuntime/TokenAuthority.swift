@@ -110,7 +110,8 @@ final class TokenAuthority: Sendable {
   }
 
   /// **Throws**: `ServiceError` with `unauthenticated`.
-  func verify(_ token: String, now: WallTime) throws(ServiceError) -> (Identity, expires: WallTime) {
+  func verify(_ token: String, now: WallTime) throws(ServiceError) -> (Identity, expires: WallTime)
+  {
     let verifier = keys.withLock { $0.verifier }
     do throws(TokenError) {
       let claims = try verifier.verify(token, now: now)

@@ -28,7 +28,9 @@ package enum Base32 {
     decode(text, digitCount: 13).flatMap(UInt64.init(exactly:))
   }
 
-  package static func decode128(_ text: some StringProtocol) -> UInt128? { decode(text, digitCount: 26) }
+  package static func decode128(_ text: some StringProtocol) -> UInt128? {
+    decode(text, digitCount: 26)
+  }
 
   private static func decode(_ text: some StringProtocol, digitCount: Int) -> UInt128? {
     guard text.utf8.count == digitCount else { return nil }

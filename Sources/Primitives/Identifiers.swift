@@ -11,7 +11,8 @@ package struct Token: Hashable, Comparable, Sendable {
   ///
   /// **Invariant**: monotone in the token; every partition gets 2^64 / `partitionCount` tokens.
   package func partition(of partitionCount: UInt32) -> PartitionID {
-    PartitionID(UInt32(truncatingIfNeeded: rawValue.multipliedFullWidth(by: UInt64(partitionCount)).high))
+    PartitionID(
+      UInt32(truncatingIfNeeded: rawValue.multipliedFullWidth(by: UInt64(partitionCount)).high))
   }
 }
 
@@ -48,7 +49,9 @@ package struct LogIndex: Hashable, Comparable, Sendable, CustomStringConvertible
   package static func + (left: Self, count: Int) -> LogIndex {
     LogIndex(left.rawValue + UInt64(count))
   }
-  package static func - (left: Self, right: Self) -> Int { Int(left.rawValue) - Int(right.rawValue) }
+  package static func - (left: Self, right: Self) -> Int {
+    Int(left.rawValue) - Int(right.rawValue)
+  }
   package var successor: LogIndex { LogIndex(rawValue + 1) }
   package var predecessor: LogIndex { LogIndex(rawValue - 1) }
   package var description: String { "i\(rawValue)" }

@@ -23,7 +23,9 @@ package struct ProtobufWriter: Sendable {
     bytes.append(UInt8(truncatingIfNeeded: rest))
   }
 
-  private mutating func tag(_ field: Int, _ wireType: UInt64) { varint(UInt64(field) << 3 | wireType) }
+  private mutating func tag(_ field: Int, _ wireType: UInt64) {
+    varint(UInt64(field) << 3 | wireType)
+  }
 
   package mutating func uint(_ field: Int, _ value: UInt64) {
     guard value != 0 else { return }
@@ -179,7 +181,9 @@ package struct ProtobufReader: Sendable {
   private mutating func fixed(_ count: Int) throws(ProtobufError) -> UInt64 {
     guard rest.count >= count else { throw .truncated }
     var value: UInt64 = 0
-    for (offset, byte) in rest.prefix(count).enumerated() { value |= UInt64(byte) << (8 * UInt64(offset)) }
+    for (offset, byte) in rest.prefix(count).enumerated() {
+      value |= UInt64(byte) << (8 * UInt64(offset))
+    }
     rest = rest.dropFirst(count)
     return value
   }

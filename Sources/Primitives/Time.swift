@@ -17,7 +17,8 @@ package struct Instant: Hashable, Comparable, Sendable {
 
   /// Whole milliseconds from `earlier` to this instant; zero when `earlier` is later.
   package func milliseconds(since earlier: Instant) -> Milliseconds {
-    Milliseconds(nanoseconds <= earlier.nanoseconds ? 0 : (nanoseconds - earlier.nanoseconds) / 1_000_000)
+    Milliseconds(
+      nanoseconds <= earlier.nanoseconds ? 0 : (nanoseconds - earlier.nanoseconds) / 1_000_000)
   }
 }
 

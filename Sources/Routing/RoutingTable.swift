@@ -44,7 +44,9 @@ package struct RoutingTable: Sendable {
   package mutating func redirect(
     _ partition: PartitionID, to leader: ReplicaID, revision: Revision
   ) -> Bool {
-    guard contains(partition), revision > routes[Int(partition.rawValue)].revision else { return false }
+    guard contains(partition), revision > routes[Int(partition.rawValue)].revision else {
+      return false
+    }
     routes[Int(partition.rawValue)].hint = leader
     return true
   }

@@ -55,7 +55,8 @@ struct PartitionHost {
   var lastCheckpoint: Instant
 
   init(
-    partition: PartitionID, replica: Replica, chat: ChatPartition, reader: any StateReader, now: Instant
+    partition: PartitionID, replica: Replica, chat: ChatPartition, reader: any StateReader,
+    now: Instant
   ) {
     self.partition = partition
     self.replica = replica

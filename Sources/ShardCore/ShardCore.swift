@@ -179,7 +179,9 @@ package struct ShardCore {
 
   /// What a replica learned of its record is what this shard routes by.
   private mutating func syncRouting(_ position: Int) {
-    if let known = hosts[position].replica.record { routing.observe(hosts[position].partition, known) }
+    if let known = hosts[position].replica.record {
+      routing.observe(hosts[position].partition, known)
+    }
   }
 
   // MARK: Time
@@ -216,10 +218,13 @@ package struct ShardCore {
     _ position: Int, now: Instant, into actions: inout [ShardAction]
   ) {
     let entries = hosts[position].chat.entriesSinceCheckpoint
-    guard entries > 0, !hosts[position].isCheckpointing, hosts[position].replica.stop == nil else { return }
-    guard entries >= configuration.checkpointEntries
-      || hosts[position].chat.overlayBytes >= configuration.checkpointOverlayBytes
-      || now >= hosts[position].lastCheckpoint + configuration.checkpointInterval
+    guard entries > 0, !hosts[position].isCheckpointing, hosts[position].replica.stop == nil else {
+      return
+    }
+    guard
+      entries >= configuration.checkpointEntries
+        || hosts[position].chat.overlayBytes >= configuration.checkpointOverlayBytes
+        || now >= hosts[position].lastCheckpoint + configuration.checkpointInterval
     else { return }
     hosts[position].isCheckpointing = true
     actions.append(

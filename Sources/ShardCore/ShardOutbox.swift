@@ -23,7 +23,9 @@ extension ShardCore {
       after: nil, countMax: configuration.outboxWindow)
     {
       let courier = hosts[position].courier
-      guard !courier.confirming.contains(entry.id), !courier.confirmed.contains(entry.id) else { continue }
+      guard !courier.confirming.contains(entry.id), !courier.confirmed.contains(entry.id) else {
+        continue
+      }
       let slot = courier.shipments.firstIndex { $0.entry == entry.id }
       if let slot, now < courier.shipments[slot].retryAt {
         hosts[position].courier.wakeAt = min(courier.wakeAt, courier.shipments[slot].retryAt)
@@ -49,7 +51,8 @@ extension ShardCore {
     if leader.store == configuration.store {
       guard let position = position(of: target) else { return }
       return admit(
-        entry.command, origin: .outbox(source: source, entry.id), position, now: now, into: &actions)
+        entry.command, origin: .outbox(source: source, entry.id), position, now: now, into: &actions
+      )
     }
     guard let link = link(to: leader.store) else { return }
     lastRequestID += 1

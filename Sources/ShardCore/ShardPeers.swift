@@ -130,7 +130,8 @@ extension ShardCore {
       peers[peer].link == id
     else { return }
     peers[peer].lastHeard = now
-    peers[peer].clockOffset = Int64(clamping: heartbeat.wallTime.milliseconds)
+    peers[peer].clockOffset =
+      Int64(clamping: heartbeat.wallTime.milliseconds)
       .subtractingReportingOverflow(Int64(clamping: wall.milliseconds)).partialValue
   }
 

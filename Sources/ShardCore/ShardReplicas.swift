@@ -137,7 +137,9 @@ extension ShardCore {
   }
 
   private func pendingUser(_ command: PendingCommand) -> UserID? {
-    guard case .createUser(let create)? = try? Command(decoding: command.bytes[...]) else { return nil }
+    guard case .createUser(let create)? = try? Command(decoding: command.bytes[...]) else {
+      return nil
+    }
     return create.user
   }
 
@@ -170,7 +172,8 @@ extension ShardCore {
 
   private mutating func serve(_ read: UInt64, _ position: Int, into actions: inout [ShardAction]) {
     guard let waiting = hosts[position].reads.removeValue(forKey: read) else { return }
-    respond(waiting.link, waiting.request, .answered(answer(waiting.query, position)), into: &actions)
+    respond(
+      waiting.link, waiting.request, .answered(answer(waiting.query, position)), into: &actions)
   }
 
   // MARK: Leading

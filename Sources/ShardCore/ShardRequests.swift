@@ -65,7 +65,8 @@ extension ShardCore {
   }
 
   private func elsewhere(_ partition: PartitionID) -> Response.Outcome {
-    guard let record = routing.record(of: partition), let leader = routing.leader(of: partition) else {
+    guard let record = routing.record(of: partition), let leader = routing.leader(of: partition)
+    else {
       return .failed(.unavailable("this shard does not know the partition"))
     }
     return .notLeader(leader: leader, revision: record.revision)

@@ -88,7 +88,9 @@ extension ShardCore {
     hosts[position].subscribers = [:]
     for id in links.keys.sorted() {
       guard var subscriptions = links[id]?.subscriptions else { continue }
-      let ended = subscriptions.filter { $0.partition == partition && subscribers[$0.entity] != nil }
+      let ended = subscriptions.filter {
+        $0.partition == partition && subscribers[$0.entity] != nil
+      }
       subscriptions.subtract(ended)
       links[id]?.subscriptions = subscriptions
       for subscription in ended.sorted(by: { $0.entity.token < $1.entity.token }) {

@@ -229,7 +229,8 @@ extension GRPCClientConnection {
       let status = http2.failure == nil ? GRPCStatus(streamError: code) : endStatus()
       forget(id)
       call.end(.failure(GRPCCallFailure(status, mayHaveRun: code != .refusedStream)))
-    case .informational, .writable, .settingsAcknowledged, .pingAcknowledged, .peerSettings, .goAway:
+    case .informational, .writable, .settingsAcknowledged, .pingAcknowledged, .peerSettings,
+      .goAway:
       break
     }
   }

@@ -169,7 +169,7 @@ package final class GRPCClientConnection: @unchecked Sendable {
     fail(.cancelled, "connection closed by this side")
   }
 
-  /// Ends every call with `unavailable`, because something above found the connection to be of no use.
+  /// Ends every call with `unavailable`: something above found the connection to be of no use.
   package func abandon(_ reason: String) {
     eventLoop.preconditionInEventLoop()
     fail(.unavailable, reason)

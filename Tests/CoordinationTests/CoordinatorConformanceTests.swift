@@ -2,11 +2,12 @@ import Coordination
 import Primitives
 import Testing
 
-/// What every `Coordinator` promises: keys and transactions. Watches and leases have their own suites.
+/// What every `Coordinator` promises of keys and transactions. Watches and leases have own suites.
 @Suite(.serialized, .timeLimit(.minutes(2)))
 struct CoordinatorConformanceTests {
   @Test(arguments: Implementation.allCases)
-  func `What was put is read back with its revision`(_ implementation: Implementation) async throws {
+  func `What was put is read back with its revision`(_ implementation: Implementation) async throws
+  {
     try await withService(implementation) { _, coordinator in
       let revision = try await coordinator.put("a/1", [1, 2, 3])
       let reading = try await coordinator.get("a/1")
@@ -38,7 +39,9 @@ struct CoordinatorConformanceTests {
     _ implementation: Implementation
   ) async throws {
     try await withService(implementation) { _, coordinator in
-      for key in ["p/b", "p/a", "q/a", "p", "p/", "p/a/c", "p0"] { try await coordinator.put(key, []) }
+      for key in ["p/b", "p/a", "q/a", "p", "p/", "p/a/c", "p0"] {
+        try await coordinator.put(key, [])
+      }
       let last = try await coordinator.put("o", [])
       let listing = try await coordinator.list("p/")
       #expect(listing.items.map(\.key) == ["p/", "p/a", "p/a/c", "p/b"])
@@ -238,7 +241,8 @@ struct CoordinatorConformanceTests {
       var revision = Revision.zero
       for round in 0..<10 {
         let start = revision
-        let winners = try await withThrowingTaskGroup(of: (UInt8, TransactionResult).self) { group in
+        let winners = try await withThrowingTaskGroup(of: (UInt8, TransactionResult).self) {
+          group in
           for contender in 0..<UInt8(64) {
             group.addTask {
               let transaction = Transaction.compareAndSet(

@@ -4,8 +4,8 @@ import Primitives
 import TLSEngine
 import Testing
 
-/// What only the client of a real etcd has to do: lose connections, find them again, and notice that
-/// it talks to somebody else.
+/// What only the client of a real etcd has to do: lose connections, find them again, and notice
+/// that it talks to somebody else.
 @Suite(.serialized, .timeLimit(.minutes(2)))
 struct EtcdCoordinatorTests {
   private var now: Instant { Instant(nanoseconds: NIODeadline.now().uptimeNanoseconds) }
@@ -158,8 +158,8 @@ struct EtcdCoordinatorTests {
     #expect(isUnknown, "\(String(describing: error))")
   }
 
-  /// Every worker adds its own tokens to one list by compare-and-set, through a connection that is cut
-  /// again and again. Whoever was told "done" is in the list once; nobody is in it twice.
+  /// Every worker adds its own tokens to one list by compare-and-set, through a connection that is
+  /// cut again and again. Whoever was told "done" is in the list once; nobody is in it twice.
   @Test func `Compare-and-sets over cut connections are done once or not at all`() async throws {
     let server = try EtcdServer()
     let proxy = try await FaultyProxy.start(to: server.clientPort)
@@ -243,6 +243,31 @@ struct EtcdCoordinatorTests {
     await coordinator.shutDown()
     await direct.shutDown()
     try await proxy.stop()
+  }
+
+  @Test func `A listing in pages goes on over compactions`() async throws {
+    let server = try EtcdServer()
+    let coordinator = try EtcdCoordinator.make([server.endpoint])
+    for batch in 0..<40 {
+      let puts = (0..<128).map {
+        Transaction.Operation.put(key: "p/\(batch)/\($0)", value: [1], lease: nil)
+      }
+      _ = try await coordinator.transact(Transaction(conditions: [], success: puts))
+    }
+    try await withThrowingTaskGroup(of: Void.self) { group in
+      group.addTask {
+        for _ in 0..<20 {
+          let revision = try await coordinator.put("other", [])
+          try server.control(["compact", "\(revision.rawValue)"])
+        }
+      }
+      for _ in 0..<30 {
+        let count = try await coordinator.list("p/").items.count
+        #expect(count == 40 * 128)
+      }
+      try await group.waitForAll()
+    }
+    await coordinator.shutDown()
   }
 
   @Test func `An etcd that lost its memory is refused`() async throws {

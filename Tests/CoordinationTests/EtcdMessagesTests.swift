@@ -118,7 +118,9 @@ import Wire
     var transaction = EtcdTxnResponse()
     transaction.header = header
     transaction.succeeded = true
-    transaction.responses = [EtcdResponseOp(), EtcdResponseOp(), EtcdResponseOp(), EtcdResponseOp()]
+    transaction.responses = [
+      EtcdResponseOp(), EtcdResponseOp(), EtcdResponseOp(), EtcdResponseOp(),
+    ]
     transaction.responses[0].responsePut = EtcdPutResponse()
     transaction.responses[1].responseRange.kvs = [stored("b", 8)]
     transaction.responses[2].responseRange.header = header
@@ -192,7 +194,8 @@ import Wire
     for _ in 0..<20_000 {
       var bytes = good
       for _ in 0..<Int.random(in: 1...4, using: &random) {
-        bytes[Int.random(in: 0..<bytes.count, using: &random)] = .random(in: 0...255, using: &random)
+        bytes[Int.random(in: 0..<bytes.count, using: &random)] = .random(
+          in: 0...255, using: &random)
       }
       read(bytes)
     }
@@ -217,7 +220,9 @@ import Wire
   }
 
   @Test func `What may have been done is never called a failure`() {
-    for code in [GRPCCode.unavailable, .deadlineExceeded, .cancelled, .unknown, .internal, .aborted] {
+    for code in [
+      GRPCCode.unavailable, .deadlineExceeded, .cancelled, .unknown, .internal, .aborted,
+    ] {
       #expect(isUnknown(error(code)))
       #expect(isUnknown(error(code, "etcdserver: request timed out")))
       #expect(isUnavailable(error(code, isRepeatable: true)))
@@ -236,6 +241,13 @@ import Wire
       Issue.record("a full database stays full")
       return
     }
+  }
+
+  @Test func `A revision that is no longer kept is told from other refusals`() {
+    let text = "etcdserver: mvcc: required revision has been compacted"
+    #expect(EtcdFailure.isCompacted(error(.outOfRange, text)))
+    #expect(!EtcdFailure.isCompacted(error(.outOfRange, "etcdserver: mvcc: future revision")))
+    #expect(!EtcdFailure.isCompacted(error(.unavailable, text)))
   }
 
   @Test func `Back-off grows, with jitter, and stays below half of the shortest lease`() {

@@ -212,4 +212,20 @@ import Testing
     #expect(movement.gained == 44)
     #expect(measure.imbalance(nodes) <= 1.1)
   }
+
+  @Test func aNodeThatLeadsNothingIsGivenItsPartWithoutMovingReplicas() throws {
+    let nodes = RingFixture.nodes(0..<32)
+    let idle = nodes[5].store
+    let placement = try Ring(nodes: nodes).placement(partitions: 4_096, replicas: 3)
+    let previous = placement.map { set in
+      ReplicaSet(set.stores.filter { $0 != idle } + set.stores.filter { $0 == idle })
+    }
+    #expect(PlacementMeasure(previous).leaders[idle] == nil)
+    let after = try Ring(nodes: nodes)
+      .placement(partitions: 4_096, replicas: 3, previous: previous)
+    let movement = MovementMeasure(from: previous, to: after, oldNodes: nodes, nodes: nodes)
+    #expect(PlacementMeasure(after).leaders[idle] == 128)
+    #expect(movement.gained == 0)
+    #expect(movement.leaderChanges <= 140)
+  }
 }

@@ -71,10 +71,11 @@ import Testing
         } else {
           nodes.remove(at: Int.random(in: 0..<nodes.count, using: &random))
         }
-        let next = try Ring(nodes: nodes)
-          .placement(partitions: 96, replicas: replicas, previous: placement)
+        let ring = try Ring(nodes: nodes)
+        let next = try ring.placement(partitions: 96, replicas: replicas, previous: placement)
+        let fresh = try ring.placement(partitions: 96, replicas: replicas)
         let fewest = fewestPairs(nodes, replicas: replicas)
-        for set in next {
+        for set in next + fresh {
           #expect(set.stores.count == min(replicas, nodes.count))
           #expect(sharedPairs(set, nodes) == fewest)
         }

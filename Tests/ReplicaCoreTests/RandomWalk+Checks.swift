@@ -137,7 +137,7 @@ extension RandomWalk {
   /// Nothing is said under a promise that is not durable, nor under one that was overtaken; nothing
   /// is acknowledged that is not durable.
   func checkSent(_ message: ReplicaMessage, by store: Int) throws {
-    guard let disk = stores[store].disk, disk.id == message.from else { return }
+    guard checksRules, let disk = stores[store].disk, disk.id == message.from else { return }
     switch message.body {
     case .append, .barrier, .appended, .mismatched, .barrierConfirmed:
       guard message.epoch == disk.promise, disk.promise == disk.latestPromise else {

@@ -45,6 +45,8 @@ struct RandomWalk {
 
   let plan: WalkPlan
   let partition = PartitionID(7)
+  /// Whether a rule that is not kept ends the walk before it has done any harm.
+  let checksRules: Bool
   var dice: Dice
   var now = Instant.zero
   var queue = WalkQueue()
@@ -67,11 +69,12 @@ struct RandomWalk {
   private let log: WalkTrace?
 
   init(
-    seed: UInt64, isTracing: Bool = false, allowsDamage: Bool = true,
+    seed: UInt64, isTracing: Bool = false, checksRules: Bool = true,
     configure: (inout ReplicaConfiguration) -> Void = { _ in }
   ) {
+    self.checksRules = checksRules
     var dice = Dice(seed: seed)
-    plan = WalkPlan(dice: &dice, allowsDamage: allowsDamage, configure: configure)
+    plan = WalkPlan(dice: &dice, configure: configure)
     self.dice = dice
     log = isTracing ? WalkTrace() : nil
     stores = (0..<plan.storeCount).map { WalkStore(id: StoreID(UInt64($0) + 1)) }

@@ -80,11 +80,13 @@ struct ReplicaFixture {
     return fixture
   }
 
-  /// `Names.b` following `Names.a` in epoch 1.
-  static func follower(recovered: RecoveredReplica? = nil, inSync: [ReplicaID] = [Names.a, Names.b, Names.c])
-    -> ReplicaFixture
-  {
-    var fixture = ReplicaFixture(Names.b, recovered: recovered)
+  /// A replica that follows `Names.a` in epoch 1 and was there before that began.
+  static func follower(
+    _ id: ReplicaID = Names.b, recovered: RecoveredReplica? = nil,
+    inSync: [ReplicaID] = [Names.a, Names.b, Names.c]
+  ) -> ReplicaFixture {
+    var fixture = ReplicaFixture(id, recovered: recovered)
+    fixture.observe(record(0, leader: Names.a, boot: BootID.none, inSync: inSync), revision: 0)
     fixture.observe(record(1, leader: Names.a, inSync: inSync))
     fixture.actions = []
     return fixture
@@ -194,10 +196,10 @@ struct ReplicaFixture {
   }
 
   var readsReady: [UInt64] {
-    actions.flatMap { if case .readsReady(let reads) = $0 { reads } else { [] } }
+    actions.reduce(into: []) { if case .readsReady(let reads) = $1 { $0 += reads } }
   }
 
   var readsFailed: [UInt64] {
-    actions.flatMap { if case .readsFailed(let reads) = $0 { reads } else { [] } }
+    actions.reduce(into: []) { if case .readsFailed(let reads) = $1 { $0 += reads } }
   }
 }

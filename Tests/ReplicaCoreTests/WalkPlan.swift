@@ -43,8 +43,7 @@ struct WalkPlan {
   let faults: [Fault]
 
   init(
-    dice: inout Dice, allowsDamage: Bool,
-    configure: (inout ReplicaConfiguration) -> Void
+    dice: inout Dice, configure: (inout ReplicaConfiguration) -> Void
   ) {
     let owners = dice.pick([1, 2, 2, 3, 3, 3, 3])
     ownerCount = owners
@@ -82,7 +81,8 @@ struct WalkPlan {
     var faults: [Fault] = []
     for fault in Fault.allCases {
       let weight = dice.chance(permille: 400) ? 0 : dice.between(1...4)
-      if fault == .damage, !allowsDamage || leftoverPermille > 0 { continue }
+      // What an earlier connection still delivers may speak for a disk as it was before.
+      if fault == .damage, leftoverPermille > 0 { continue }
       faults += [Fault](repeating: fault, count: weight)
     }
     self.faults = faults.isEmpty ? [.crash] : faults
@@ -103,8 +103,13 @@ struct Violation: Error, CustomStringConvertible {
   let text: String
 
   var description: String { "\(kind.rawValue): \(text)" }
-  /// Whether a client or an operator could see it.
-  var isOutcome: Bool { kind != .earlyAnswer && kind != .brokenPromise }
+  /// Whether data are lost, changed or read stale, not just late or out of order.
+  var isHarm: Bool {
+    switch kind {
+    case .earlyAnswer, .brokenPromise, .stuck, .restless: false
+    default: true
+    }
+  }
 }
 
 /// What a campaign must have met at least once, or it proves little.

@@ -70,7 +70,9 @@ struct GRPCClientConnectionTests {
       try await withThrowingTaskGroup(of: Bool.self) { group in
         for index in 0..<1_000 {
           let message = [UInt8(index / 256), UInt8(index % 256)]
-          group.addTask { try await ask(connection, "/t/echo", message, timeout: 20_000) == message }
+          group.addTask {
+            try await ask(connection, "/t/echo", message, timeout: 20_000) == message
+          }
         }
         for try await isRight in group { #expect(isRight) }
       }
@@ -178,7 +180,8 @@ struct GRPCClientConnectionTests {
     }
   }
 
-  @Test func `After a GOAWAY calls in flight are answered and new ones are not sent`() async throws {
+  @Test func `After a GOAWAY calls in flight are answered and new ones are not sent`() async throws
+  {
     try await withConnection { connection async throws in
       let events = Mutex<[String]>([])
       try await connection.eventLoop.submit {

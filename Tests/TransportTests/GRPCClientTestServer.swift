@@ -193,7 +193,8 @@ struct GRPCClientTestCertificate: Sendable {
     let command = Process()
     command.executableURL = URL(fileURLWithPath: "/usr/bin/openssl")
     command.arguments = [
-      "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2",
+      "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days",
+      "2",
       "-keyout", key, "-out", chain, "-subj", "/CN=test", "-addext", "subjectAltName=IP:127.0.0.1",
     ]
     command.standardError = FileHandle.nullDevice

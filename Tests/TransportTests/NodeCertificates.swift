@@ -80,4 +80,10 @@ struct NodeCertificates: Sendable {
         role: .server, certificateChainFile: file("node1.pem"),
         privateKeyFile: file("node1.key"), alpnProtocols: ["h2", "http/1.1"]))
   }
+
+  func publicClient(_ protocols: [String]) throws -> TLSContext {
+    try TLSContext(
+      configuration: TLSConfiguration(
+        role: .client, trustRootsFile: file("ca.pem"), alpnProtocols: protocols))
+  }
 }

@@ -1,0 +1,254 @@
+package import ClusterModel
+package import Logging
+import NIOCore
+import NIOHTTP1
+import NIOPosix
+import Primitives
+import Synchronization
+package import Telemetry
+
+/// What a process tells its operator.
+package struct OperatorSource: Sendable {
+  /// Whether it does its work now.
+  package var isReady: @Sendable () async -> Bool
+  /// Adds what it measures to a page.
+  package var collect: @Sendable (inout MetricsPage) async -> Void
+  /// The ring as the coordinator knows it; `nil` when the coordinator does not answer.
+  package var ring: @Sendable () async -> RingStatus?
+
+  package init(
+    isReady: @escaping @Sendable () async -> Bool,
+    collect: @escaping @Sendable (inout MetricsPage) async -> Void,
+    ring: @escaping @Sendable () async -> RingStatus?
+  ) {
+    self.isReady = isReady
+    self.collect = collect
+    self.ring = ring
+  }
+}
+
+/// The operator's port: a few read-only paths over HTTP/1.1, on a thread of its own so that it answers
+/// when the event loops of the message path do not.
+///
+/// | path | answer |
+/// |---|---|
+/// | `/healthz` | 200 while the process lives |
+/// | `/readyz` | 200 when it does its work, 503 otherwise and while it starts |
+/// | `/metrics` | Prometheus text |
+/// | `/ring` | the ring's status as JSON, `/ring?format=text` as a table (`&all`: each
+/// partition); 503 when it is not whole |
+///
+/// There is no authentication: the address belongs on loopback or an operators' network.
+package final class OperatorServer: Sendable {
+  fileprivate static let connectionsMax = 64
+  fileprivate static let idleTimeout: Milliseconds = 30_000
+
+  package let address: NodeAddress
+  private let group: MultiThreadedEventLoopGroup
+  private let channel: any Channel
+  private let paths: OperatorPaths
+
+  private init(
+    _ channel: any Channel, _ address: NodeAddress, _ paths: OperatorPaths,
+    _ group: MultiThreadedEventLoopGroup
+  ) {
+    self.channel = channel
+    self.address = address
+    self.paths = paths
+    self.group = group
+  }
+
+  /// Answers from now on; not ready until `serve`.
+  ///
+  /// - Parameter address: port 0 takes any free one.
+  ///
+  /// **Throws**: `StartError` when the address cannot be listened on.
+  package static func start(
+    _ address: NodeAddress, logger: Logger
+  ) async throws(StartError) -> OperatorServer {
+    let group = MultiThreadedEventLoopGroup(numberOfThreads: 1)
+    let paths = OperatorPaths()
+    do {
+      let channel = try await ServerBootstrap(group: group)
+        .serverChannelOption(.socketOption(.so_reuseaddr), value: 1)
+        .serverChannelOption(.backlog, value: Int32(connectionsMax))
+        .childChannelInitializer { channel in
+          channel.eventLoop.makeCompletedFuture {
+            let pipeline = channel.pipeline.syncOperations
+            try pipeline.configureHTTPServerPipeline(withErrorHandling: true)
+            try pipeline.addHandler(IdleStateHandler(allTimeout: idleTimeout.timeAmount))
+            try pipeline.addHandler(OperatorHandler(paths))
+          }
+        }
+        .bind(host: address.host, port: Int(address.port)).get()
+      let port = channel.localAddress?.port.flatMap(UInt16.init(exactly:)) ?? address.port
+      let bound = NodeAddress(host: address.host, port: port)
+      logger.info("operators are answered", metadata: ["address": "\(bound)"])
+      return OperatorServer(channel, bound, paths, group)
+    } catch {
+      try? await group.shutdownGracefully()
+      throw StartError("--operator-address \(address): cannot listen: \(error)")
+    }
+  }
+
+  /// The same, where an address need not be given.
+  static func start(
+    _ address: NodeAddress?, logger: Logger
+  ) async throws(StartError) -> OperatorServer? {
+    guard let address else { return nil }
+    let server: OperatorServer = try await start(address, logger: logger)
+    return server
+  }
+
+  /// The process has started: ask it.
+  package func serve(_ source: OperatorSource) { paths.serve(source) }
+
+  /// Not ready any more, but still there to be asked.
+  package func drain() { paths.drain() }
+
+  package func stop() async {
+    try? await channel.close().get()
+    try? await group.shutdownGracefully()
+  }
+}
+
+/// The answers, by path.
+private final class OperatorPaths: Sendable {
+  struct Answer: Sendable {
+    var status: HTTPResponseStatus
+    var contentType = "text/plain; charset=utf-8"
+    var text: String
+  }
+
+  private struct State {
+    var source: OperatorSource?
+    var isDraining = false
+    var connectionCount = 0
+  }
+
+  private let state = Mutex(State())
+
+  func serve(_ source: OperatorSource) { state.withLock { $0.source = source } }
+  func drain() { state.withLock { $0.isDraining = true } }
+
+  /// **Returns**: false when there are too many already; then there is nothing to close.
+  func connectionOpened() -> Bool {
+    state.withLock { state in
+      guard state.connectionCount < OperatorServer.connectionsMax else { return false }
+      state.connectionCount += 1
+      return true
+    }
+  }
+
+  func connectionClosed() { state.withLock { $0.connectionCount -= 1 } }
+
+  func answer(_ method: HTTPMethod, _ target: String) async -> Answer {
+    guard method == .GET || method == .HEAD else {
+      return Answer(status: .methodNotAllowed, text: "only GET\n")
+    }
+    let (source, isDraining) = state.withLock { ($0.source, $0.isDraining) }
+    let parts = target.split(separator: "?", maxSplits: 1)
+    switch parts.first {
+    case "/healthz":
+      return Answer(status: .ok, text: "alive\n")
+    case "/readyz":
+      guard let source else { return Answer(status: .serviceUnavailable, text: "starting\n") }
+      if isDraining { return Answer(status: .serviceUnavailable, text: "stopping\n") }
+      return await source.isReady()
+        ? Answer(status: .ok, text: "ready\n")
+        : Answer(status: .serviceUnavailable, text: "not ready\n")
+    case "/metrics":
+      var page = MetricsPage()
+      ProcessMetrics.add(to: &page)
+      await source?.collect(&page)
+      return Answer(status: .ok, contentType: MetricsPage.contentType, text: page.text)
+    case "/ring":
+      let query = parts.count == 2 ? parts[1].split(separator: "&") : []
+      guard let ring = await source?.ring() else {
+        return Answer(status: .serviceUnavailable, text: "the ring is not known now\n")
+      }
+      let status: HTTPResponseStatus = ring.isWhole ? .ok : .serviceUnavailable
+      return query.contains("format=text")
+        ? Answer(status: status, text: ring.table(listsAll: query.contains("all")))
+        : Answer(status: status, contentType: "application/json", text: ring.json + "\n")
+    default:
+      return Answer(status: .notFound, text: "there are /healthz, /readyz, /metrics and /ring\n")
+    }
+  }
+}
+
+/// One connection of an operator. NIO's pipelining handler lets one request in at a time.
+private final class OperatorHandler: ChannelInboundHandler {
+  typealias InboundIn = HTTPServerRequestPart
+  typealias OutboundOut = HTTPServerResponsePart
+
+  private let paths: OperatorPaths
+  private var head: HTTPRequestHead?
+  private var isCounted = false
+
+  init(_ paths: OperatorPaths) { self.paths = paths }
+
+  func channelActive(context: ChannelHandlerContext) {
+    isCounted = paths.connectionOpened()
+    if isCounted { context.fireChannelActive() } else { context.close(promise: nil) }
+  }
+
+  func channelInactive(context: ChannelHandlerContext) {
+    if isCounted { paths.connectionClosed() }
+    isCounted = false
+    context.fireChannelInactive()
+  }
+
+  func channelRead(context: ChannelHandlerContext, data: NIOAny) {
+    switch unwrapInboundIn(data) {
+    case .head(let head): self.head = head
+    case .body: break
+    case .end:
+      guard let head else { return }
+      self.head = nil
+      respond(to: head, context)
+    }
+  }
+
+  private func respond(to head: HTTPRequestHead, _ context: ChannelHandlerContext) {
+    let paths = paths
+    let (method, target) = (head.method, head.uri)
+    let promise = context.eventLoop.makePromise(of: OperatorPaths.Answer.self)
+    promise.completeWithTask { await paths.answer(method, target) }
+    let bound = NIOLoopBound(context, eventLoop: context.eventLoop)
+    promise.futureResult.assumeIsolated().whenSuccess { answer in
+      self.write(answer, to: head, bound.value)
+    }
+  }
+
+  private func write(
+    _ answer: OperatorPaths.Answer, to head: HTTPRequestHead, _ context: ChannelHandlerContext
+  ) {
+    let body = context.channel.allocator.buffer(string: answer.text)
+    var fields = HTTPHeaders()
+    fields.add(name: "content-type", value: answer.contentType)
+    fields.add(name: "content-length", value: "\(body.readableBytes)")
+    fields.add(name: "cache-control", value: "no-store")
+    let keeps = head.isKeepAlive
+    if !keeps { fields.add(name: "connection", value: "close") }
+    let response = HTTPResponseHead(version: .http1_1, status: answer.status, headers: fields)
+    context.write(wrapOutboundOut(.head(response)), promise: nil)
+    if head.method != .HEAD { context.write(wrapOutboundOut(.body(.byteBuffer(body))), promise: nil) }
+    let done = context.eventLoop.makePromise(of: Void.self)
+    if !keeps {
+      let channel = context.channel
+      done.futureResult.whenComplete { _ in channel.close(promise: nil) }
+    }
+    context.writeAndFlush(wrapOutboundOut(.end(nil)), promise: done)
+  }
+
+  func userInboundEventTriggered(context: ChannelHandlerContext, event: Any) {
+    if event is IdleStateHandler.IdleStateEvent {
+      context.close(promise: nil)
+    } else {
+      context.fireUserInboundEventTriggered(event)
+    }
+  }
+
+  func errorCaught(context: ChannelHandlerContext, error: any Error) { context.close(promise: nil) }
+}

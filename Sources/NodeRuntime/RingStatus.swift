@@ -1,0 +1,237 @@
+package import ClusterModel
+package import Coordination
+package import Primitives
+
+/// The ring as the coordinator's records tell it: which nodes are registered, and who leads, is in
+/// sync and should have each partition.
+package struct RingStatus: Sendable {
+  package enum State: String, Sendable {
+    case whole
+    /// Led, but its in-sync set is not its target, or a store of it is not registered.
+    case incomplete
+    /// Led, with fewer in sync than commands need.
+    case belowMinimum = "below-minimum"
+    /// Nobody who is registered leads it.
+    case leaderless
+  }
+
+  package struct Partition: Sendable {
+    package let id: PartitionID
+    package let record: PartitionRecord
+    package let state: State
+  }
+
+  package let cluster: ClusterRecord
+  /// In the order of their names.
+  package let nodes: [NodeRecord]
+  /// In the order of their numbers; fewer than the cluster has when records are missing.
+  package let partitions: [Partition]
+
+  package init(cluster: ClusterRecord, nodes: [NodeRecord], records: [(PartitionID, PartitionRecord)]) {
+    self.cluster = cluster
+    self.nodes = nodes.sorted { $0.name < $1.name }
+    partitions = records.sorted { $0.0 < $1.0 }.map { id, record in
+      let hasLeader =
+        record.leaderBoot != .none
+        && nodes.contains { $0.store == record.leader.store && $0.boot == record.leaderBoot }
+      let state: State =
+        if !hasLeader { .leaderless } else if record.inSync.count < Int(cluster.minInSync) {
+          .belowMinimum
+        } else if record.inSync != record.target.sorted()
+          || !record.inSync.allSatisfy({ replica in nodes.contains { $0.store == replica.store } })
+        { .incomplete } else { .whole }
+      return Partition(id: id, record: record, state: state)
+    }
+  }
+
+  /// **Returns**: `nil` when no ring has been made.
+  /// **Throws**: `CoordinationError`; `ProtobufError` for records of another version.
+  package static func read(_ coordinator: any Coordinator) async throws -> RingStatus? {
+    guard let item = try await coordinator.get(CoordinationKey.cluster).item else { return nil }
+    let nodes = try await coordinator.list(CoordinationKey.nodes)
+    let records = try await coordinator.list(CoordinationKey.partitions)
+    return RingStatus(
+      cluster: try ClusterRecord(decoding: item.value),
+      nodes: try nodes.items.map { try NodeRecord(decoding: $0.value) },
+      records: try records.items.compactMap { item in
+        guard let id = CoordinationKey.partition(in: item.key) else { return nil }
+        return (id, try PartitionRecord(decoding: item.value))
+      })
+  }
+
+  /// Every partition has a leader, and everybody who should have it is in sync.
+  package var isWhole: Bool {
+    partitions.count == Int(cluster.partitionCount) && partitions.allSatisfy { $0.state == .whole }
+  }
+
+  package func count(_ state: State) -> Int { partitions.count { $0.state == state } }
+}
+
+// MARK: - For people
+
+extension RingStatus {
+  /// - Parameter listsAll: a line for each partition instead of one for those that are alike.
+  package func table(listsAll: Bool = false) -> String {
+    let states: [(State, String)] = [
+      (.whole, "whole"), (.incomplete, "incomplete"), (.belowMinimum, "below the minimum in sync"),
+      (.leaderless, "without a leader"),
+    ]
+    let counts = states.filter { count($0.0) > 0 }.map { "\(count($0.0)) \($0.1)" }
+    var text = "cluster \(Base32.encode(cluster.clusterID)): \(cluster.partitionCount) partitions, "
+    text += "\(cluster.replicaCount) replicas, at least \(cluster.minInSync) in sync\n"
+    text += "partitions: \(counts.joined(separator: ", "))\n"
+    let missing = Int(cluster.partitionCount) - partitions.count
+    if missing > 0 { text += "records missing: \(missing)\n" }
+    return text + "\n" + nodeTable + "\n" + partitionTable(listsAll: listsAll)
+  }
+
+  private var nodeTable: String {
+    var rows = [["NODE", "ROLE", "STORE", "LEADS", "IN SYNC", "TARGET", "ADDRESS"]]
+    for node in nodes {
+      let addresses =
+        node.role == .gateway ? node.publicURLs : node.laneAddresses.map(\.description)
+      let address = addresses.joined(separator: " ")
+      guard let store = node.store, node.role == .shard else {
+        rows.append([node.name, "gateway", "", "", "", "", address])
+        continue
+      }
+      let led = partitions.count {
+        $0.record.leader.store == store && $0.record.leaderBoot == node.boot
+      }
+      rows.append([
+        node.name, "shard", store.description, "\(led)", "\(count { $0.inSync.contains(store) })",
+        "\(count { $0.target.contains(store) })", address,
+      ])
+    }
+    return Self.aligned(rows)
+  }
+
+  private func count(_ isCounted: ((inSync: [StoreID], target: [StoreID])) -> Bool) -> Int {
+    partitions.count {
+      isCounted(($0.record.inSync.map(\.store), $0.record.target.map(\.store)))
+    }
+  }
+
+  private func partitionTable(listsAll: Bool) -> String {
+    var rows = [["PARTITIONS", "LEADER", "EPOCH", "IN SYNC", "TARGET", "STATE"]]
+    var groups: [[String]: [Partition]] = [:]
+    var order: [[String]] = []
+    for partition in partitions {
+      let key = listsAll ? [partition.id.description] : cells(partition)
+      if groups[key] == nil { order.append(key) }
+      groups[key, default: []].append(partition)
+    }
+    for key in order {
+      guard let group = groups[key], let first = group.first else { continue }
+      let epochs = group.map(\.record.epoch)
+      let (low, high) = (epochs.min() ?? .zero, epochs.max() ?? .zero)
+      var cells = cells(first)
+      cells.insert(low == high ? "\(low)" : "\(low)-\(high)", at: 1)
+      rows.append([listsAll ? first.id.description : "\(group.count)"] + cells)
+    }
+    return Self.aligned(rows)
+  }
+
+  /// Leader, in sync, target and state.
+  private func cells(_ partition: Partition) -> [String] {
+    let record = partition.record
+    let leader = partition.state == .leaderless ? "-" : name(record.leader.store)
+    return [
+      leader, record.inSync.map { name($0.store) }.sorted().joined(separator: " "),
+      record.target.map { name($0.store) }.sorted().joined(separator: " "),
+      partition.state.rawValue,
+    ]
+  }
+
+  private func name(_ store: StoreID) -> String {
+    nodes.first { $0.store == store }?.name ?? "(\(store))"
+  }
+
+  private static func aligned(_ rows: [[String]]) -> String {
+    let widths = (0..<(rows.first?.count ?? 0)).map { column in
+      rows.map { $0[column].count }.max() ?? 0
+    }
+    return rows.map { row in
+      let cells = zip(row, widths).map { $0 + String(repeating: " ", count: $1 - $0.count) }
+      var line = cells.joined(separator: "  ")
+      while line.last == " " { line.removeLast() }
+      return line + "\n"
+    }.joined()
+  }
+}
+
+// MARK: - For programs
+
+extension RingStatus {
+  /// **Shape**: `{"whole", "clusterID", "partitionCount", "replicaCount", "minInSync", "nodes":
+  /// [{"name", "role", "store", "boot", "addresses", "urls"}], "partitions": [{"partition", "state",
+  /// "leader", "epoch", "inSync", "target"}]}`; a leader and replicas are names of nodes, or store ids
+  /// of stores that are not registered; epochs are strings, as all 64-bit integers are.
+  package var json: String {
+    let nodes = nodes.map { node in
+      JSONText.object([
+        ("name", JSONText.string(node.name)),
+        ("role", JSONText.string(node.role == .shard ? "shard" : "gateway")),
+        ("store", node.store.map { JSONText.string($0.description) } ?? "null"),
+        ("boot", JSONText.string(node.boot.description)),
+        ("addresses", JSONText.strings(node.laneAddresses.map(\.description))),
+        ("urls", JSONText.strings(node.publicURLs)),
+      ])
+    }
+    let partitions = partitions.map { partition in
+      let record = partition.record
+      return JSONText.object([
+        ("partition", "\(partition.id.rawValue)"),
+        ("state", JSONText.string(partition.state.rawValue)),
+        (
+          "leader",
+          partition.state == .leaderless ? "null" : JSONText.string(plain(record.leader.store))
+        ),
+        ("epoch", JSONText.string("\(record.epoch.rawValue)")),
+        ("inSync", JSONText.strings(record.inSync.map { plain($0.store) })),
+        ("target", JSONText.strings(record.target.map { plain($0.store) })),
+      ])
+    }
+    return JSONText.object([
+      ("whole", "\(isWhole)"),
+      ("clusterID", JSONText.string(Base32.encode(cluster.clusterID))),
+      ("partitionCount", "\(cluster.partitionCount)"),
+      ("replicaCount", "\(cluster.replicaCount)"),
+      ("minInSync", "\(cluster.minInSync)"),
+      ("nodes", JSONText.array(nodes)),
+      ("partitions", JSONText.array(partitions)),
+    ])
+  }
+
+  private func plain(_ store: StoreID) -> String {
+    nodes.first { $0.store == store }?.name ?? store.description
+  }
+}
+
+/// Puts JSON together from parts that are JSON already.
+private enum JSONText {
+  static func object(_ members: [(String, String)]) -> String {
+    "{" + members.map { "\(string($0.0)):\($0.1)" }.joined(separator: ",") + "}"
+  }
+
+  static func array(_ elements: [String]) -> String {
+    "[" + elements.joined(separator: ",") + "]"
+  }
+
+  static func strings(_ texts: [String]) -> String { array(texts.map(string)) }
+
+  static func string(_ text: String) -> String {
+    var escaped = "\""
+    for scalar in text.unicodeScalars {
+      switch scalar {
+      case "\"": escaped += "\\\""
+      case "\\": escaped += "\\\\"
+      case _ where scalar.value < 0x20:
+        let digits = String(scalar.value, radix: 16)
+        escaped += "\\u" + String(repeating: "0", count: 4 - digits.count) + digits
+      default: escaped.unicodeScalars.append(scalar)
+      }
+    }
+    return escaped + "\""
+  }
+}

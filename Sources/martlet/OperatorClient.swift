@@ -1,0 +1,84 @@
+import ClusterModel
+import NIOCore
+import NIOHTTP1
+import NIOPosix
+
+/// Asks a node's operator port.
+enum OperatorClient {
+  private static let connectTimeoutSeconds: Int64 = 2
+  private static let answerTimeoutSeconds: Int64 = 10
+  private static let answerBytesMax = 32 << 20
+
+  /// **Throws**: `Failure` when there is no answer.
+  static func get(_ target: String, from address: NodeAddress) async throws -> (Int, String) {
+    let group = MultiThreadedEventLoopGroup.singleton
+    let answer = group.next().makePromise(of: (Int, String).self)
+    do {
+      let channel = try await ClientBootstrap(group: answer.futureResult.eventLoop)
+        .connectTimeout(.seconds(connectTimeoutSeconds))
+        .channelInitializer { channel in
+          channel.eventLoop.makeCompletedFuture {
+            let pipeline = channel.pipeline.syncOperations
+            try pipeline.addHTTPClientHandlers()
+            try pipeline.addHandler(
+              NIOHTTPClientResponseAggregator(maxContentLength: answerBytesMax))
+            try pipeline.addHandler(
+              IdleStateHandler(readTimeout: .seconds(answerTimeoutSeconds)))
+            try pipeline.addHandler(AnswerHandler(answer))
+          }
+        }
+        .connect(host: address.host, port: Int(address.port)).get()
+      var head = HTTPRequestHead(version: .http1_1, method: .GET, uri: target)
+      head.headers.add(name: "host", value: "\(address)")
+      head.headers.add(name: "connection", value: "close")
+      channel.write(HTTPClientRequestPart.head(head), promise: nil)
+      channel.writeAndFlush(HTTPClientRequestPart.end(nil), promise: nil)
+    } catch {
+      answer.fail(error)
+    }
+    do {
+      return try await answer.futureResult.get()
+    } catch {
+      throw Failure("\(address) does not answer: \(error)", code: Failure.unavailableCode)
+    }
+  }
+
+  private final class AnswerHandler: ChannelInboundHandler {
+    typealias InboundIn = NIOHTTPClientResponseFull
+
+    private var answer: EventLoopPromise<(Int, String)>?
+
+    init(_ answer: EventLoopPromise<(Int, String)>) { self.answer = answer }
+
+    func channelRead(context: ChannelHandlerContext, data: NIOAny) {
+      let full = unwrapInboundIn(data)
+      let body = full.body.map { String(buffer: $0) } ?? ""
+      finish(.success((Int(full.head.status.code), body)))
+      context.close(promise: nil)
+    }
+
+    func userInboundEventTriggered(context: ChannelHandlerContext, event: Any) {
+      if event is IdleStateHandler.IdleStateEvent {
+        finish(.failure(Failure("it is silent")))
+        context.close(promise: nil)
+      } else {
+        context.fireUserInboundEventTriggered(event)
+      }
+    }
+
+    func errorCaught(context: ChannelHandlerContext, error: any Error) {
+      finish(.failure(error))
+      context.close(promise: nil)
+    }
+
+    func channelInactive(context: ChannelHandlerContext) {
+      finish(.failure(Failure("it closed the connection")))
+      context.fireChannelInactive()
+    }
+
+    private func finish(_ result: Result<(Int, String), any Error>) {
+      answer?.completeWith(result)
+      answer = nil
+    }
+  }
+}

@@ -1,0 +1,159 @@
+import ArgumentParser
+import ClusterModel
+import Coordination
+import Glibc
+import Logging
+import NodeConfiguration
+import NodeRuntime
+import Primitives
+
+struct RingCommand: AsyncParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "ring", abstract: "Make the ring and look at it.",
+    subcommands: [RingInitCommand.self, RingStatusCommand.self])
+}
+
+struct RingInitCommand: AsyncParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "init", abstract: "Place the partitions on the shards. Once in a cluster's life.",
+    discussion: "A ring that exists already is left as it is.")
+
+  @Option(help: ArgumentHelp("How many registered shards to wait for.", valueName: "n"))
+  var shards: String?
+  @Option(
+    help: ArgumentHelp("Give up after so long (default: 60).", valueName: "seconds"))
+  var wait: String?
+  @OptionGroup(title: "Ring") var ring: RingOptions
+  @OptionGroup(title: "Coordinator") var etcd: EtcdOptions
+  @OptionGroup(title: "Log") var log: LogOptions
+
+  func run() async throws {
+    let source = SettingSource(ring, etcd, log, settings: ["shards": shards, "wait": wait])
+    let logger = try Logger(source)
+    let shardCount = try RingSettings.shards(source)
+    let partitionCount = try RingSettings.partitions(source)
+    let replicaCount = try RingSettings.replicas(source, shards: shardCount)
+    let seconds = try source.optional("wait")?.number(in: 1...86_400) ?? 60
+    let (record, isNew) = try await EtcdConnection.use(source, logger: logger) { coordinator in
+      try await Waiting.atMost(
+        seconds: seconds,
+        orElse: "\(shardCount) shards were not registered within \(seconds) s"
+      ) {
+        try await RingInitialiser.initialise(
+          shardCount: shardCount, partitionCount: partitionCount, replicaCount: replicaCount,
+          in: coordinator)
+      }
+    }
+    let what = isNew ? "the ring is made" : "there is a ring already"
+    print(
+      "\(what): cluster \(Base32.encode(record.clusterID)), \(record.partitionCount) partitions, "
+        + "\(record.replicaCount) replicas")
+  }
+}
+
+struct RingStatusCommand: AsyncParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "status", abstract: "Show nodes and partitions as the coordinator knows them.",
+    discussion: """
+      Asks etcd, or with --operator-address one node. Exit code 0: every partition has a leader and \
+      all replicas that it should have are in sync. 1: not so.
+      """)
+
+  @Flag(help: "For programs.") var json = false
+  @Flag(help: "One line for each partition instead of one for all that are alike.") var all = false
+  @Option(help: ArgumentHelp("Wait so long for the ring to be whole.", valueName: "seconds"))
+  var wait: String?
+  @OptionGroup(title: "Coordinator") var etcd: EtcdOptions
+  @OptionGroup(title: "Operators") var operators: OperatorOptions
+  @OptionGroup(title: "Log") var log: LogOptions
+
+  private static let pollInterval: Milliseconds = 200
+
+  func run() async throws {
+    let source = SettingSource(etcd, operators, log, settings: ["wait": wait])
+    let logger = try Logger(source)
+    let seconds = try source.optional("wait")?.number(in: 1...86_400) ?? 0
+    let deadline = ContinuousClock.now + .seconds(seconds)
+    // What was asked for on the command line goes before what the environment happens to hold.
+    let answer: Answer
+    if operators.operatorAddress != nil || source.optional("etcd") == nil,
+      let address = try source.optional("operator-address")?.address()
+    {
+      answer = try await poll(until: deadline) { try await ask(address) }
+    } else {
+      answer = try await EtcdConnection.use(source, logger: logger) { coordinator in
+        try await poll(until: deadline) { try await read(coordinator) }
+      }
+    }
+    Output.write(answer.text)
+    if !answer.isWhole { throw ExitCode(1) }
+  }
+
+  private struct Answer {
+    let isWhole: Bool
+    let text: String
+  }
+
+  private func read(_ coordinator: any Coordinator) async throws -> Answer {
+    guard let status = try await RingStatus.read(coordinator) else {
+      throw Failure("there is no ring yet: `martlet ring init` makes it")
+    }
+    return Answer(
+      isWhole: status.isWhole, text: json ? status.json + "\n" : status.table(listsAll: all))
+  }
+
+  private func ask(_ address: NodeAddress) async throws -> Answer {
+    let target = json ? "/ring" : all ? "/ring?format=text&all" : "/ring?format=text"
+    let (status, text) = try await OperatorClient.get(target, from: address)
+    guard status == 200 || status == 503 else {
+      throw Failure("\(address) answers \(status)", code: Failure.unavailableCode)
+    }
+    return Answer(isWhole: status == 200, text: text)
+  }
+
+  /// Asks until the answer is good or the time is over; then the last answer or error counts.
+  private func poll(
+    until deadline: ContinuousClock.Instant, _ ask: () async throws -> Answer
+  ) async throws -> Answer {
+    while true {
+      let result: Result<Answer, any Error>
+      do { result = .success(try await ask()) } catch { result = .failure(error) }
+      if case .success(let answer) = result, answer.isWhole { return answer }
+      guard ContinuousClock.now < deadline else { return try result.get() }
+      await Mirror.sleep(Self.pollInterval)
+    }
+  }
+}
+
+/// Standard output.
+enum Output {
+  /// Whole lines at once, whoever reads them.
+  static func write(_ text: String) {
+    var bytes = Array(text.utf8)[...]
+    while !bytes.isEmpty {
+      let count = bytes.withUnsafeBytes { Glibc.write(STDOUT_FILENO, $0.baseAddress, $0.count) }
+      if count < 0, errno == EINTR { continue }
+      // Nobody reads any more.
+      guard count > 0 else { return }
+      bytes = bytes.dropFirst(count)
+    }
+  }
+}
+
+enum Waiting {
+  /// **Throws**: `Failure` with the given line when the time is over.
+  static func atMost<Result: Sendable>(
+    seconds: Int, orElse line: String, _ body: @escaping @Sendable () async throws -> Result
+  ) async throws -> Result {
+    try await withThrowingTaskGroup(of: Result.self) { group in
+      group.addTask(operation: body)
+      group.addTask {
+        try await Task.sleep(for: .seconds(seconds))
+        throw Failure(line, code: Failure.unavailableCode)
+      }
+      defer { group.cancelAll() }
+      guard let result = try await group.next() else { throw CancellationError() }
+      return result
+    }
+  }
+}

@@ -1,0 +1,128 @@
+import ClusterModel
+import NodeProtocol
+import Primitives
+import ReplicaCore
+import Testing
+
+private let a = Names.a
+private let b = Names.b
+private let c = Names.c
+private let d = Names.d
+
+@Suite struct ReplicaMembershipTests {
+  typealias F = ReplicaFixture
+
+  @Test func `a member that does not acknowledge for lagMax is taken out`() {
+    var leader = F.leader()
+    _ = leader.propose()
+    leader.persistAll()
+    leader.acknowledge(2, from: b)
+    leader.pass(milliseconds: 2_000)
+    #expect(leader.changes.isEmpty)
+    leader.pass(milliseconds: 3_500)
+    #expect(leader.changes.map(\.inSync) == [[a, b]])
+  }
+
+  @Test func `nobody is taken out of the smallest in-sync set`() {
+    var leader = F.leader(inSync: [a, b])
+    leader.unreachable([b])
+    _ = leader.propose()
+    leader.pass(milliseconds: 10_000)
+    #expect(leader.changes.isEmpty)
+  }
+
+  @Test func `a learner joins before a dead member leaves`() {
+    var leader = F.leader(inSync: [a, b], target: [a, c])
+    leader.unreachable([b])
+    leader.pass(milliseconds: 10)
+    #expect(leader.changes.isEmpty)
+    leader.acknowledge(1, from: c)
+    #expect(leader.changes.map(\.inSync) == [[a, b, c]])
+    leader.actions = []
+    leader.observe(F.record(1, leader: a, inSync: [a, b, c], target: [a, c]))
+    #expect(leader.changes.map(\.inSync) == [[a, c]])
+  }
+
+  @Test func `a replica that is not wanted leaves when all of the target are in sync`() {
+    var leader = F.leader()
+    leader.observe(F.record(1, leader: a, inSync: [a, b, c], target: [a, b, d]))
+    #expect(leader.changes.isEmpty)
+    leader.acknowledge(1, from: d)
+    #expect(leader.changes.map(\.inSync) == [[a, b, c, d]])
+    leader.actions = []
+    leader.observe(F.record(1, leader: a, inSync: [a, b, c, d], target: [a, b, d]))
+    #expect(leader.changes.map(\.inSync) == [[a, b, d]])
+  }
+
+  @Test func `a learner that cannot be reached does not join`() {
+    var leader = F.leader(inSync: [a, b], target: [a, b, c])
+    leader.unreachable([c])
+    leader.acknowledge(1, from: c)
+    #expect(leader.changes.isEmpty)
+  }
+
+  @Test func `a replica that the record does not list any more stops`() {
+    var follower = F.follower()
+    follower.observe(F.record(1, leader: a, inSync: [a, c]))
+    #expect(follower.replica.stop == .removed)
+    #expect(follower.actions.contains(.stopped(.removed)))
+  }
+
+  // MARK: A store that lost what it had acknowledged (section 2.5)
+
+  @Test func `a replica that reports less than it had acknowledged is fenced and taken out`() {
+    var leader = F.leader()
+    leader.receive(.inquiry(last: .zero), from: c, epoch: 0, boot: BootID(900))
+    #expect(leader.sent(to: c).first == .fenced(acknowledged: LogIndex(1), reported: .zero))
+    leader.pass(milliseconds: 2_000)
+    #expect(leader.changes.map(\.inSync) == [[a, b]])
+  }
+
+  @Test func `a fenced replica gives itself up`() {
+    var follower = F.follower(recovered: F.recovered(b, epochs: [1], promise: 1))
+    follower.receive(.fenced(acknowledged: LogIndex(2), reported: LogIndex(1)), from: a, epoch: 1)
+    #expect(follower.replica.stop == .fenced(acknowledged: LogIndex(2), found: LogIndex(1)))
+  }
+
+  @Test func `a replica that holds what it acknowledged is not fenced`() {
+    var follower = F.follower(recovered: F.recovered(b, epochs: [1, 1], promise: 1))
+    follower.receive(.fenced(acknowledged: LogIndex(2), reported: LogIndex(1)), from: a, epoch: 1)
+    follower.receive(.fenced(acknowledged: LogIndex(9), reported: LogIndex(1)), from: a, epoch: 0)
+    #expect(follower.replica.stop == nil)
+  }
+
+  @Test func `a damaged replica is fenced although it has writes under way`() {
+    var follower = F.follower(recovered: F.recovered(b, epochs: [1], promise: 0))
+    follower.receive(.barrier(round: 1), from: a, epoch: 1)
+    #expect(follower.writes.count == 1)
+    follower.receive(.fenced(acknowledged: LogIndex(2), reported: LogIndex(1)), from: a, epoch: 1)
+    #expect(follower.replica.stop == .fenced(acknowledged: LogIndex(2), found: LogIndex(1)))
+  }
+
+  @Test func `a follower that mismatches where it had acknowledged is fenced`() {
+    var leader = F.leader()
+    _ = leader.propose()
+    leader.persistAll()
+    leader.acknowledge(2, from: b)
+    leader.acknowledge(2, from: c)
+    leader.actions = []
+    leader.receive(
+      .mismatched(previous: F.id(1, 2), hint: F.id(1, 1), leaderBoot: Names.boot(a)), from: c,
+      epoch: 1)
+    #expect(leader.sent(to: c) == [.fenced(acknowledged: LogIndex(2), reported: LogIndex(1))])
+  }
+
+  @Test func `an old inquiry does not keep a whole follower out`() {
+    var leader = F.leader(inSync: [a, b], target: [a, b, c])
+    leader.acknowledge(1, from: c)
+    leader.observe(F.record(1, leader: a, inSync: [a, b], target: [a, b, c]), revision: 2)
+    leader.actions = []
+    leader.receive(.inquiry(last: .zero), from: c, epoch: 0)
+    let probes = leader.sent(to: c).filter { if case .append = $0 { true } else { false } }
+    #expect(probes.count == 1)
+    leader.observe(F.record(1, leader: a, inSync: [a, b], target: [b, a, c]), revision: 3)
+    leader.actions = []
+    leader.acknowledge(1, from: c)
+    #expect(leader.changes.map(\.inSync) == [[a, b, c]])
+  }
+}

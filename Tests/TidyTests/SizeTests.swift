@@ -1,0 +1,52 @@
+import Foundation
+import Testing
+
+/// Files stay small enough to read in one go.
+@Suite struct SizeTests {
+  private static let linesMax = 450
+  private static let columnsMax = 100
+
+  private static let root = URL(fileURLWithPath: #filePath)
+    .deletingLastPathComponent().deletingLastPathComponent().deletingLastPathComponent()
+
+  private static func files() -> [(path: String, text: String)] {
+    var found: [(path: String, text: String)] = []
+    for folder in ["Sources", "Tests", "loadtest/Sources"] {
+      let base = root.appendingPathComponent(folder)
+      let paths =
+        FileManager.default.enumerator(atPath: base.path)?.compactMap { $0 as? String } ?? []
+      for path in paths.sorted() where path.hasSuffix(".swift") && !path.contains("Generated/") {
+        if let text = try? String(contentsOf: base.appendingPathComponent(path), encoding: .utf8) {
+          found.append(("\(folder)/\(path)", text))
+        }
+      }
+    }
+    return found
+  }
+
+  @Test func filesAreShort() {
+    let files = Self.files()
+    #expect(files.count > 100)
+    for file in files {
+      let lines = file.text.components(separatedBy: "\n").count
+      #expect(lines <= Self.linesMax, "\(file.path) has \(lines) lines")
+    }
+  }
+
+  @Test func linesAreShort() {
+    for file in Self.files() {
+      for (number, line) in file.text.components(separatedBy: "\n").enumerated()
+      where line.count > Self.columnsMax {
+        Issue.record("\(file.path):\(number + 1) has \(line.count) columns")
+      }
+    }
+  }
+
+  @Test func noFileIsAJunkDrawer() {
+    let names = ["Utils", "Helpers", "Manager", "Common"]
+    for file in Self.files() {
+      let name = file.path.split(separator: "/").last ?? ""
+      for word in names { #expect(!name.contains(word), "\(file.path)") }
+    }
+  }
+}

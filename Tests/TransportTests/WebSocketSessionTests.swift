@@ -1,0 +1,217 @@
+import NIOCore
+import Primitives
+import Testing
+import WebSocketEngine
+
+@testable import Transport
+
+@Suite struct WebSocketSessionTests {
+  private func text(_ text: String) -> [UInt8] { FrameEncoder.encode(.text, Array(text.utf8)) }
+
+  @Test func theUpgradeAgreesOnASubprotocolAndMessagesComeBack() async throws {
+    let fixture = try await PublicFixture.open()
+    let client = try await RawConnection.open(fixture.port)
+    try await client.send(RawConnection.upgrade)
+    let answer = try await client.text(until: "\r\n\r\n")
+    #expect(answer.hasPrefix("HTTP/1.1 101 "))
+    #expect(answer.contains("Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n"))
+    #expect(answer.contains("Sec-WebSocket-Protocol: martlet.v1.json\r\n"))
+    try await client.forget()
+    try await client.sendFrame(.text, Array("hello".utf8))
+    #expect(try await client.read { $0.count >= 7 } == text("hello"))
+    #expect(try await fixture.on { $0.sessions[0].subprotocol } == "martlet.v1.json")
+    try await fixture.close()
+  }
+
+  @Test func framesRightBehindTheUpgradeAreNotLost() async throws {
+    let fixture = try await PublicFixture.open()
+    let client = try await RawConnection.open(fixture.port)
+    let frame = FrameEncoder.encodeMasked(.text, Array("early".utf8), maskingKey: 1)
+    try await client.send(Array(RawConnection.upgrade.utf8) + frame)
+    _ = try await client.text(until: "early")
+    try await fixture.close()
+  }
+
+  @Test(arguments: [
+    ("Origin: https://chat.test", "Origin: https://evil.test", "403"),
+    ("Sec-WebSocket-Version: 13", "Sec-WebSocket-Version: 8", "426"),
+    ("Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==", "Sec-WebSocket-Key: short", "400"),
+    ("Connection: Upgrade", "Connection: keep-alive", "400"),
+    ("Upgrade: websocket", "Upgrade: h2c", "400"),
+    ("GET /v1/ws", "GET /other", "404"),
+    ("Origin:", "Authorization: Bearer bad\r\nOrigin:", "401"),
+  ])
+  func otherRequestsAreRefused(part: String, replacement: String, status: String) async throws {
+    let fixture = try await PublicFixture.open()
+    let client = try await RawConnection.open(fixture.port)
+    let request = RawConnection.upgrade.split(separator: part, maxSplits: 1)
+    try await client.send(request.joined(separator: replacement))
+    if !RawConnection.upgrade.hasPrefix(part) {
+      #expect(try await client.text(until: "\r\n\r\n").hasPrefix("HTTP/1.1 \(status)"))
+    }
+    #expect(try await fixture.on { $0.sessions.isEmpty })
+    try await fixture.close()
+  }
+
+  @Test func oneBufferServesManySessions() async throws {
+    let fixture = try await PublicFixture.open()
+    var clients: [RawConnection] = []
+    for _ in 0..<50 { clients.append(try await .webSocket(fixture.port)) }
+    try await fixture.on { fixture in
+      for number in 0..<20 {
+        let frame = WebSocketSession.frame(text: Array("message \(number)".utf8))
+        for session in fixture.sessions { session.send(frame) }
+      }
+    }
+    let expected = (0..<20).flatMap { text("message \($0)") }
+    for client in clients {
+      #expect(try await client.read { $0.count >= expected.count } == expected)
+    }
+    try await fixture.close()
+  }
+
+  @Test func aClientThatDoesNotReadIsCongestedUntilItReads() async throws {
+    let fixture = try await PublicFixture.open()
+    let client = try await RawConnection.webSocket(fixture.port, reads: false)
+    try await client.sendFrame(.text, Array("flood".utf8))
+    try await fixture.wait { $0.congestion == [true] }
+    #expect(try await fixture.on { $0.sessions[0].isCongested })
+    try await client.startReading()
+    try await fixture.wait { $0.congestion == [true, false] }
+    try await client.sendFrame(.text, Array("still here".utf8))
+    _ = try await client.text(until: "still here")
+    try await fixture.close()
+  }
+
+  @Test func aCongestedSessionThatIsSentMoreIsEnded() async throws {
+    let fixture = try await PublicFixture.open()
+    let client = try await RawConnection.webSocket(fixture.port, reads: false)
+    try await client.sendFrame(.text, Array("flood".utf8))
+    try await fixture.wait { $0.congestion == [true] }
+    try await fixture.on { fixture in
+      let frame = WebSocketSession.frame(binary: [UInt8](repeating: 7, count: 10_000))
+      while fixture.sessions[0].isOpen { fixture.sessions[0].send(frame) }
+    }
+    try await fixture.wait { $0.ends == [.lost] }
+    #expect(try await fixture.limitCount(.outputQueue) == 1)
+    try await fixture.close()
+  }
+
+  @Test func aMessageLargerThanEveryBufferArrives() async throws {
+    let fixture = try await PublicFixture.open()
+    let client = try await RawConnection.webSocket(fixture.port)
+    try await client.sendFrame(.text, Array("big".utf8))
+    let bytes = try await client.read { $0.count >= PublicFixture.bigBytes + 10 }
+    #expect(bytes.count == PublicFixture.bigBytes + 10)
+    try await fixture.close()
+  }
+
+  // MARK: Ends
+
+  @Test func theClientsCloseIsAnsweredAndTheConnectionEnds() async throws {
+    let fixture = try await PublicFixture.open()
+    let client = try await RawConnection.webSocket(fixture.port)
+    try await client.sendFrame(.close, FrameEncoder.closePayload(.normal, reason: "bye"))
+    let end = try await client.textUntilClosed()
+    #expect(Array(end.utf8.prefix(2)) == [0x88, 2] || end.utf8.count >= 4)
+    try await fixture.wait { $0.ends == [.closed(code: .normal, reason: "bye")] }
+    try await fixture.close()
+  }
+
+  @Test func theServersCloseWaitsForTheClients() async throws {
+    let fixture = try await PublicFixture.open()
+    let client = try await RawConnection.webSocket(fixture.port)
+    try await fixture.on { $0.sessions[0].close(.goingAway, reason: "later") }
+    let expected = FrameEncoder.encode(
+      .close, FrameEncoder.closePayload(.goingAway, reason: "later"))
+    #expect(try await client.read { $0.count >= expected.count } == expected)
+    #expect(try await fixture.on { $0.ends.isEmpty })
+    try await client.sendFrame(.close, FrameEncoder.closePayload(.goingAway))
+    _ = try await client.textUntilClosed()
+    try await fixture.wait { $0.ends == [.closed(code: .goingAway, reason: "")] }
+    try await fixture.close()
+  }
+
+  @Test func aClientThatDoesNotAnswerTheCloseIsCutOff() async throws {
+    let fixture = try await PublicFixture.open {
+      $0.webSocket.closeTimeout = 30
+      $0.lingerTimeout = 30
+    }
+    let client = try await RawConnection.webSocket(fixture.port)
+    try await fixture.on { $0.sessions[0].close(.goingAway) }
+    try await fixture.wait { $0.ends == [.lost] }
+    _ = try await client.textUntilClosed()
+    try await fixture.close()
+  }
+
+  @Test func aClientThatLeavesIsNoticed() async throws {
+    let fixture = try await PublicFixture.open()
+    let client = try await RawConnection.webSocket(fixture.port)
+    try await client.close()
+    try await fixture.wait { $0.ends == [.lost] }
+    let counters = try await fixture.listener?.counters().get()
+    #expect(counters?.webSocketsOpen == 0)
+    try await fixture.close()
+  }
+
+  @Test func drainingClosesEverySessionWithItsCode() async throws {
+    let fixture = try await PublicFixture.open()
+    var clients: [RawConnection] = []
+    for _ in 0..<5 { clients.append(try await .webSocket(fixture.port)) }
+    let drained = try #require(fixture.listener).drain(grace: 50)
+    let expected = FrameEncoder.encode(.close, FrameEncoder.closePayload(.serviceRestart))
+    for client in clients {
+      #expect(try await client.read { $0.count >= expected.count } == expected)
+      try await client.sendFrame(.close, FrameEncoder.closePayload(.serviceRestart))
+    }
+    try await drained.get()
+    #expect(try await fixture.on { $0.ends.count } == 5)
+  }
+
+  // MARK: Attacks
+
+  @Test(arguments: [
+    ([0x81, 0x05], WebSocketCloseCode.protocolError),
+    ([0xf1, 0x80, 0, 0, 0, 0], .protocolError),
+    ([0x81, 0xff, 0, 0, 0, 0, 0, 2, 0, 0, 1, 2, 3, 4], .messageTooBig),
+    ([0x81, 0x81, 0, 0, 0, 0, 0xff], .invalidPayload),
+  ] as [([UInt8], WebSocketCloseCode)])
+  func whatIsNotTheProtocolIsToldAndEnded(bytes: [UInt8], code: WebSocketCloseCode) async throws {
+    let fixture = try await PublicFixture.open()
+    let client = try await RawConnection.webSocket(fixture.port)
+    try await client.send(bytes)
+    let expected = FrameEncoder.encode(.close, FrameEncoder.closePayload(code))
+    #expect(try await client.read { $0.count >= expected.count } == expected)
+    _ = try await client.textUntilClosed()
+    #expect(try await fixture.limitCount(.webSocket) == 1)
+    try await fixture.close()
+  }
+
+  @Test func pingsAreAnsweredAndTooManyEndTheSession() async throws {
+    let fixture = try await PublicFixture.open { $0.webSocket.pingBurstMax = 3 }
+    let client = try await RawConnection.webSocket(fixture.port)
+    for number in 1...3 as ClosedRange<UInt8> { try await client.sendFrame(.ping, [number]) }
+    let pongs = (1...3).flatMap { FrameEncoder.encode(.pong, [$0]) }
+    #expect(try await client.read { $0.count >= pongs.count } == pongs)
+    try await client.sendFrame(.ping, [4])
+    _ = try await client.textUntilClosed()
+    try await fixture.wait { $0.ends == [.failed(.pingsTooFrequent)] }
+    try await fixture.close()
+  }
+
+  @Test func aSilentClientIsPingedAndThenGivenUp() async throws {
+    let fixture = try await PublicFixture.open {
+      $0.pingAfter = 30
+      $0.silenceMax = 100
+      $0.idleTimeout = 30
+    }
+    let client = try await RawConnection.webSocket(fixture.port)
+    let ping = FrameEncoder.encode(.ping, [])
+    #expect(try await client.read { $0.count >= ping.count } == ping)
+    try await client.sendFrame(.pong, [])
+    #expect(try await client.read { $0.count >= 2 * ping.count } == ping + ping)
+    _ = try await client.textUntilClosed()
+    #expect(try await fixture.limitCount(.silence) == 1)
+    try await fixture.close()
+  }
+}
