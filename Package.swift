@@ -101,6 +101,14 @@ let package = Package(
         .nioPosix, .logging, .deque,
       ]),
 
+    // Layer 5: the client library
+    module(
+      "MartletClient",
+      [
+        "Primitives", "ChatModel", "ClientProtocol", "WebSocketEngine", "Wire", "TLSEngine",
+        .nioCore, .nioPosix, .nioHTTP1, .deque,
+      ]),
+
     // Layer 5: shell
     module(
       "NodeRuntime",
@@ -121,8 +129,8 @@ let package = Package(
       name: "martlet",
       dependencies: [
         "Primitives", "ClusterModel", "Credentials", "LogStorage", "Coordination", "TLSEngine",
-        "NodeRuntime", "NodeConfiguration", .nioCore, .nioPosix, .nioHTTP1, .logging,
-        .argumentParser,
+        "NodeRuntime", "NodeConfiguration", "MartletClient", .nioCore, .nioPosix, .nioHTTP1,
+        .logging, .argumentParser,
       ],
       swiftSettings: strict),
     .executableTarget(
@@ -130,5 +138,16 @@ let package = Package(
       dependencies: [
         "NodeRuntime", "ShardCore", "Coordination", "ClusterModel", .nioPosix, .logging,
       ], path: "Tests/Smoke", swiftSettings: strict),
+
+    tests("TelemetryTests", ["Telemetry"]),
+    tests(
+      "NodeRuntimeTests",
+      [
+        "Primitives", "ClusterModel", "LogStorage", "Telemetry", "NodeRuntime", .nioCore, .nioPosix,
+        .nioHTTP1, .logging,
+      ]),
+    tests(
+      "NodeConfigurationTests",
+      ["ClusterModel", "Coordination", "NodeRuntime", "NodeConfiguration", .logging]),
   ]
 )

@@ -6,8 +6,9 @@ package import Primitives
 ///
 /// One connection serves everything; when it is lost or silent the next endpoint is tried. Reads
 /// and whatever certainly was not done are repeated within `EtcdConfiguration.requestTimeout`;
-/// watches resume after the last revision that they delivered; leases go on being renewed. An endpoint that
-/// answers with another identity, or with a revision below one seen before, is not used.
+/// watches resume after the last revision that they delivered; leases go on being renewed. An
+/// endpoint that answers with another identity, or with a revision below one seen before, is not
+/// used.
 ///
 /// **Isolation**: any task. Its work is done on one event loop.
 ///

@@ -17,8 +17,10 @@ import Routing
 ///               the client's queue was full and has drained
 /// ```
 ///
+/// A class, so that looking at one field does not copy the others; `GatewayCore` alone refers to it.
+///
 /// **Invariant**: per conversation, sequence numbers are pushed without gaps and without repetition.
-struct ClientSession {
+final class ClientSession {
   let id: SessionID
   let user: UserID
   let device: DeviceID
@@ -42,6 +44,14 @@ struct ClientSession {
   var cursorDueAt: Instant?
   /// Requests of this session that wait for an answer.
   var pendingCount = 0
+
+  init(id: SessionID, user: UserID, device: DeviceID, wantsEvents: Bool, resumed: Cursor?) {
+    self.id = id
+    self.user = user
+    self.device = device
+    self.wantsEvents = wantsEvents
+    self.resumed = resumed
+  }
 }
 
 /// Where a session stands in one partition.

@@ -105,16 +105,22 @@ struct AccountCalls: Sendable {
     let call = HTTPCall(
       method: .POST, path: "/v1/sessions/refresh",
       body: JSONText.object([("refreshToken", refreshToken)]))
-    return attempt(call, at: gateway, timeout: configuration.machine(gatewayCount: 1).connectTimeout)
-      .map { answer in
-        guard (200..<300).contains(answer.status) else {
-          let error = Self.error(answer)
-          guard !error.retryable else { return .failure(.passing) }
+    return attempt(
+      call, at: gateway, timeout: configuration.machine(gatewayCount: 1).connectTimeout
+    )
+    .map { answer in
+      guard (200..<300).contains(answer.status) else {
+        let error = Self.error(answer)
+        // Anything else may be a proxy's word, and giving a session up cannot be undone.
+        switch error.code {
+        case .unauthenticated, .permissionDenied, .invalidArgument:
           return .failure(.final(.signedOut(error.message)))
+        default: return .failure(.passing)
         }
-        return Self.credentials(answer.body).map { .success($0) } ?? .failure(.passing)
       }
-      .recover { _ in .failure(.passing) }
+      return Self.credentials(answer.body).map { .success($0) } ?? .failure(.passing)
+    }
+    .recover { _ in .failure(.passing) }
   }
 
   enum RefreshFailure: Error {
@@ -209,8 +215,8 @@ struct AccountCalls: Sendable {
     }
     // A proxy in between, or no gateway at all.
     let mayPass = answer.status == 429 || answer.status >= 500 || answer.status == 0
-    return ServiceError(
-      mayPass ? .unavailable : .internalError, "HTTP status \(answer.status)", retryable: mayPass)
+    let code: ServiceErrorCode = mayPass ? .unavailable : .internalError
+    return ServiceError(code, "HTTP status \(answer.status)", retryable: mayPass)
   }
 
   static func credentials(_ body: [UInt8]) -> Credentials? {

@@ -31,9 +31,10 @@ public struct ClientConfiguration: Hashable, Sendable {
   public var pingIntervalMilliseconds: UInt64 = 10_000
   /// A gateway that said nothing for so long is given up. **Units**: milliseconds.
   public var silenceMaxMilliseconds: UInt64 = 20_000
-  /// Sends of one conversation that are under way at a time: 1 to 256. With more than one, a message
-  /// that a gateway refuses for lack of room (and that is then sent again) may come after a later one
-  /// that found room; with 1 the order of the calls is the order in the conversation in every case.
+  /// Sends of one conversation that are under way at a time: 1 to 256. With more than one, a
+  /// message that a gateway refuses for lack of room (and that is then sent again) may come after a
+  /// later one that found room; with 1 the order of the calls is the order in the conversation in
+  /// every case.
   public var sendsInFlightMax = ChatLimits.unacknowledgedSendsMax
   /// Events that wait to be consumed before reading from the gateway stops.
   public var bufferedEventsMax = 1_024

@@ -232,7 +232,8 @@ extension ClientSessionMachine {
     timePassed(now: now, into: &actions)
   }
 
-  /// - Parameter final: why the refresh token is good for nothing, or `nil` when another try may help.
+  /// - Parameter final: why the refresh token is good for nothing, or `nil` when another try may
+  ///   help.
   mutating func refreshFailed(
     final: MartletError?, now: Instant, into actions: inout [ClientAction]
   ) {

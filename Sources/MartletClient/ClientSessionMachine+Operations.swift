@@ -117,6 +117,7 @@ extension ClientSessionMachine {
       finish(operation, now: now)
       return conclude(operation, .failure(MartletError(error)), now: now, into: &actions)
     }
+    if let conversation = operation.conversation { outboxes[conversation]?.refusals = 0 }
     finish(operation, now: now)
     if body.answers(operation.operation) {
       conclude(operation, .success(body), now: now, into: &actions)
@@ -162,30 +163,38 @@ extension ClientSessionMachine {
   /// conversation wait until it was.
   private mutating func refuse(_ operation: PendingOperation, _ error: ServiceError, now: Instant) {
     guard let place = operations.index(forKey: operation.id) else { return }
-    let limit = Self.doubled(
-      configuration.retryBase, operation.refusals, limit: configuration.retryMax)
     let asked = min(Milliseconds(UInt64(error.retryAfterMilliseconds)), configuration.retryMax)
-    let pause = max(jitter(limit), asked)
     operations.values[place].isInFlight = false
-    operations.values[place].refusals += 1
-    operations.values[place].retryAt = now + pause
     inFlightCount -= 1
     guard let conversation = operation.conversation else {
+      let pause = max(retryPause(operation.refusals), asked)
+      operations.values[place].refusals += 1
+      operations.values[place].retryAt = now + pause
       return delayedCalls.append(operation.id)
     }
     guard let at = outboxes.index(forKey: conversation) else { return }
     outboxes.values[at].inFlight.removeFirst(operation.id)
     outboxes.values[at].refused.append(operation.id)
+    var pause = asked
+    if recovering.insert(conversation).inserted {
+      pause = max(retryPause(outboxes.values[at].refusals), asked)
+      outboxes.values[at].refusals += 1
+    }
     outboxes.values[at].resumeAt = max(outboxes.values[at].resumeAt, now + pause)
-    recovering.insert(conversation)
   }
 
-  /// Goes on with a conversation after an answer: once everything under way was answered and the pause
-  /// is over, what was refused is sent again before anything newer.
+  private mutating func retryPause(_ refusals: Int) -> Milliseconds {
+    jitter(Self.doubled(configuration.retryBase, refusals, limit: configuration.retryMax))
+  }
+
+  /// Goes on with a conversation after an answer: once everything under way was answered and the
+  /// pause is over, what was refused is sent again before anything newer.
   private mutating func settleOutbox(_ conversation: WireConversation, now: Instant) {
     guard let at = outboxes.index(forKey: conversation) else { return }
     if recovering.contains(conversation) {
-      guard outboxes.values[at].inFlight.isEmpty, now >= outboxes.values[at].resumeAt else { return }
+      guard outboxes.values[at].inFlight.isEmpty, now >= outboxes.values[at].resumeAt else {
+        return
+      }
       requeue(outboxes.values[at].refused, at: at)
       outboxes.values[at].refused = []
       recovering.remove(conversation)

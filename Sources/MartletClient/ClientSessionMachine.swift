@@ -64,8 +64,8 @@ enum SocketLoss: Equatable, Sendable {
 /// ```
 ///
 /// **Invariant**: of the events that one consumer sees, the sequence numbers of a conversation are
-/// dense, unless a `cut` is between them. Unacknowledged sends of a conversation are sent in the order
-/// of their submission, with the same ids, before newer ones.
+/// dense, unless a `cut` is between them. Unacknowledged sends of a conversation are sent in the
+/// order of their submission, with the same ids, before newer ones.
 ///
 /// **Source**: DESIGN promises P2 and P3; martlet/v1/client.proto.
 struct ClientSessionMachine {
@@ -241,13 +241,16 @@ struct ClientSessionMachine {
 
   /// What follows from whatever has changed, once per input.
   mutating func settle(now: Instant, into actions: inout [ClientAction]) {
-    if case .emptying = phase, inFlightCount == 0 { move(to: nextGateway, now: now, into: &actions) }
+    if case .emptying = phase, inFlightCount == 0 {
+      move(to: nextGateway, now: now, into: &actions)
+    }
     pump(now: now, into: &actions)
     if !deliveries.isEmpty {
       actions.append(.deliver(deliveries))
       deliveries.removeAll(keepingCapacity: true)
     }
-    // An answer lies behind the events of its socket, so reading may stop only when none is awaited.
+    // An answer lies behind the events of its socket, so reading may stop only when none is
+    // awaited.
     let wantsReading = undelivered < configuration.bufferedEventsMax || inFlightCount > 0
     if isConnected, wantsReading != isReading {
       isReading = wantsReading
@@ -272,7 +275,8 @@ struct ClientSessionMachine {
     for operation in operations.values.sorted(by: { $0.order < $1.order }) {
       let unknown = MartletError.outcomeUnknown("the client was closed")
       actions.append(
-        .complete(operation.id, .failure(operation.wasWritten && error == .closed ? unknown : error)))
+        .complete(
+          operation.id, .failure(operation.wasWritten && error == .closed ? unknown : error)))
     }
     operations = [:]
     outboxes = [:]

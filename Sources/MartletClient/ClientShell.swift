@@ -129,7 +129,8 @@ final class ClientShell: @unchecked Sendable, WebSocketClientDelegate {
     }
   }
 
-  /// Gives the machine one input and does what it says; inputs that come of that wait for their turn.
+  /// Gives the machine one input and does what it says; inputs that come of that wait for their
+  /// turn.
   private func step(
     _ input: (inout ClientSessionMachine, Instant, inout [ClientAction]) -> Void
   ) {
@@ -168,6 +169,9 @@ final class ClientShell: @unchecked Sendable, WebSocketClientDelegate {
 
   private func end(_ error: MartletError) {
     endError = error
+    timer?.cancel()
+    timer = nil
+    timerAt = .distantFuture
     for waiter in readyWaiters { waiter.fail(error) }
     readyWaiters = []
     for observer in observers.values { observer.finish() }

@@ -4,8 +4,8 @@ import DequeModule
 import Synchronization
 import Wire
 
-/// Between the client's event loop, which fills it, and the one consumer of events, which empties it.
-/// Bounded by the machine, which is told what was consumed.
+/// Between the client's event loop, which fills it, and the one consumer of events, which empties
+/// it. Bounded by the machine, which is told what was consumed.
 ///
 /// **Isolation**: any thread.
 final class EventQueue: Sendable {

@@ -1,7 +1,7 @@
 /// Where a gateway listens, read from a URL.
 ///
-/// **Shape** (text): `http://host:port` or `https://host:port`; `ws` and `wss` mean the same. An IPv6
-/// address stands in brackets. The port may be left out (80, 443); a path may only be `/`.
+/// **Shape** (text): `http://host:port` or `https://host:port`; `ws` and `wss` mean the same. An
+/// IPv6 address stands in brackets. The port may be left out (80, 443); a path may only be `/`.
 struct GatewayAddress: Hashable, Sendable {
   let text: String
   let isSecure: Bool

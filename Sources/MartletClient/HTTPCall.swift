@@ -16,8 +16,8 @@ struct HTTPFailure: Error, Sendable {
   let mayHaveRun: Bool
 }
 
-/// One call of the HTTP API on a connection of its own: accounts and tokens are rare, everything else
-/// goes over the WebSocket.
+/// One call of the HTTP API on a connection of its own: accounts and tokens are rare, everything
+/// else goes over the WebSocket.
 struct HTTPCall: Sendable {
   /// **Units**: bytes of an answer's body.
   static let bodyBytesMax = 1 << 20

@@ -7,8 +7,8 @@ import Wire
 /// A logged-in device's connection to Martlet.
 ///
 /// It speaks to one of several gateways and moves to another when that one is lost, stops, or falls
-/// silent. Sends survive this: they are repeated with the same ids and stored once. So do events: each
-/// comes once, in the order of its conversation.
+/// silent. Sends survive this: they are repeated with the same ids and stored once. So do events:
+/// each comes once, in the order of its conversation.
 ///
 /// ```swift
 /// let gateways = ["https://chat-1.example.org", "https://chat-2.example.org"]
@@ -76,10 +76,10 @@ public final class MartletClient: Sendable {
   // MARK: Life
 
   /// - Parameter gateways: URLs such as `https://chat-1.example.org`; one is chosen at random.
-  /// - Parameter resumeFrom: where an earlier client's consumer stopped (`resumePoint`); `nil` starts
-  ///   with what happens from `connect` on.
-  /// - Parameter onCredentialsChanged: is given what must be kept instead of `credentials`; called on
-  ///   the client's own thread, which it must not hold up.
+  /// - Parameter resumeFrom: where an earlier client's consumer stopped (`resumePoint`); `nil`
+  ///   starts with what happens from `connect` on.
+  /// - Parameter onCredentialsChanged: is given what must be kept instead of `credentials`; called
+  ///   on the client's own thread, which it must not hold up.
   ///
   /// **Throws**: `invalidArgument`.
   public init(
@@ -112,7 +112,8 @@ public final class MartletClient: Sendable {
 
   /// Connects, and stays connected until `close`. Other calls do this by themselves.
   ///
-  /// Returns once a gateway has welcomed the client and every later event is certain to be delivered.
+  /// Returns once a gateway has welcomed the client and every later event is certain to be
+  /// delivered.
   ///
   /// **Throws**: `signedOut`, `refused`, `closed`. Gateways that cannot be reached are no error: it
   /// goes on trying.
@@ -133,35 +134,38 @@ public final class MartletClient: Sendable {
   /// gateway stops.
   ///
   /// Ends when the client is closed; throws `MartletError` when the session is over.
-  public var events: Events { Events(queue: shell.events) }
+  public var events: Events { Events(client: self) }
 
-  /// Where the consumer of `events` stands: everything that it was given is behind this point. Give it
-  /// to the next client as `resumeFrom`.
+  /// Where the consumer of `events` stands: everything that it was given is behind this point. Give
+  /// it to the next client as `resumeFrom`.
   public var resumePoint: ResumePoint { shell.events.resumePoint }
 
-  /// The events of a client.
+  /// The events of a client, which lives as long as somebody reads them.
   public struct Events: AsyncSequence, Sendable {
-    fileprivate let queue: EventQueue
+    fileprivate let client: MartletClient
 
     public struct Iterator: AsyncIteratorProtocol {
-      fileprivate let queue: EventQueue
+      fileprivate let client: MartletClient
 
-      public mutating func next() async throws -> Event? { try await queue.next() }
+      public mutating func next() async throws -> Event? {
+        try await client.shell.events.next()
+      }
     }
 
-    public func makeAsyncIterator() -> Iterator { Iterator(queue: queue) }
+    public func makeAsyncIterator() -> Iterator { Iterator(client: client) }
   }
 
   // MARK: Messages
 
   /// Sends a message and waits until it is stored for good.
   ///
-  /// It survives lost connections and gateways that are overloaded or away. At most 256 messages of a
-  /// conversation are under way; others wait. Cancelling stops the waiting, not the message.
+  /// It survives lost connections and gateways that are overloaded or away. At most 256 messages of
+  /// a conversation are under way; others wait. When the task is cancelled, the message is not
+  /// repeated any more, but it may have been stored (`outcomeUnknown`).
   ///
   /// - Parameter text: at most 65,536 bytes.
-  /// - Parameter id: repeat it to repeat the message after `outcomeUnknown`, also from a new client of
-  ///   the same device: it is stored once.
+  /// - Parameter id: repeat it to repeat the message after `outcomeUnknown`, also from a new client
+  ///   of the same device: it is stored once.
   /// - Parameter timeoutMilliseconds: `nil` means the configuration's.
   ///
   /// **Throws**: `refused`, `outcomeUnknown`, `deadlineExceeded`, `signedOut`, `closed`.
@@ -188,7 +192,8 @@ public final class MartletClient: Sendable {
       .send(conversation: conversation.wire, id: id.wire, text: text),
       timeoutMilliseconds: timeoutMilliseconds)
     submit(operation) { result in
-      completion(result.flatMap { body in Result { () throws(MartletError) in try Self.sent(body) } })
+      completion(
+        result.flatMap { body in Result { () throws(MartletError) in try Self.sent(body) } })
     }
   }
 
@@ -212,8 +217,8 @@ public final class MartletClient: Sendable {
     return try Self.conversation(try await perform(makeOperation(.createConversation(request))))
   }
 
-  /// A new group whose only admin is the caller. When the connection is lost before the answer comes,
-  /// it is not tried again (`outcomeUnknown`), so as not to make two.
+  /// A new group whose only admin is the caller. When the connection is lost before the answer
+  /// comes, it is not tried again (`outcomeUnknown`), so as not to make two.
   ///
   /// - Parameter members: everybody else, by handle or id; at most 255.
   /// - Parameter title: at most 256 bytes.

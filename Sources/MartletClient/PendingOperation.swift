@@ -18,6 +18,7 @@ struct PendingOperation {
   var wasWritten = false
   /// It was written to this connection and not answered yet.
   var isInFlight = false
+  /// Of a call; a conversation counts those of its sends together.
   var refusals = 0
   var retryAt = Instant.zero
 
@@ -48,13 +49,15 @@ struct PendingOperation {
 ///      ▲                  │ refused, may be tried again
 ///      └──── refused ◀────┘     nothing is sent until all others are answered and time has passed
 /// ```
-/// **Invariant**: each list is in the order of submission; those in flight and refused are older than
-/// those pending.
+/// **Invariant**: each list is in the order of submission; those in flight and refused are older
+/// than those pending.
 struct Outbox {
   /// Not sent on this connection.
   var pending: Deque<UInt64> = []
   var inFlight: Deque<UInt64> = []
   var refused: [UInt64] = []
+  /// Recoveries since the last acknowledgement.
+  var refusals = 0
   /// When the refused ones may be sent again.
   var resumeAt = Instant.zero
   /// Whether the conversation stands in the machine's list of those that may send.

@@ -24,15 +24,15 @@ protocol WebSocketClientDelegate: AnyObject {
 ///
 /// **Source**: RFC 6455, section 4.1.
 final class WebSocketClientHandler: ChannelInboundHandler, @unchecked Sendable {
-  // Safety: made on the event loop and touched there only; it crosses into the bootstrap's closures,
-  // which run on the same loop.
+  // Safety: made on the event loop and touched there only; it crosses into the bootstrap's
+  // closures, which run on the same loop.
   typealias InboundIn = ByteBuffer
   typealias OutboundOut = ByteBuffer
 
   /// **Units**: bytes of a gateway's answer to the handshake.
   private static let headBytesMax = 16_384
-  /// **Units**: bytes of one frame's payload; a longer message goes out in several frames, because a
-  /// gateway takes frames up to 65,536.
+  /// **Units**: bytes of one frame's payload; a longer message goes out in several frames, because
+  /// a gateway takes frames up to 65,536.
   private static let frameBytesMax = 32_768
   /// A page of history is one message of one frame.
   private static let limits = WebSocketLimits(

@@ -17,7 +17,8 @@ package enum EmbeddedSettings {
     var options: [GatewayOptions] = []
     for index in 0..<gateways { options.append(try gateway(index, like: first, of: gateways)) }
     return EmbeddedOptions(
-      dataDirectory: directory, shardCount: shards, partitionCount: try RingSettings.partitions(source),
+      dataDirectory: directory, shardCount: shards,
+      partitionCount: try RingSettings.partitions(source),
       replicaCount: replicas, gateways: options,
       operatorAddress: try source.optional("operator-address")?.address())
   }
@@ -57,7 +58,8 @@ package enum RingSettings {
   }
 
   /// Three, or as many as there are shards when these are fewer.
-  package static func replicas(_ source: SettingSource, shards: Int) throws(SettingError) -> UInt32 {
+  package static func replicas(_ source: SettingSource, shards: Int) throws(SettingError) -> UInt32
+  {
     let most = min(shards, Int(ClusterRecord.replicaCountRange.upperBound))
     return UInt32(try source.optional("replicas")?.number(in: 1...most) ?? min(3, shards))
   }

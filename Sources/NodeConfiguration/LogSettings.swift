@@ -1,9 +1,12 @@
 package import Logging
 
 package enum LogSettings {
-  package static func level(_ source: SettingSource) throws(SettingError) -> Logger.Level {
-    guard let setting = source.optional("log-level") else { return .info }
+  /// - Parameter usual: of a command for which none is given.
+  package static func level(
+    _ source: SettingSource, usual: Logger.Level
+  ) throws(SettingError) -> Logger.Level {
+    guard let setting = source.optional("log-level") else { return usual }
     let levels = Logger.Level.allCases.map(\.rawValue)
-    return Logger.Level(rawValue: try setting.choice(levels)) ?? .info
+    return Logger.Level(rawValue: try setting.choice(levels)) ?? usual
   }
 }

@@ -42,6 +42,11 @@ package struct Setting: Hashable, Sendable {
   package let source: String
   package let value: String
 
+  package init(source: String, value: String) {
+    self.source = source
+    self.value = value
+  }
+
   package func refused(_ reason: String? = nil, allowed: String) -> SettingError {
     SettingError(setting: source, value: value, reason: reason, allowed: allowed)
   }
@@ -68,7 +73,8 @@ package struct SettingSource: Sendable {
     "MARTLET_" + name.uppercased().map { $0 == "-" ? "_" : String($0) }.joined()
   }
 
-  /// **Returns**: `nil` when it was given nowhere. An empty environment variable counts as not given.
+  /// **Returns**: `nil` when it was given nowhere. An empty environment variable counts as not
+  /// given.
   package func optional(_ name: String) -> Setting? {
     if let value = options[name] { return Setting(source: "--\(name)", value: value) }
     let variable = Self.variable(name)

@@ -33,7 +33,8 @@ package struct EmbeddedOptions: Sendable {
 }
 
 /// A whole cluster in one process, for one machine: the embedded coordination service, stores with
-/// directories of their own, gateways. Its parts talk over loopback exactly as separate processes do.
+/// directories of their own, gateways. Its parts talk over loopback exactly as separate processes
+/// do.
 ///
 /// ```
 ///   dataDirectory/coordination   who leads and who is in sync
@@ -223,7 +224,8 @@ package final class EmbeddedCluster: Sendable {
       ring: { (try? await RingStatus.read(coordinator)) ?? nil })
   }
 
-  /// Tells clients to leave, finishes what was taken, and closes the directories.
+  /// Tells clients to leave and finishes what was taken. The directories are free when this object
+  /// is gone.
   package func stop() async {
     operatorServer?.drain()
     await Started(shards: shards, gateways: gateways).stop()

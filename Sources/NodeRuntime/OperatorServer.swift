@@ -27,8 +27,8 @@ package struct OperatorSource: Sendable {
   }
 }
 
-/// The operator's port: a few read-only paths over HTTP/1.1, on a thread of its own so that it answers
-/// when the event loops of the message path do not.
+/// The operator's port: a few read-only paths over HTTP/1.1, on a thread of its own so that it
+/// answers when the event loops of the message path do not.
 ///
 /// | path | answer |
 /// |---|---|
@@ -233,7 +233,9 @@ private final class OperatorHandler: ChannelInboundHandler {
     if !keeps { fields.add(name: "connection", value: "close") }
     let response = HTTPResponseHead(version: .http1_1, status: answer.status, headers: fields)
     context.write(wrapOutboundOut(.head(response)), promise: nil)
-    if head.method != .HEAD { context.write(wrapOutboundOut(.body(.byteBuffer(body))), promise: nil) }
+    if head.method != .HEAD {
+      context.write(wrapOutboundOut(.body(.byteBuffer(body))), promise: nil)
+    }
     let done = context.eventLoop.makePromise(of: Void.self)
     if !keeps {
       let channel = context.channel

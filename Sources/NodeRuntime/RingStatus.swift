@@ -27,7 +27,9 @@ package struct RingStatus: Sendable {
   /// In the order of their numbers; fewer than the cluster has when records are missing.
   package let partitions: [Partition]
 
-  package init(cluster: ClusterRecord, nodes: [NodeRecord], records: [(PartitionID, PartitionRecord)]) {
+  package init(
+    cluster: ClusterRecord, nodes: [NodeRecord], records: [(PartitionID, PartitionRecord)]
+  ) {
     self.cluster = cluster
     self.nodes = nodes.sorted { $0.name < $1.name }
     partitions = records.sorted { $0.0 < $1.0 }.map { id, record in
@@ -164,9 +166,10 @@ extension RingStatus {
 
 extension RingStatus {
   /// **Shape**: `{"whole", "clusterID", "partitionCount", "replicaCount", "minInSync", "nodes":
-  /// [{"name", "role", "store", "boot", "addresses", "urls"}], "partitions": [{"partition", "state",
-  /// "leader", "epoch", "inSync", "target"}]}`; a leader and replicas are names of nodes, or store ids
-  /// of stores that are not registered; epochs are strings, as all 64-bit integers are.
+  /// [{"name", "role", "store", "boot", "addresses", "urls"}], "partitions": [{"partition",
+  /// "state", "leader", "epoch", "inSync", "target"}]}`; a leader and replicas are names of nodes,
+  /// or store ids of stores that are not registered; epochs are strings, as all 64-bit integers
+  /// are.
   package var json: String {
     let nodes = nodes.map { node in
       JSONText.object([

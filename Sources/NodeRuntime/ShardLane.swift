@@ -19,7 +19,7 @@ import Transport
 /// **Isolation**: `eventLoop`, but for the completion sink, which hops there.
 final class ShardLane: CompletionSink, @unchecked Sendable {
   // Safety: all state is touched on `eventLoop` only; `storageCompleted` and `deliver` hop to it.
-  private static let tickInterval: Milliseconds = 5
+  private static let tickInterval: Milliseconds = 10
   /// What the other side of a lost link leaves to the side with the smaller store id.
   private static let secondDialPause: Milliseconds = 150
 

@@ -109,7 +109,7 @@ package struct Replica {
 
   // MARK: What others may know
 
-  package var isLeader: Bool { role == .leader }
+  package var isLeader: Bool { if case .leader = role { true } else { false } }
   package var stop: ReplicaStop? { if case .stopped(let reason) = role { reason } else { nil } }
   package var lastEntry: EntryID { log.last }
   package var durablyPromised: Epoch { durablePromise }
@@ -247,10 +247,11 @@ package struct Replica {
     truncatingFrom: LogIndex? = nil, entries: [Entry], into actions: inout [ReplicaAction]
   ) {
     let ticket = pendingWrites.begin(last: entries.last?.index, promise: promise)
+    let written = configuration.breaks(.promiseFirst) ? .zero : promise
     actions.append(
       .persist(
         ReplicaWrite(
-          ticket: ticket, promise: promise, truncatingFrom: truncatingFrom, entries: entries)))
+          ticket: ticket, promise: written, truncatingFrom: truncatingFrom, entries: entries)))
   }
 
   mutating func truncate(from index: LogIndex) {

@@ -69,7 +69,7 @@ package struct BrokenRules: OptionSet, Sendable {
   package static let acknowledgeDurable = BrokenRules(rawValue: 1 << 2)
   /// Rule 3: the end of the own log is acknowledged, whether or not it equals the leader's.
   package static let acknowledgeMatched = BrokenRules(rawValue: 1 << 3)
-  /// Rule 4: the follower's promise is not written.
+  /// Rule 4: no promise is ever written.
   package static let promiseFirst = BrokenRules(rawValue: 1 << 4)
   /// Rule 5: a learner joins at once.
   package static let expandCaughtUp = BrokenRules(rawValue: 1 << 5)

@@ -66,11 +66,7 @@ extension Replica {
       matchedIndex = .zero
       acknowledgedIndex = .zero
       deferredAnswers.removeAll()
-      if configuration.breaks(.promiseFirst) {
-        durablePromise = promise
-      } else {
-        persist(entries: [], into: &actions)
-      }
+      persist(entries: [], into: &actions)
     }
     return true
   }

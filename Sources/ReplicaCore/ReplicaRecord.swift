@@ -49,9 +49,10 @@ extension Replica {
     if before == nil {
       // What the disk says was committed and not applied before the process ended.
       if commitIndex > appliedIndex { actions.append(.apply(through: commitIndex)) }
-      // An empty log of a partition with a past is new, or all that a damaged disk has left.
-      if record.epoch > .zero { comparison.needed = true }
     }
+    // An empty log of a partition with a past is new, or all that a damaged disk has left. The first
+    // record that is seen after a start may be an old one.
+    if record.epoch > .zero, log.last == .zero, promise == .zero { comparison.needed = true }
     if before?.leader != record.leader || before?.leaderBoot != record.leaderBoot {
       noteNewLeader(record)
     }

@@ -32,7 +32,9 @@ struct PendingRead {
 }
 
 /// One partition on this store: its replica, its state, and everybody who waits for something of it.
-struct PartitionHost {
+///
+/// A class, so that looking at one field does not copy the others; `ShardCore` alone refers to it.
+final class PartitionHost {
   let partition: PartitionID
   var replica: Replica
   var chat: ChatPartition

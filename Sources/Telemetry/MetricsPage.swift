@@ -1,4 +1,5 @@
-/// One answer to a scrape: metric families in the Prometheus text format, gathered when somebody asks.
+/// One answer to a scrape: metric families in the Prometheus text format, gathered when somebody
+/// asks.
 ///
 /// Names carry their unit (`_seconds`, `_bytes`, `_total`). Labels are names of nodes, roles and
 /// reasons, never identifiers of users or conversations: each value of a label is a time series.
@@ -54,8 +55,8 @@ package struct MetricsPage: Sendable {
 
   /// How often which value was seen.
   ///
-  /// **Shape**: `counts[n]` observations were at most `upperBounds[n]` and above the bound before; one
-  /// more count at the end holds those above every bound.
+  /// **Shape**: `counts[n]` observations were at most `upperBounds[n]` and above the bound before;
+  /// one more count at the end holds those above every bound.
   package mutating func histogram(
     _ name: String, _ help: String, labels: Labels = [], upperBounds: [Double], counts: [UInt64],
     sum: Double

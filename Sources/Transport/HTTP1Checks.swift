@@ -21,7 +21,9 @@ enum HTTP1Checks {
     }
     if head.uri.hasPrefix("/") { return .success(head.uri) }
     if head.uri == "*", head.method == .OPTIONS { return .success(head.uri) }
-    guard let target = originForm(head.uri, host: hosts.first) else { return .failure(HTTP1Fault()) }
+    guard let target = originForm(head.uri, host: hosts.first) else {
+      return .failure(HTTP1Fault())
+    }
     return .success(target)
   }
 

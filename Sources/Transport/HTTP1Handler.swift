@@ -22,29 +22,10 @@ final class HTTP1Handler: ChannelDuplexHandler, RemovableChannelHandler {
 
   private enum State {
     case idle
-    case receiving(Incoming)
-    case answering(Answer)
+    case receiving(HTTP1Request)
+    case answering(HTTP1Answer)
     case closing
     case closed
-  }
-
-  /// A request whose body has not come whole.
-  private struct Incoming {
-    var request: HTTPRequest
-    let startedAt: Instant
-    let keepsAlive: Bool
-    let version: HTTPVersion
-  }
-
-  private struct Answer {
-    let responder: HTTPResponder
-    let isHead: Bool
-    var keepsAlive: Bool
-    let version: HTTPVersion
-    /// The head of a streamed response is sent.
-    var isStreaming = false
-    var isChunked = false
-    var isStalled = false
   }
 
   /// The bytes of a body up to which it is copied behind its head rather than written by itself.
@@ -154,6 +135,8 @@ final class HTTP1Handler: ChannelDuplexHandler, RemovableChannelHandler {
   }
 
   func errorCaught(context: ChannelHandlerContext, error: any Error) {
+    // The decoder says so of everything behind an error, which has been dealt with.
+    if error is ByteToMessageDecoderError { return }
     guard let error = error as? HTTPParserError else {
       context.close(promise: nil)
       return
@@ -196,7 +179,7 @@ final class HTTP1Handler: ChannelDuplexHandler, RemovableChannelHandler {
     let isLast = headers["upgrade"] != nil || head.method == .CONNECT || loop.isDraining
     let now = loop.now
     state = .receiving(
-      Incoming(
+      HTTP1Request(
         request: request, startedAt: now, keepsAlive: head.isKeepAlive && !isLast,
         version: head.version))
     deadline = (now + loop.limits.bodyGrace, .bodyRate)
@@ -208,7 +191,7 @@ final class HTTP1Handler: ChannelDuplexHandler, RemovableChannelHandler {
     }
   }
 
-  private func append(_ bytes: ByteBuffer, to incoming: inout Incoming) {
+  private func append(_ bytes: ByteBuffer, to incoming: inout HTTP1Request) {
     var bytes = bytes
     if incoming.request.body.readableBytes == 0 {
       incoming.request.body = bytes
@@ -222,17 +205,17 @@ final class HTTP1Handler: ChannelDuplexHandler, RemovableChannelHandler {
     state = .receiving(incoming)
   }
 
-  private func dispatch(_ incoming: Incoming) {
+  private func dispatch(_ incoming: HTTP1Request) {
     let request = incoming.request
     let responder = HTTPResponder(self, id: 0)
     state = .answering(
-      Answer(
+      HTTP1Answer(
         responder: responder, isHead: request.method == "HEAD", keepsAlive: incoming.keepsAlive,
         version: incoming.version))
     deadline = (.distantFuture, .progressTime)
     loop.counters.requests += 1
     guard request.path == loop.endpoint.path, request.headers["upgrade"] != nil,
-      request.method == "GET"
+      request.method == "GET", incoming.version == .http1_1
     else { return loop.handlers.onRequest(request, responder) }
     do {
       let upgrade = try WebSocketUpgrade.accepting(
@@ -267,7 +250,7 @@ final class HTTP1Handler: ChannelDuplexHandler, RemovableChannelHandler {
     resumeReading()
   }
 
-  private func answered(_ answer: Answer) {
+  private func answered(_ answer: HTTP1Answer) {
     guard answer.keepsAlive, !isPoisoned, !loop.isDraining else {
       if isPoisoned { loop.count(.malformed) }
       return close()
@@ -317,7 +300,8 @@ final class HTTP1Handler: ChannelDuplexHandler, RemovableChannelHandler {
   ) {
     guard let context else { return }
     var head = context.channel.allocator.buffer(capacity: 256 + min(body.readableBytes, 4_096))
-    head.writeString("HTTP/1.1 \(status) \(HTTP1Checks.reason(status))\r\ndate: \(loop.dateText)\r\n")
+    head.writeString(
+      "HTTP/1.1 \(status) \(HTTP1Checks.reason(status))\r\ndate: \(loop.dateText)\r\n")
     for field in headers { head.writeString("\(field.name): \(field.value)\r\n") }
     if let length { head.writeString("content-length: \(length)\r\n") }
     if isChunked { head.writeString("transfer-encoding: chunked\r\n") }
@@ -420,9 +404,10 @@ extension HTTP1Handler: UpgradeCarrier {
     isReplaced = true
     state = .closed
     loop.replace(self, by: handler)
-    // What came behind the request is given to the new handler when the decoder goes, last.
     pipeline.removeHandler(self, promise: nil)
-    pipeline.removeHandler(decoder, promise: nil)
+    // What came behind the request is given to the new handler when the decoder goes, in a later
+    // turn that is no read.
+    pipeline.removeHandler(decoder).assumeIsolated().whenComplete { _ in session.readComplete() }
     self.decoder = nil
     if isReadWanted { channel.read() }
     return session
@@ -451,11 +436,4 @@ extension HTTP1Handler: PublicPeer {
 
   func abort() { context?.close(promise: nil) }
   func forEachSession(_ body: (WebSocketSession) -> Void) {}
-}
-
-extension WebSocketUpgradeError {
-  /// What goes with `httpStatus`.
-  var responseHeaders: HTTPFields.List {
-    self == .versionUnsupported ? [("sec-websocket-version", "13")] : []
-  }
 }

@@ -77,7 +77,7 @@ final class PublicHTTP2 {
     let request = HTTPRequest(
       method: pseudo[":method"] ?? "", target: pseudo[":path"] ?? "", headers: headers,
       remoteAddress: remoteAddress, isSecure: isSecure)
-    let stream = PublicStream(request, at: loop.now)
+    let stream = PublicStream(request, at: loop.now, isReceiving: !endStream)
     streams[id.rawValue] = stream
     if let scheme = pseudo[":protocol"] {
       return upgrade(id, stream, to: scheme, endStream: endStream)
@@ -135,9 +135,12 @@ final class PublicHTTP2 {
     _ id: StreamID, _ stream: PublicStream, _ status: Int, _ limit: PublicLimit
   ) {
     loop.count(limit)
+    let isReceiving = stream.isReceiving
     endReceiving(stream)
     stream.request.body = ByteBuffer()
     try? http2.submitResponse(id, [HTTP2HeaderField(":status", "\(status)")], endStream: true)
+    // Otherwise the client could keep the stream open for ever.
+    if isReceiving { http2.resetStream(id, .none, blamesPeer: true) }
   }
 
   private func streamClosed(_ id: StreamID) {
@@ -177,31 +180,6 @@ final class PublicHTTP2 {
     } catch {
       responder.respond(error.httpStatus, headers: error.responseHeaders)
     }
-  }
-}
-
-/// One request, or one WebSocket, of a connection of HTTP/2.
-private final class PublicStream {
-  var request: HTTPRequest
-  let startedAt: Instant
-  let isHead: Bool
-  var isReceiving = true
-  var bodyBytes = 0
-  var responder: HTTPResponder?
-  var session: WebSocketSession?
-  /// The rest of a body that HTTP/2 does not take now; the end follows it.
-  var pending = ByteBuffer()
-
-  init(_ request: HTTPRequest, at instant: Instant) {
-    self.request = request
-    startedAt = instant
-    isHead = request.method == "HEAD"
-  }
-
-  func takeRequest() -> HTTPRequest {
-    let taken = request
-    request.body = ByteBuffer()
-    return taken
   }
 }
 
@@ -288,40 +266,7 @@ extension PublicHTTP2: UpgradeCarrier {
     return session
   }
 
-  fileprivate func scheduleFlush() { handler?.scheduleFlush() }
-}
-
-/// Carries a session on a stream of HTTP/2.
-private final class HTTP2SessionCarrier: WebSocketCarrier {
-  private let connection: PublicHTTP2
-  private let http2: HTTP2Connection
-  private let id: StreamID
-  private var hasEnded = false
-
-  init(_ connection: PublicHTTP2, _ http2: HTTP2Connection, _ id: StreamID) {
-    self.connection = connection
-    self.http2 = http2
-    self.id = id
-  }
-
-  func write(_ bytes: ByteBuffer) -> Bool {
-    hasEnded || http2.send(id, Array(bytes.readableBytesView)) != .full
-  }
-
-  func flush() { connection.scheduleFlush() }
-
-  func closeOutput() {
-    guard !hasEnded else { return }
-    hasEnded = true
-    http2.send(id, [], endStream: true)
-    connection.scheduleFlush()
-  }
-
-  func abort() {
-    hasEnded = true
-    http2.resetStream(id, .cancel)
-    connection.scheduleFlush()
-  }
+  func scheduleFlush() { handler?.scheduleFlush() }
 }
 
 // MARK: - From the channel
@@ -364,7 +309,6 @@ extension PublicHTTP2: PublicPeer {
         let seconds = UInt64(stream.bodyBytes / limits.bodyBytesPerSecondMin)
         if now >= stream.startedAt + limits.bodyGrace + Milliseconds(seconds * 1_000) {
           refuse(StreamID(id), stream, 408, .bodyRate)
-          http2.resetStream(StreamID(id), .cancel, blamesPeer: true)
           handler?.scheduleFlush()
         }
       }

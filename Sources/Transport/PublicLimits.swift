@@ -61,6 +61,9 @@ package struct PublicLimits: Sendable {
   package var writeHighBytes = 64 << 10
   package var writeLowBytes = 32 << 10
 
+  /// What the kernel may hold for one connection and not have sent. **Units**: bytes.
+  package var unsentBytesMax = 128 << 10
+
   package var webSocket = WebSocketLimits()
   package var http2 = HTTP2Configuration.publicServer
 

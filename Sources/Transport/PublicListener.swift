@@ -38,6 +38,7 @@ package final class PublicListener: Sendable {
       .serverChannelOption(.backlog, value: PublicLimits.backlogMax)
       .serverChannelOption(.socketOption(.so_reuseaddr), value: 1)
       .childChannelOption(.socketOption(.tcp_nodelay), value: 1)
+      .childChannelOption(.tcpOption(.unsentBytes), value: limits.unsentBytesMax)
       .childChannelOption(.recvAllocator, value: allocator)
       .childChannelOption(
         .writeBufferWaterMark, value: .init(low: limits.writeLowBytes, high: limits.writeHighBytes)

@@ -197,4 +197,3 @@ final class PublicLoop: @unchecked Sendable {
     "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec",
   ]
 }
-

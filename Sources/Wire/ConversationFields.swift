@@ -28,7 +28,8 @@ extension Event {
         $0.messages(1, "added", added, present: false) { $0.write(to: &$1) }
         $0.strings(2, "removed", removed.map(\.description))
       }
-    case .titleChanged(let title): writer.message(9, "titleChanged") { $0.string(1, "title", title) }
+    case .titleChanged(let title):
+      writer.message(9, "titleChanged") { $0.string(1, "title", title) }
     }
   }
 

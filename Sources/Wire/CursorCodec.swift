@@ -3,8 +3,9 @@ import Primitives
 
 /// Cursors as clients keep them: text without a meaning to them.
 ///
-/// **Shape**: base64url (RFC 4648, section 5) without padding, of `martlet.v1.Cursor`. Five to eight
-/// bytes a partition as long as its log is shorter than 2^35 entries: a cursor of 1,500 partitions fits.
+/// **Shape**: base64url (RFC 4648, section 5) without padding, of `martlet.v1.Cursor`. Five to
+/// eight bytes a partition as long as its log is shorter than 2^35 entries: a cursor of 1,500
+/// partitions fits.
 package enum CursorCodec {
   /// A longer text is refused: a cursor travels in a header, too.
   package static let textBytesMax = 16_384
@@ -152,7 +153,8 @@ enum Base64URL {
     }
   }
 
-  /// **Returns**: `nil` for another character, an impossible length, or bits set after the last byte.
+  /// **Returns**: `nil` for another character, an impossible length, or bits set after the last
+  /// byte.
   static func decode(_ text: ArraySlice<UInt8>) -> [UInt8]? {
     guard text.count % 4 != 1 else { return nil }
     var output: [UInt8] = []

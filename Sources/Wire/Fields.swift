@@ -86,8 +86,8 @@ struct FieldNames: Sendable {
 /// Reads the fields of messages of client.proto, whichever encoding they come in. What a message
 /// consists of is then said once.
 ///
-/// Use: inside of `message`, call `next` until it returns `nil`, and after each number exactly one of
-/// the reading functions.
+/// Use: inside of `message`, call `next` until it returns `nil`, and after each number exactly one
+/// of the reading functions.
 ///
 /// **Invariant**: no input traps, and nesting is bounded.
 protocol FieldReader: SendableMetatype {
@@ -131,13 +131,15 @@ extension FieldReader {
   }
 
   mutating func conversation() throws(WireFault) -> ConversationID {
-    guard let value = IdentifierText.decode128(try stringBytes(), prefix: IdentifierText.conversation)
+    guard
+      let value = IdentifierText.decode128(try stringBytes(), prefix: IdentifierText.conversation)
     else { throw fault("must be a conversation's id: c and 26 characters") }
     return ConversationID(value)
   }
 
   mutating func user() throws(WireFault) -> UserID {
-    guard let value = IdentifierText.decode128(try stringBytes(), prefix: IdentifierText.user) else {
+    guard let value = IdentifierText.decode128(try stringBytes(), prefix: IdentifierText.user)
+    else {
       throw fault("must be a user's id: u and 26 characters")
     }
     return UserID(value)
@@ -205,8 +207,8 @@ extension FieldReader {
   }
 }
 
-/// Writes the fields of messages of client.proto in one of its encodings. A default value is left out
-/// unless the function's name begins with `present`.
+/// Writes the fields of messages of client.proto in one of its encodings. A default value is left
+/// out unless the function's name begins with `present`.
 protocol FieldWriter: SendableMetatype {
   mutating func string(_ number: Int, _ name: StaticString, _ value: String)
   mutating func strings(_ number: Int, _ name: StaticString, _ values: [String])

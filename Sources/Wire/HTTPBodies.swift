@@ -2,8 +2,8 @@ package import ChatModel
 package import ClientProtocol
 package import Primitives
 
-/// Bodies of the HTTP API, as JSON. Requests are read strictly: a field of a wrong type or out of its
-/// bounds is refused by name; unknown fields are ignored.
+/// Bodies of the HTTP API, as JSON. Requests are read strictly: a field of a wrong type or out of
+/// its bounds is refused by name; unknown fields are ignored.
 ///
 /// **Throws** (every reading function): the `ServiceError` that the client is to get.
 package enum HTTPBodies {

@@ -1,10 +1,8 @@
-/// A strict reader of JSON (RFC 8259) that builds no tree: fields are taken from the bytes as they are
-/// asked for, and what nobody asks for is checked and skipped.
+/// A strict reader of JSON (RFC 8259) that builds no tree: fields are taken from the bytes as they
+/// are asked for, and what nobody asks for is checked and skipped.
 ///
-/// Differs from the RFC's grammar in nothing; of what the RFC leaves open, the last of two equal keys
-/// counts, a string with half a surrogate pair is refused, and nesting has a bound.
-///
-/// Costs (release, one core): see `ClientCodec`.
+/// Differs from the RFC's grammar in nothing; of what the RFC leaves open, the last of two equal
+/// keys counts, a string with half a surrogate pair is refused, and nesting has a bound.
 ///
 /// **Source**: RFC 8259; protobuf.dev, "ProtoJSON Format".
 struct JSONFieldReader: FieldReader {
@@ -277,8 +275,8 @@ extension JSONFieldReader {
     return RawString(range: start..<offset - 1, isEscaped: isEscaped)
   }
 
-  /// **Returns**: how many bytes lie before the closing quote, before an unescaped control character
-  /// or before the end; and whether one of them is a backslash.
+  /// **Returns**: how many bytes lie before the closing quote, before an unescaped control
+  /// character or before the end; and whether one of them is a backslash.
   private static func endOfString(in rest: ArraySlice<UInt8>) -> (Int, Bool) {
     rest.withUnsafeBytes { buffer in
       var position = 0
@@ -306,8 +304,8 @@ extension JSONFieldReader {
     }
   }
 
-  /// **Throws**: `malformed` for an escape that JSON does not know; `field` for half a surrogate pair,
-  /// unless `lenient`.
+  /// **Throws**: `malformed` for an escape that JSON does not know; `field` for half a surrogate
+  /// pair, unless `lenient`.
   private func unescaped(
     _ string: RawString, lenient: Bool = false
   ) throws(WireFault) -> [UInt8] {
@@ -357,7 +355,8 @@ extension JSONFieldReader {
   private static func codeUnit(_ rest: inout ArraySlice<UInt8>) throws(WireFault) -> UInt16 {
     var value: UInt16 = 0
     for _ in 0..<4 {
-      guard let digit = rest.popFirst().flatMap({ Character(Unicode.Scalar($0)).hexDigitValue }) else {
+      guard let digit = rest.popFirst().flatMap({ Character(Unicode.Scalar($0)).hexDigitValue })
+      else {
         throw .malformed("unknown escape in a string")
       }
       value = value << 4 | UInt16(digit)
@@ -369,63 +368,4 @@ extension JSONFieldReader {
 extension FieldNames {
   /// A message of which nothing is read.
   static let none = FieldNames([:])
-}
-
-/// Whole numbers as protobuf's JSON mapping allows them.
-enum JSONNumber {
-  static func isDigit(_ byte: UInt8) -> Bool { byte &- UInt8(ascii: "0") < 10 }
-
-  /// Reads `12`, and `1.2e1` and the like as long as they are whole.
-  ///
-  /// **Returns**: `nil` for anything else: a sign, a leading zero, a fraction, 2^64 or more.
-  static func uint64(_ text: ArraySlice<UInt8>) -> UInt64? {
-    var rest = text
-    let whole = rest.prefix { isDigit($0) }
-    rest = rest.dropFirst(whole.count)
-    guard !whole.isEmpty, whole.count == 1 || whole.first != UInt8(ascii: "0") else { return nil }
-    if rest.isEmpty { return value(of: whole) }
-    var fraction: ArraySlice<UInt8> = []
-    if rest.first == UInt8(ascii: ".") {
-      fraction = rest.dropFirst().prefix { isDigit($0) }
-      guard !fraction.isEmpty else { return nil }
-      rest = rest.dropFirst(1 + fraction.count)
-    }
-    var exponent = 0
-    if let mark = rest.first, mark | 0x20 == UInt8(ascii: "e") {
-      rest = rest.dropFirst()
-      let sign = rest.first.map { $0 == UInt8(ascii: "-") ? -1 : 1 } ?? 1
-      if rest.first == UInt8(ascii: "+") || sign < 0 { rest = rest.dropFirst() }
-      // A number with a longer exponent is not whole, or too large, or zero written to annoy.
-      guard (1...4).contains(rest.count), rest.allSatisfy(isDigit) else { return nil }
-      exponent = sign * rest.reduce(0) { $0 * 10 + Int($1 - UInt8(ascii: "0")) }
-      rest = []
-    }
-    guard rest.isEmpty else { return nil }
-    return scaled(whole + fraction, exponent: exponent - fraction.count)
-  }
-
-  private static func value(of digits: ArraySlice<UInt8>) -> UInt64? {
-    var value: UInt64 = 0
-    for digit in digits {
-      let (tenfold, overflow) = value.multipliedReportingOverflow(by: 10)
-      let (sum, carry) = tenfold.addingReportingOverflow(UInt64(digit - UInt8(ascii: "0")))
-      guard !overflow, !carry else { return nil }
-      value = sum
-    }
-    return value
-  }
-
-  private static func scaled(_ digits: ArraySlice<UInt8>, exponent: Int) -> UInt64? {
-    var digits = digits.drop { $0 == UInt8(ascii: "0") }
-    guard !digits.isEmpty else { return 0 }
-    var exponent = exponent
-    while exponent < 0 {
-      guard digits.last == UInt8(ascii: "0") else { return nil }
-      digits = digits.dropLast()
-      exponent += 1
-    }
-    // 2^64 has 20 digits.
-    guard digits.count + exponent <= 20 else { return nil }
-    return value(of: digits + [UInt8](repeating: UInt8(ascii: "0"), count: exponent))
-  }
 }

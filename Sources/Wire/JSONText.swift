@@ -25,8 +25,8 @@ enum JSONText {
   /// The first byte of U+0080 to U+00BF, some of which are escaped, is special, too.
   private static func isSpecial(_ byte: UInt8) -> Bool { needsEscape(byte) || byte == 0xc2 }
 
-  /// The high bit of each special byte, and of some bytes after a special one (a borrow runs upwards),
-  /// so that only the lowest counts.
+  /// The high bit of each special byte, and of some bytes after a special one (a borrow runs
+  /// upwards), so that only the lowest counts.
   ///
   /// **Source**: Anderson, "Bit Twiddling Hacks", sections about zero bytes and bytes less than n.
   private static func specialBits(_ word: UInt64) -> UInt64 {

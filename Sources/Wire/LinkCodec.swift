@@ -13,10 +13,22 @@ package enum LinkCodecError: Error, Equatable, Sendable {
 
 /// What travels between nodes, as bytes: `martlet.v1.LinkBatch`, written and read by hand.
 ///
-/// Back of the envelope, per durable message of 100 bytes on a cluster of three: the gateway encodes a
-/// request and decodes a response; the leader decodes one, encodes two appends (shared by the messages
-/// of a turn), decodes two acknowledgements, encodes a response and a delivery per gateway. So about
-/// ten codings, and each has a budget of 0.1 µs.
+/// Back of the envelope, per durable message of 100 bytes on a cluster of three: the gateway
+/// encodes a request and decodes a response; the leader does the opposite, encodes two appends and
+/// decodes two acknowledgements (shared by the messages of a turn), and encodes a delivery per
+/// gateway.
+///
+/// Measured (release, nanoseconds of CPU per frame, in batches of 64; swift-protobuf in the same
+/// run takes four to nine times as long):
+///
+/// | frame | bytes | encode | decode |
+/// |---|---|---|---|
+/// | request (send) | 177 | 100 | 115 |
+/// | append of one entry | 249 | 255 | 275 |
+/// | append of 16 entries | 3,039 | 3,300 | 1,330 |
+/// | appended | 61 | 180 | 155 |
+/// | response (sent) | 21 | 110 | 85 |
+/// | delivery (message) | 170 | 230 | 240 |
 ///
 /// **Invariant**: no input traps; a batch of n bytes takes memory of the order of n.
 package enum LinkCodec {
@@ -34,13 +46,16 @@ package enum LinkCodec {
   /// **Throws**: `LinkCodecError`; nothing of the batch may be acted upon then.
   package static func decode(_ batch: ArraySlice<UInt8>) throws(LinkCodecError) -> [LinkFrame] {
     guard batch.count <= batchBytesMax else { throw .tooManyBytes(batch.count) }
-    var frames: [LinkFrame] = []
-    var reader = ProtobufReader(batch)
+    let frames: [LinkFrame]
     do {
-      while let field = try reader.next() {
-        guard field.number == 1 else { continue }
-        frames.append(try LinkFrame(decoding: try field.reader()))
-        if frames.count > framesPerBatchMax { break }
+      frames = try FrameReader.read(batch) { (reader: inout FrameReader) throws(ProtobufError) in
+        var frames: [LinkFrame] = []
+        while let field = try reader.next() {
+          guard field.number == 1 else { continue }
+          frames.append(try LinkFrame(decoding: try field.reader()))
+          if frames.count > framesPerBatchMax { break }
+        }
+        return frames
       }
     } catch {
       throw .malformed(error)
@@ -59,13 +74,13 @@ package struct LinkBatchWriter: Sendable {
   /// **Units**: bytes of an encoded batch. A single frame may be larger and then goes alone.
   package let bytesMax: Int
   package private(set) var frameCount = 0
-  private var writer: ProtobufWriter
+  private var writer: FrameWriter
   /// For the inner part of a frame whose length is not known beforehand.
-  private var scratch = ProtobufWriter()
+  private var scratch = FrameWriter()
 
   package init(bytesMax: Int, reservingBytes capacity: Int = 0) {
     self.bytesMax = bytesMax
-    writer = ProtobufWriter(reservingBytes: capacity)
+    writer = FrameWriter(reservingBytes: capacity)
   }
 
   package var isEmpty: Bool { frameCount == 0 }
@@ -87,19 +102,16 @@ package struct LinkBatchWriter: Sendable {
     case .request(let request):
       if case .command(let command) = request.operation {
         let bytes = request.bytes(command: command)
-        guard reserve(ProtobufSize.element(bytes)) else { return false }
+        guard reserve(FieldBytes.element(bytes)) else { return false }
         writer.header(LinkFrame.requestField, bytes: bytes)
         request.encode(command: command, into: &writer)
         return true
       }
     case .delivery(let delivery):
-      if case .event(let event) = delivery.content {
-        scratch.removeAll()
-        event.encode(into: &scratch)
-        let bytes = delivery.bytes(event: scratch.bytes)
-        guard reserve(ProtobufSize.element(bytes)) else { return false }
-        writer.header(LinkFrame.deliveryField, bytes: bytes)
-        delivery.encode(event: scratch.bytes, into: &writer)
+      if case .event(let event) = delivery.content, case .message(let text) = event.content {
+        let layout = MessageDeliveryLayout(delivery, event, text)
+        guard reserve(layout.frameBytes) else { return false }
+        layout.write(to: &writer)
         return true
       }
     default: break
@@ -112,14 +124,16 @@ package struct LinkBatchWriter: Sendable {
   /// The batch so far; the writer starts anew.
   package mutating func take() -> [UInt8] {
     let batch = writer.bytes
-    writer = ProtobufWriter()
+    writer = FrameWriter()
     frameCount = 0
     return batch
   }
 
   private mutating func appendEncoded(_ frame: [UInt8]) -> Bool {
     let bytes = frame.count
-    guard isEmpty || ProtobufSize.element(bytes) <= bytesMax - writer.bytes.count else { return false }
+    guard isEmpty || FieldBytes.element(bytes) <= bytesMax - writer.bytes.count else {
+      return false
+    }
     frameCount += 1
     writer.element(1, frame)
     return true
@@ -127,19 +141,11 @@ package struct LinkBatchWriter: Sendable {
 
   /// Begins a frame of this many bytes.
   private mutating func reserve(_ bytes: Int) -> Bool {
-    guard isEmpty || ProtobufSize.element(bytes) <= bytesMax - writer.bytes.count else { return false }
+    guard isEmpty || FieldBytes.element(bytes) <= bytesMax - writer.bytes.count else {
+      return false
+    }
     frameCount += 1
     writer.header(1, bytes: bytes)
     return true
   }
-}
-
-/// Lengths of fields with numbers below 16, as `ProtobufWriter` writes them.
-///
-/// **Units**: bytes.
-enum ProtobufSize {
-  static func varint(_ value: UInt64) -> Int { (70 - (value | 1).leadingZeroBitCount) / 7 }
-  static func uint(_ value: UInt64) -> Int { value == 0 ? 0 : 1 + varint(value) }
-  static func fixed64(_ value: UInt64) -> Int { value == 0 ? 0 : 9 }
-  static func element(_ bytes: Int) -> Int { 1 + varint(UInt64(bytes)) + bytes }
 }

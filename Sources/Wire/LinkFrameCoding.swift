@@ -8,7 +8,7 @@ extension LinkFrame {
   static let requestField = 4
   static let deliveryField = 10
 
-  func encode(into writer: inout ProtobufWriter) {
+  func encode(into writer: inout FrameWriter) {
     switch self {
     case .hello(let hello): writer.message(1) { hello.encode(into: &$0) }
     case .heartbeat(let heartbeat):
@@ -48,7 +48,7 @@ extension LinkFrame {
     }
   }
 
-  init(decoding reader: ProtobufReader) throws(ProtobufError) {
+  init(decoding reader: FrameReader) throws(ProtobufError) {
     var reader = reader
     guard let field = try reader.next() else { throw .unknownVariant }
     let body = try field.reader()
@@ -67,12 +67,12 @@ extension LinkFrame {
     default: throw .unknownVariant
     }
     // One variant, and nothing beside it.
-    guard reader.rest.isEmpty else { throw .unknownVariant }
+    guard reader.isAtEnd else { throw .unknownVariant }
   }
 }
 
 extension LinkHello {
-  fileprivate func encode(into writer: inout ProtobufWriter) {
+  fileprivate func encode(into writer: inout FrameWriter) {
     writer.identifier(1, clusterID)
     writer.string(2, node)
     writer.uint(3, role.rawValue)
@@ -82,7 +82,7 @@ extension LinkHello {
     writer.uint(7, requestCredits)
   }
 
-  fileprivate init(decoding reader: ProtobufReader) throws(ProtobufError) {
+  fileprivate init(decoding reader: FrameReader) throws(ProtobufError) {
     var reader = reader
     var clusterID: UInt128 = 0
     var node = ""
@@ -113,7 +113,7 @@ extension LinkHello {
 }
 
 extension Heartbeat {
-  fileprivate init(decoding reader: ProtobufReader) throws(ProtobufError) {
+  fileprivate init(decoding reader: FrameReader) throws(ProtobufError) {
     var reader = reader
     self.init(boot: .none, wallTime: .zero)
     while let field = try reader.next() {
@@ -128,7 +128,7 @@ extension Heartbeat {
 }
 
 extension EntityID {
-  fileprivate func encode(into writer: inout ProtobufWriter) {
+  fileprivate func encode(into writer: inout FrameWriter) {
     switch self {
     case .conversation(let conversation): writer.identifier(1, conversation.rawValue)
     case .user(let user): writer.identifier(2, user.rawValue)
@@ -136,7 +136,7 @@ extension EntityID {
     }
   }
 
-  fileprivate init(decoding reader: ProtobufReader) throws(ProtobufError) {
+  fileprivate init(decoding reader: FrameReader) throws(ProtobufError) {
     var reader = reader
     var found: EntityID?
     while let field = try reader.next() {
@@ -162,7 +162,7 @@ private struct SubscriptionFields {
   private(set) var third: UInt64?
   private(set) var fourth: UInt64 = 0
 
-  init(decoding reader: ProtobufReader) throws(ProtobufError) {
+  init(decoding reader: FrameReader) throws(ProtobufError) {
     var reader = reader
     var entity: EntityID?
     while let field = try reader.next() {
@@ -180,7 +180,7 @@ private struct SubscriptionFields {
 }
 
 extension Subscribe {
-  fileprivate init(decoding reader: ProtobufReader) throws(ProtobufError) {
+  fileprivate init(decoding reader: FrameReader) throws(ProtobufError) {
     let fields = try SubscriptionFields(decoding: reader)
     self.init(
       partition: fields.partition, entity: fields.entity, after: fields.third.map { LogIndex($0) })
@@ -188,14 +188,14 @@ extension Subscribe {
 }
 
 extension Unsubscribe {
-  fileprivate init(decoding reader: ProtobufReader) throws(ProtobufError) {
+  fileprivate init(decoding reader: FrameReader) throws(ProtobufError) {
     let fields = try SubscriptionFields(decoding: reader)
     self.init(partition: fields.partition, entity: fields.entity)
   }
 }
 
 extension Subscribed {
-  fileprivate init(decoding reader: ProtobufReader) throws(ProtobufError) {
+  fileprivate init(decoding reader: FrameReader) throws(ProtobufError) {
     let fields = try SubscriptionFields(decoding: reader)
     guard let generation = UInt32(exactly: fields.fourth) else { throw .outOfRange(field: 4) }
     self.init(
@@ -205,7 +205,7 @@ extension Subscribed {
 }
 
 extension SubscriptionEnded {
-  fileprivate init(decoding reader: ProtobufReader) throws(ProtobufError) {
+  fileprivate init(decoding reader: FrameReader) throws(ProtobufError) {
     let fields = try SubscriptionFields(decoding: reader)
     guard let reason = fields.third.flatMap(UInt32.init(exactly:)).flatMap(Reason.init(rawValue:))
     else { throw .outOfRange(field: 3) }
@@ -215,7 +215,7 @@ extension SubscriptionEnded {
 
 /// `martlet.v1.Delivery`
 extension Delivery {
-  fileprivate func encode(into writer: inout ProtobufWriter) {
+  fileprivate func encode(into writer: inout FrameWriter) {
     writer.uint(1, partition.rawValue)
     writer.uint(2, index.rawValue)
     switch content {
@@ -234,19 +234,7 @@ extension Delivery {
     }
   }
 
-  /// **Units**: bytes of this delivery with an encoded event.
-  func bytes(event: [UInt8]) -> Int {
-    ProtobufSize.uint(UInt64(partition.rawValue)) + ProtobufSize.uint(index.rawValue)
-      + ProtobufSize.element(event.count)
-  }
-
-  func encode(event: [UInt8], into writer: inout ProtobufWriter) {
-    writer.uint(1, partition.rawValue)
-    writer.uint(2, index.rawValue)
-    writer.element(3, event)
-  }
-
-  fileprivate init(decoding reader: ProtobufReader) throws(ProtobufError) {
+  fileprivate init(decoding reader: FrameReader) throws(ProtobufError) {
     var reader = reader
     var partition = PartitionID(0)
     var index = LogIndex.zero
@@ -267,7 +255,7 @@ extension Delivery {
 }
 
 extension Delivery.Content {
-  fileprivate init(listed reader: ProtobufReader) throws(ProtobufError) {
+  fileprivate init(listed reader: FrameReader) throws(ProtobufError) {
     var reader = reader
     var user: UInt128 = 0
     var conversation: ListedConversation?
@@ -285,7 +273,7 @@ extension Delivery.Content {
     self = .listed(user: UserID(user), conversation: conversation, removed: removed)
   }
 
-  fileprivate init(sessionClosed reader: ProtobufReader) throws(ProtobufError) {
+  fileprivate init(sessionClosed reader: FrameReader) throws(ProtobufError) {
     var reader = reader
     var user: UInt128 = 0
     var device: UInt64 = 0
@@ -299,5 +287,39 @@ extension Delivery.Content {
     guard user != 0 else { throw .missingField(1) }
     guard device != 0 else { throw .missingField(2) }
     self = .sessionClosed(user: UserID(user), device: DeviceID(device))
+  }
+}
+
+/// A message's delivery with all its lengths known beforehand, so that its text is copied once.
+struct MessageDeliveryLayout {
+  private let delivery: Delivery
+  private let event: Event
+  private let text: String
+  private let contentBytes: Int
+  private let eventBytes: Int
+  private let deliveryBytes: Int
+
+  init(_ delivery: Delivery, _ event: Event, _ text: String) {
+    self.delivery = delivery
+    self.event = event
+    self.text = text
+    contentBytes = FieldBytes.string(text)
+    eventBytes = event.envelopeBytes + FieldBytes.element(contentBytes)
+    deliveryBytes =
+      FieldBytes.uint(UInt64(delivery.partition.rawValue))
+      + FieldBytes.uint(delivery.index.rawValue) + FieldBytes.element(eventBytes)
+  }
+
+  /// **Units**: bytes of the `LinkFrame`.
+  var frameBytes: Int { FieldBytes.element(deliveryBytes) }
+
+  func write(to writer: inout FrameWriter) {
+    writer.header(LinkFrame.deliveryField, bytes: deliveryBytes)
+    writer.uint(1, delivery.partition.rawValue)
+    writer.uint(2, delivery.index.rawValue)
+    writer.header(3, bytes: eventBytes)
+    event.encodeEnvelope(into: &writer)
+    writer.header(6, bytes: contentBytes)
+    writer.string(1, text)
   }
 }

@@ -109,16 +109,10 @@ extension ProtobufWriter: FieldWriter {
 }
 
 extension ProtobufWriter {
-  /// A number of a field with presence (`optional`, or a variant of a oneof): written even when zero.
+  /// A number of a field with presence (`optional`, or a variant of a oneof): written even when
+  /// zero.
   mutating func present(_ field: Int, _ value: UInt64) {
     varint(UInt64(field) << 3)
     varint(value)
-  }
-
-  /// The beginning of a length-delimited field whose length is known beforehand, which spares moving
-  /// its body.
-  mutating func header(_ field: Int, bytes: Int) {
-    varint(UInt64(field) << 3 | 2)
-    varint(UInt64(bytes))
   }
 }

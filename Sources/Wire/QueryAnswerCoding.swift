@@ -4,7 +4,7 @@ import Primitives
 
 /// `martlet.v1.QueryAnswer`
 extension QueryAnswer {
-  func encode(into writer: inout ProtobufWriter) {
+  func encode(into writer: inout FrameWriter) {
     switch self {
     case .handle(let user):
       if let user { writer.identifier(1, user.rawValue) } else { writer.element(1, []) }
@@ -39,13 +39,12 @@ extension QueryAnswer {
     }
   }
 
-  init(decoding reader: ProtobufReader) throws(ProtobufError) {
+  init(decoding reader: FrameReader) throws(ProtobufError) {
     var reader = reader
     guard let field = try reader.next() else { throw .unknownVariant }
     switch field.number {
     case 1:
-      let user = try field.bytes()
-      self = .handle(user.isEmpty ? nil : UserID(try field.identifier()))
+      self = .handle(field.isEmpty ? nil : UserID(try field.identifier()))
     case 2: self = .user(try UserCredentials.decode(try field.reader())?.profile)
     case 3: self = .credentials(try UserCredentials.decode(try field.reader()))
     case 4: self = .conversationList(try ConversationListPage(decoding: try field.reader()))
@@ -57,11 +56,11 @@ extension QueryAnswer {
     case 8: self = .refused(try ServiceError(decoding: try field.reader()))
     default: throw .unknownVariant
     }
-    guard reader.rest.isEmpty else { throw .unknownVariant }
+    guard reader.isAtEnd else { throw .unknownVariant }
   }
 
   private static func summaries(
-    decoding reader: ProtobufReader
+    decoding reader: FrameReader
   ) throws(ProtobufError) -> [ConversationSummary] {
     var reader = reader
     var summaries: [ConversationSummary] = []
@@ -74,13 +73,13 @@ extension QueryAnswer {
 }
 
 extension UserProfile {
-  fileprivate func encode(into writer: inout ProtobufWriter) {
+  fileprivate func encode(into writer: inout FrameWriter) {
     writer.identifier(1, user.rawValue)
     writer.string(2, handle.text)
     writer.string(3, displayName)
   }
 
-  fileprivate init(decoding reader: ProtobufReader) throws(ProtobufError) {
+  fileprivate init(decoding reader: FrameReader) throws(ProtobufError) {
     var reader = reader
     var user: UInt128 = 0
     var handle: Handle?
@@ -104,7 +103,7 @@ extension UserCredentials {
   ///
   /// **Returns**: `nil` when there is no profile.
   fileprivate static func decode(
-    _ reader: ProtobufReader
+    _ reader: FrameReader
   ) throws(ProtobufError) -> UserCredentials? {
     var reader = reader
     var profile: UserProfile?
@@ -121,13 +120,13 @@ extension UserCredentials {
 }
 
 extension ListedConversation {
-  func encode(into writer: inout ProtobufWriter) {
+  func encode(into writer: inout FrameWriter) {
     writer.identifier(1, conversation.rawValue)
     writer.uint(2, joined.rawValue)
     writer.uint(3, listed.rawValue)
   }
 
-  init(decoding reader: ProtobufReader) throws(ProtobufError) {
+  init(decoding reader: FrameReader) throws(ProtobufError) {
     var reader = reader
     var conversation: UInt128 = 0
     var joined = LogIndex.zero
@@ -146,14 +145,14 @@ extension ListedConversation {
 }
 
 extension ConversationListPage {
-  fileprivate func encode(into writer: inout ProtobufWriter) {
+  fileprivate func encode(into writer: inout FrameWriter) {
     for conversation in conversations { writer.message(1) { conversation.encode(into: &$0) } }
     writer.uint(2, applied.rawValue)
     writer.uint(3, generation)
     writer.bool(4, more)
   }
 
-  fileprivate init(decoding reader: ProtobufReader) throws(ProtobufError) {
+  fileprivate init(decoding reader: FrameReader) throws(ProtobufError) {
     var reader = reader
     self.init(conversations: [], applied: .zero, generation: 0, more: false)
     while let field = try reader.next() {
@@ -169,7 +168,7 @@ extension ConversationListPage {
 }
 
 extension ConversationSummary {
-  fileprivate func encode(into writer: inout ProtobufWriter) {
+  fileprivate func encode(into writer: inout FrameWriter) {
     writer.identifier(1, conversation.rawValue)
     writer.uint(2, kind.rawValue)
     writer.string(3, title)
@@ -179,7 +178,7 @@ extension ConversationSummary {
     if let last { writer.message(7) { last.encode(into: &$0) } }
   }
 
-  fileprivate init(decoding reader: ProtobufReader) throws(ProtobufError) {
+  fileprivate init(decoding reader: FrameReader) throws(ProtobufError) {
     var reader = reader
     var conversation: UInt128 = 0
     var kind: ConversationKind?
@@ -210,7 +209,7 @@ extension ConversationSummary {
 
 extension ChangesPage {
   /// Reads `QueryAnswer.Changes`, of which `QueryAnswer.History` is a part (`through` is its head).
-  fileprivate init(decoding reader: ProtobufReader) throws(ProtobufError) {
+  fileprivate init(decoding reader: FrameReader) throws(ProtobufError) {
     var reader = reader
     self.init(events: [], through: .zero, more: false, generation: 0)
     while let field = try reader.next() {

@@ -4,7 +4,7 @@ import Primitives
 
 /// `martlet.v1.Query`
 extension Query {
-  func encode(into writer: inout ProtobufWriter) {
+  func encode(into writer: inout FrameWriter) {
     switch self {
     case .handle(let handle): writer.string(1, handle.text)
     case .user(let user): writer.identifier(2, user.rawValue)
@@ -25,7 +25,7 @@ extension Query {
     }
   }
 
-  init(decoding reader: ProtobufReader) throws(ProtobufError) {
+  init(decoding reader: FrameReader) throws(ProtobufError) {
     var reader = reader
     guard let field = try reader.next() else { throw .unknownVariant }
     switch field.number {
@@ -40,11 +40,11 @@ extension Query {
     case 7: self = .changes(try ChangesQuery(decoding: try field.reader()))
     default: throw .unknownVariant
     }
-    guard reader.rest.isEmpty else { throw .unknownVariant }
+    guard reader.isAtEnd else { throw .unknownVariant }
   }
 
   private static func conversationList(
-    decoding reader: ProtobufReader
+    decoding reader: FrameReader
   ) throws(ProtobufError) -> Query {
     var reader = reader
     var user: UInt128 = 0
@@ -63,7 +63,7 @@ extension Query {
       user: UserID(user), after: after == 0 ? nil : ConversationID(after), limit: limit)
   }
 
-  private static func summaries(decoding reader: ProtobufReader) throws(ProtobufError) -> Query {
+  private static func summaries(decoding reader: FrameReader) throws(ProtobufError) -> Query {
     var reader = reader
     var user: UInt128 = 0
     var conversations: [ConversationID] = []
@@ -80,7 +80,7 @@ extension Query {
 }
 
 extension HistoryQuery {
-  fileprivate func encode(into writer: inout ProtobufWriter) {
+  fileprivate func encode(into writer: inout FrameWriter) {
     writer.identifier(1, conversation.rawValue)
     writer.identifier(2, reader.rawValue)
     writer.uint(3, UInt32(clamping: limit))
@@ -91,7 +91,7 @@ extension HistoryQuery {
     }
   }
 
-  fileprivate init(decoding bytes: ProtobufReader) throws(ProtobufError) {
+  fileprivate init(decoding bytes: FrameReader) throws(ProtobufError) {
     var bytes = bytes
     var conversation: UInt128 = 0
     var user: UInt128 = 0
@@ -115,7 +115,7 @@ extension HistoryQuery {
 }
 
 extension ChangesQuery {
-  fileprivate func encode(into writer: inout ProtobufWriter) {
+  fileprivate func encode(into writer: inout FrameWriter) {
     writer.identifier(1, reader.rawValue)
     writer.uint(2, UInt32(clamping: limit))
     for request in requests {
@@ -126,7 +126,7 @@ extension ChangesQuery {
     }
   }
 
-  fileprivate init(decoding bytes: ProtobufReader) throws(ProtobufError) {
+  fileprivate init(decoding bytes: FrameReader) throws(ProtobufError) {
     var bytes = bytes
     var user: UInt128 = 0
     var limit = 0
@@ -145,7 +145,7 @@ extension ChangesQuery {
 }
 
 extension ChangesQuery.Request {
-  fileprivate init(decoding reader: ProtobufReader) throws(ProtobufError) {
+  fileprivate init(decoding reader: FrameReader) throws(ProtobufError) {
     var reader = reader
     var conversation: UInt128 = 0
     var after = LogIndex.zero

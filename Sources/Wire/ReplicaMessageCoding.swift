@@ -4,12 +4,12 @@ import Primitives
 
 /// `martlet.v1.ReplicaMessage`
 extension ReplicaMessage {
-  func encode(into writer: inout ProtobufWriter) {
+  func encode(into writer: inout FrameWriter) {
     encodeEnvelope(into: &writer)
     body.encode(into: &writer)
   }
 
-  fileprivate func encodeEnvelope(into writer: inout ProtobufWriter) {
+  fileprivate func encodeEnvelope(into writer: inout FrameWriter) {
     writer.uint(1, partition.rawValue)
     writer.message(2) { from.encode(into: &$0) }
     writer.fixed64(3, fromBoot.rawValue)
@@ -18,7 +18,7 @@ extension ReplicaMessage {
     writer.int(6, revision.rawValue)
   }
 
-  init(decoding reader: ProtobufReader) throws(ProtobufError) {
+  init(decoding reader: FrameReader) throws(ProtobufError) {
     var reader = reader
     var partition = PartitionID(0)
     var from: ReplicaID?
@@ -51,7 +51,7 @@ extension ReplicaMessage {
 }
 
 extension ReplicaMessage.Body {
-  fileprivate func encode(into writer: inout ProtobufWriter) {
+  fileprivate func encode(into writer: inout FrameWriter) {
     switch self {
     case .append(let previous, let entries, let commitIndex):
       writer.message(7) {
@@ -96,7 +96,7 @@ extension ReplicaMessage.Body {
     }
   }
 
-  fileprivate init(decoding reader: ProtobufReader, variant: Int) throws(ProtobufError) {
+  fileprivate init(decoding reader: FrameReader, variant: Int) throws(ProtobufError) {
     if variant == 7 {
       self = try Self.append(decoding: reader)
       return
@@ -129,7 +129,7 @@ extension ReplicaMessage.Body {
     }
   }
 
-  private static func append(decoding reader: ProtobufReader) throws(ProtobufError) -> Self {
+  private static func append(decoding reader: FrameReader) throws(ProtobufError) -> Self {
     var reader = reader
     var previous = EntryID.zero
     var commitIndex = LogIndex.zero
@@ -147,14 +147,14 @@ extension ReplicaMessage.Body {
 }
 
 extension EntryID {
-  fileprivate func encode(into writer: inout ProtobufWriter) {
+  fileprivate func encode(into writer: inout FrameWriter) {
     writer.uint(1, epoch.rawValue)
     writer.uint(2, index.rawValue)
   }
 
-  fileprivate var bytes: Int { ProtobufSize.uint(epoch.rawValue) + ProtobufSize.uint(index.rawValue) }
+  fileprivate var bytes: Int { FieldBytes.uint(epoch.rawValue) + FieldBytes.uint(index.rawValue) }
 
-  fileprivate init(decoding reader: ProtobufReader) throws(ProtobufError) {
+  fileprivate init(decoding reader: FrameReader) throws(ProtobufError) {
     var reader = reader
     var epoch: UInt64 = 0
     var index: UInt64 = 0
@@ -171,7 +171,7 @@ extension EntryID {
 
 extension Entry {
   /// An entry without epoch or index is refused, so that few bytes never make many entries.
-  fileprivate init(decoding reader: ProtobufReader) throws(ProtobufError) {
+  fileprivate init(decoding reader: FrameReader) throws(ProtobufError) {
     var reader = reader
     var epoch: UInt64 = 0
     var index: UInt64 = 0
@@ -180,7 +180,7 @@ extension Entry {
       switch field.number {
       case 1: epoch = try field.uint64()
       case 2: index = try field.uint64()
-      case 3: payload = Array(try field.bytes())
+      case 3: payload = try field.bytes()
       default: break
       }
     }
@@ -191,14 +191,14 @@ extension Entry {
 
   /// **Units**: bytes of the message that the entry becomes.
   fileprivate var messageBytes: Int {
-    id.bytes + (payload.isEmpty ? 0 : ProtobufSize.element(payload.count))
+    id.bytes + (payload.isEmpty ? 0 : FieldBytes.element(payload.count))
   }
 }
 
 extension ReplicaID {
   /// **Units**: bytes of the message that the id becomes.
   fileprivate var messageBytes: Int {
-    ProtobufSize.fixed64(store.rawValue) + ProtobufSize.uint(UInt64(number))
+    FieldBytes.fixed64(store.rawValue) + FieldBytes.uint(UInt64(number))
   }
 }
 
@@ -218,23 +218,23 @@ struct AppendLayout {
     self.previous = previous
     self.entries = entries
     self.commitIndex = commitIndex
-    var bodyBytes = ProtobufSize.element(previous.bytes) + ProtobufSize.uint(commitIndex.rawValue)
-    for entry in entries { bodyBytes += ProtobufSize.element(entry.messageBytes) }
+    var bodyBytes = FieldBytes.element(previous.bytes) + FieldBytes.uint(commitIndex.rawValue)
+    for entry in entries { bodyBytes += FieldBytes.element(entry.messageBytes) }
     self.bodyBytes = bodyBytes
     messageBytes =
-      ProtobufSize.uint(UInt64(message.partition.rawValue))
-      + ProtobufSize.element(message.from.messageBytes)
-      + ProtobufSize.fixed64(message.fromBoot.rawValue)
-      + ProtobufSize.element(message.to.messageBytes)
-      + ProtobufSize.uint(message.epoch.rawValue)
-      + ProtobufSize.uint(UInt64(bitPattern: message.revision.rawValue))
-      + ProtobufSize.element(bodyBytes)
+      FieldBytes.uint(UInt64(message.partition.rawValue))
+      + FieldBytes.element(message.from.messageBytes)
+      + FieldBytes.fixed64(message.fromBoot.rawValue)
+      + FieldBytes.element(message.to.messageBytes)
+      + FieldBytes.uint(message.epoch.rawValue)
+      + FieldBytes.uint(UInt64(bitPattern: message.revision.rawValue))
+      + FieldBytes.element(bodyBytes)
   }
 
   /// **Units**: bytes of the `LinkFrame`.
-  var frameBytes: Int { ProtobufSize.element(messageBytes) }
+  var frameBytes: Int { FieldBytes.element(messageBytes) }
 
-  func write(to writer: inout ProtobufWriter) {
+  func write(to writer: inout FrameWriter) {
     writer.header(3, bytes: messageBytes)
     message.encodeEnvelope(into: &writer)
     writer.header(7, bytes: bodyBytes)

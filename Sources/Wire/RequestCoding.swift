@@ -5,7 +5,7 @@ import Primitives
 
 /// `martlet.v1.Request`
 extension Request {
-  func encode(into writer: inout ProtobufWriter) {
+  func encode(into writer: inout FrameWriter) {
     switch operation {
     case .command(let command): encode(command: command, into: &writer)
     case .query(let query):
@@ -15,7 +15,7 @@ extension Request {
     }
   }
 
-  func encode(command: [UInt8], into writer: inout ProtobufWriter) {
+  func encode(command: [UInt8], into writer: inout FrameWriter) {
     writer.uint(1, id)
     writer.uint(2, partition.rawValue)
     writer.element(3, command)
@@ -23,11 +23,11 @@ extension Request {
 
   /// **Units**: bytes of the message that a request with this command becomes.
   func bytes(command: [UInt8]) -> Int {
-    ProtobufSize.uint(id) + ProtobufSize.uint(UInt64(partition.rawValue))
-      + ProtobufSize.element(command.count)
+    FieldBytes.uint(id) + FieldBytes.uint(UInt64(partition.rawValue))
+      + FieldBytes.element(command.count)
   }
 
-  init(decoding reader: ProtobufReader) throws(ProtobufError) {
+  init(decoding reader: FrameReader) throws(ProtobufError) {
     var reader = reader
     var id: UInt64 = 0
     var partition = PartitionID(0)
@@ -36,7 +36,7 @@ extension Request {
       switch field.number {
       case 1: id = try field.uint64()
       case 2: partition = PartitionID(try field.uint32())
-      case 3: operation = .command(Array(try field.bytes()))
+      case 3: operation = .command(try field.bytes())
       case 4: operation = .query(try Query(decoding: try field.reader()))
       default: break
       }
@@ -48,7 +48,7 @@ extension Request {
 
 /// `martlet.v1.Response`
 extension Response {
-  func encode(into writer: inout ProtobufWriter) {
+  func encode(into writer: inout FrameWriter) {
     writer.uint(1, id)
     switch outcome {
     case .applied(let result): writer.message(2) { result.encode(into: &$0) }
@@ -62,7 +62,7 @@ extension Response {
     }
   }
 
-  init(decoding reader: ProtobufReader) throws(ProtobufError) {
+  init(decoding reader: FrameReader) throws(ProtobufError) {
     var reader = reader
     var id: UInt64 = 0
     var outcome: Outcome?
@@ -82,7 +82,7 @@ extension Response {
 }
 
 extension Response.Outcome {
-  fileprivate init(notLeader reader: ProtobufReader) throws(ProtobufError) {
+  fileprivate init(notLeader reader: FrameReader) throws(ProtobufError) {
     var reader = reader
     var leader: ReplicaID?
     var revision = Revision.zero
@@ -99,14 +99,14 @@ extension Response.Outcome {
 
 /// `martlet.v1.Refusal`
 extension ServiceError {
-  func encode(into writer: inout ProtobufWriter) {
+  func encode(into writer: inout FrameWriter) {
     writer.uint(1, code.rawValue)
     writer.string(2, message)
     writer.bool(3, retryable)
     writer.uint(4, retryAfterMilliseconds)
   }
 
-  init(decoding reader: ProtobufReader) throws(ProtobufError) {
+  init(decoding reader: FrameReader) throws(ProtobufError) {
     var reader = reader
     var found: ServiceErrorCode?
     var message = ""
@@ -129,7 +129,7 @@ extension ServiceError {
 
 /// `martlet.v1.CommandResult`
 extension CommandResult {
-  fileprivate func encode(into writer: inout ProtobufWriter) {
+  fileprivate func encode(into writer: inout FrameWriter) {
     switch self {
     case .conversationCreated(let conversation, let existed):
       writer.message(1) {
@@ -153,7 +153,7 @@ extension CommandResult {
     }
   }
 
-  fileprivate init(decoding reader: ProtobufReader) throws(ProtobufError) {
+  fileprivate init(decoding reader: FrameReader) throws(ProtobufError) {
     var reader = reader
     guard let field = try reader.next() else { throw .unknownVariant }
     let body = try field.reader()
@@ -167,11 +167,11 @@ extension CommandResult {
     case 10: self = .refused(try ServiceError(decoding: body))
     default: throw .unknownVariant
     }
-    guard reader.rest.isEmpty else { throw .unknownVariant }
+    guard reader.isAtEnd else { throw .unknownVariant }
   }
 
   private static func withFields(
-    _ reader: ProtobufReader, variant: Int
+    _ reader: FrameReader, variant: Int
   ) throws(ProtobufError) -> CommandResult {
     var reader = reader
     var identifier: UInt128 = 0

@@ -5,12 +5,19 @@ struct Martlet: AsyncParsableCommand {
     commandName: "martlet",
     abstract: "A distributed chat message router.",
     discussion: """
-      Every setting NAME can also be given as the environment variable MARTLET_NAME, in capitals and \
-      with _ for -. The command line wins.
+      Every setting NAME can also be given as the environment variable MARTLET_NAME, in capitals \
+      and with _ for -. The command line wins.
       """,
     groupedSubcommands: [
       CommandGroup(
-        name: "Nodes:", subcommands: [ShardCommand.self, GatewayCommand.self, EmbeddedCommand.self]),
+        name: "Nodes:",
+        subcommands: [ShardCommand.self, GatewayCommand.self, EmbeddedCommand.self]),
       CommandGroup(name: "Operators:", subcommands: [RingCommand.self]),
+      CommandGroup(
+        name: "Users:",
+        subcommands: [
+          RegisterCommand.self, LoginCommand.self, LogoutCommand.self, SendCommand.self,
+          ListenCommand.self, HistoryCommand.self, ConversationsCommand.self,
+        ]),
     ])
 }

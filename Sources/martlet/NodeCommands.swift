@@ -7,8 +7,8 @@ struct ShardCommand: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "shard", abstract: "Run a shard: it owns conversations and keeps them.",
     discussion: """
-      The certificates may be left out when the link address is loopback. SIGTERM and SIGINT finish \
-      what was taken and stop; the second one stops at once.
+      The certificates may be left out when the link address is loopback. SIGTERM and SIGINT \
+      finish what was taken and stop; the second one stops at once.
       """)
 
   @Option(help: ArgumentHelp("The node's name, unique in the cluster.", valueName: "name"))

@@ -3,8 +3,8 @@ import Glibc
 import Logging
 import NodeConfiguration
 
-/// Options that several commands share. They are texts here; `NodeConfiguration` reads them, so that
-/// the environment and the command line are refused in the same words.
+/// Options that several commands share. They are texts here; `NodeConfiguration` reads them, so
+/// that the environment and the command line are refused in the same words.
 protocol SettingOptions: ParsableArguments {
   /// By name without dashes.
   var settings: [String: String?] { get }
@@ -17,7 +17,8 @@ extension SettingOptions {
 
 extension SettingSource {
   /// What the groups of a command were given, and the process's environment.
-  init(_ groups: any SettingOptions..., settings: [String: String?] = [:], flags: Set<String> = []) {
+  init(_ groups: any SettingOptions..., settings: [String: String?] = [:], flags: Set<String> = [])
+  {
     var all = settings
     var allFlags = flags
     for group in groups {
@@ -45,7 +46,7 @@ extension SettingSource {
 struct LogOptions: SettingOptions {
   @Option(
     help: ArgumentHelp(
-      "trace, debug, info, notice, warning, error or critical (default: info).",
+      "trace, debug, info, notice, warning, error or critical (default: info for nodes).",
       valueName: "level"))
   var logLevel: String?
 
@@ -54,8 +55,8 @@ struct LogOptions: SettingOptions {
 
 extension Logger {
   /// The program's log, on standard error.
-  init(_ source: SettingSource) throws(SettingError) {
-    let level = try LogSettings.level(source)
+  init(_ source: SettingSource, usual: Logger.Level = .info) throws(SettingError) {
+    let level = try LogSettings.level(source, usual: usual)
     self.init(label: "martlet") { _ in LineLogHandler(level: level) }
   }
 }

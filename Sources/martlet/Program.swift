@@ -2,6 +2,7 @@ import ArgumentParser
 import Coordination
 import Glibc
 import LogStorage
+import MartletClient
 import NodeConfiguration
 import NodeRuntime
 import TLSEngine
@@ -16,6 +17,9 @@ import TLSEngine
 /// | 65 | what is stored is damaged |
 /// | 69 | something that is needed does not answer |
 /// | 70 | anything else |
+/// | 74 | a file or a disk fails |
+/// | 75 | it is not known whether it was done; try again |
+/// | 77 | not logged in any more |
 /// | 78 | a setting is wrong or missing |
 ///
 /// **Source**: sysexits.h for the codes.
@@ -60,6 +64,7 @@ struct Failure: Error {
     case let error as SettingError: self.init("\(error)", code: Self.configurationCode)
     case let error as StartError: self.init("\(error)", code: Self.configurationCode)
     case let error as StorageError: self.init(storage: error)
+    case let error as MartletError: self.init(client: error)
     case let error as CoordinationError: self.init(coordination: error)
     case TLSError.configuration(let text): self.init(text, code: Self.configurationCode)
     case is CancellationError: self.init("stopped before it was done", code: Self.unavailableCode)
@@ -78,7 +83,8 @@ struct Failure: Error {
         "--data-dir: \(error); allowed is a directory of this node alone",
         code: Self.configurationCode)
     case .damaged, .entryMissing: self.init("--data-dir: \(error)", code: 65)
-    case .readFailed, .writeFailed, .queueFull, .stopped: self.init("--data-dir: \(error)", code: 74)
+    case .readFailed, .writeFailed, .queueFull, .stopped:
+      self.init("--data-dir: \(error)", code: 74)
     }
   }
 
@@ -94,6 +100,19 @@ struct Failure: Error {
     case .refused(let why): self.init("the coordinator refuses: \(why)", code: 70)
     default: self.init("coordinator: \(error)", code: 70)
     }
+  }
+
+  private init(client error: MartletError) {
+    let code: Int32 =
+      switch error {
+      case .refused: Self.refusedCode
+      case .deadlineExceeded, .unreachable: Self.unavailableCode
+      case .outcomeUnknown, .tooManyOperations: 75
+      case .signedOut: 77
+      case .invalidArgument: 64
+      case .closed: 70
+      }
+    self.init("\(error)", code: code)
   }
 
   func write() {

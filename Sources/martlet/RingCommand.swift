@@ -29,7 +29,7 @@ struct RingInitCommand: AsyncParsableCommand {
 
   func run() async throws {
     let source = SettingSource(ring, etcd, log, settings: ["shards": shards, "wait": wait])
-    let logger = try Logger(source)
+    let logger = try Logger(source, usual: .error)
     let shardCount = try RingSettings.shards(source)
     let partitionCount = try RingSettings.partitions(source)
     let replicaCount = try RingSettings.replicas(source, shards: shardCount)
@@ -55,8 +55,8 @@ struct RingStatusCommand: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "status", abstract: "Show nodes and partitions as the coordinator knows them.",
     discussion: """
-      Asks etcd, or with --operator-address one node. Exit code 0: every partition has a leader and \
-      all replicas that it should have are in sync. 1: not so.
+      Asks etcd, or with --operator-address one node. Exit code 0: every partition has a leader \
+      and all replicas that it should have are in sync. 1: not so.
       """)
 
   @Flag(help: "For programs.") var json = false
@@ -71,7 +71,7 @@ struct RingStatusCommand: AsyncParsableCommand {
 
   func run() async throws {
     let source = SettingSource(etcd, operators, log, settings: ["wait": wait])
-    let logger = try Logger(source)
+    let logger = try Logger(source, usual: .error)
     let seconds = try source.optional("wait")?.number(in: 1...86_400) ?? 0
     let deadline = ContinuousClock.now + .seconds(seconds)
     // What was asked for on the command line goes before what the environment happens to hold.

@@ -23,8 +23,9 @@ struct RandomCommands {
     case 0..<55: return message()
     case 55..<61: return creation()
     case 61..<70:
-      let removed = people(upTo: 2)
-      let added = people(upTo: 2).filter { !removed.contains($0) || chance(5) }
+      // More come than go: a group that everybody left stays empty, and its history unread.
+      let removed = people(upTo: 1)
+      let added = people(upTo: 3).filter { !removed.contains($0) || chance(5) }
       return change(
         room(), by: person(), add: added.map { member($0, chance(20) ? .admin : .member) },
         remove: removed)

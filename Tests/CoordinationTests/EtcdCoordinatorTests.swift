@@ -76,22 +76,27 @@ struct EtcdCoordinatorTests {
 
   @Test func `An endpoint that falls silent is left for another`() async throws {
     let server = try EtcdServer()
+    let other = try EtcdCoordinator.make([server.endpoint])
+    try await other.put("ready", [])
     let proxy = try await FaultyProxy.start(to: server.clientPort)
     let coordinator = try EtcdCoordinator.make(["127.0.0.1:\(proxy.port)", server.endpoint]) {
-      $0.requestTimeout = 10_000
+      // Only the renewals shall find out.
+      $0.livenessInterval = 600_000
     }
     let lease = try await coordinator.grantLease(ttlSeconds: 2)
     let revision = try await coordinator.put("a", [1], lease: lease.id)
-    #expect(proxy.connectionCount == 1)
+    // Through the proxy at first, so that there is something to leave.
+    try #require(proxy.connectionCount == 1)
     let stream = try await coordinator.watch("a", after: revision)
     proxy.setMode(.blackHole)
-    // The renewals find out; no call of anybody's is needed, and the lease lives.
+    // No call of anybody's is needed, and the lease lives.
     let target = now + Milliseconds(UInt64(lease.ttlSeconds) * 2_000)
     #expect(await eventually { lease.isAlive(at: target) })
     #expect(try await coordinator.get("a").modRevision == revision)
     let next = try await coordinator.put("a", [2])
     #expect(try await stream.changes(1).map(\.revision) == [next])
     await coordinator.shutDown()
+    await other.shutDown()
     try await proxy.stop()
   }
 
@@ -99,11 +104,13 @@ struct EtcdCoordinatorTests {
     let server = try EtcdServer()
     let proxy = try await FaultyProxy.start(to: server.clientPort)
     let other = try EtcdCoordinator.make([server.endpoint])
+    try await other.put("ready", [])
     let coordinator = try EtcdCoordinator.make(["127.0.0.1:\(proxy.port)", server.endpoint]) {
       $0.livenessInterval = 200
       $0.probeTimeout = 300
     }
     let stream = try await coordinator.watch("a", after: nil)
+    try #require(proxy.connectionCount == 1)
     proxy.setMode(.blackHole)
     let revision = try await other.put("a", [1])
     #expect(try await stream.changes(1).map(\.revision) == [revision])

@@ -79,6 +79,7 @@ import Testing
           #expect(set.stores.count == min(replicas, nodes.count))
           #expect(sharedPairs(set, nodes) == fewest)
         }
+        #expect(try ring.placement(partitions: 96, replicas: replicas, previous: next) == next)
         placement = next
       }
     }

@@ -26,10 +26,10 @@ import Testing
 
   private static func faults(_ random: inout SeededRandom, oneAtATime: Bool) -> Faults {
     var faults = Faults()
-    faults.dropBeforeApplying = Int.random(in: 2...15, using: &random)
-    faults.dropAfterApplying = Int.random(in: 2...15, using: &random)
-    faults.dropWhileAnswering = Int.random(in: 2...10, using: &random)
-    faults.dropWhilePushing = Int.random(in: 1...5, using: &random)
+    faults.dropBeforeApplying = Int.random(in: 6...15, using: &random)
+    faults.dropAfterApplying = Int.random(in: 6...15, using: &random)
+    faults.dropWhileAnswering = Int.random(in: 6...12, using: &random)
+    faults.dropWhilePushing = Int.random(in: 2...6, using: &random)
     faults.repeatEvent = 60
     faults.passOverEvent = 20
     faults.drain = 5

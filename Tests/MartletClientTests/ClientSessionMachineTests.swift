@@ -117,6 +117,26 @@ import Testing
     #expect(rig.take().written == [String(id)])
   }
 
+  @Test func pausesAfterRefusalsGrowUntilSomethingIsAcknowledged() {
+    var rig = MachineRig()
+    rig.open()
+    let ids = (0..<2).map { _ in rig.send() }
+    func pause(_ rig: inout MachineRig) -> UInt64 {
+      for id in ids where rig.machine.operations[id] != nil {
+        rig.refuse(id, ServiceError(.resourceExhausted, "full", retryable: true))
+      }
+      let before = rig.now
+      _ = rig.runUntil { $0.machine.inFlightCount > 0 }
+      return rig.now.milliseconds(since: before).rawValue
+    }
+    let pauses = (0..<12).map { _ in pause(&rig) }
+    #expect(pauses[0] <= 50)
+    #expect(pauses.allSatisfy { $0 <= 5_000 })
+    #expect(pauses.max() ?? 0 > 1_000)
+    rig.acknowledge(ids[0])
+    #expect(pause(&rig) <= 50)
+  }
+
   @Test func aFinalRefusalFailsTheSendAndFreesItsPlace() {
     var rig = MachineRig { $0.sendsInFlightMax = 1 }
     rig.open()
@@ -176,6 +196,7 @@ import Testing
       if round % 7 == 0 { rig.loseSocket() }
     }
     rig.pass(40_000)
+    rig.open()
     #expect(rig.machine.operations.isEmpty)
     #expect(rig.machine.outboxes.isEmpty)
     #expect(rig.machine.waitingCalls.isEmpty)

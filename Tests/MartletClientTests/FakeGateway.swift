@@ -13,9 +13,7 @@ import Wire
 struct FakeGateway: Sendable {
   let cluster: FakeCluster
   let channel: any Channel
-  let scheme: String
-
-  var url: String { "\(scheme)://127.0.0.1:\(channel.localAddress?.port ?? 0)" }
+  let url: String
 
   static func start(_ cluster: FakeCluster, tls: TLSContext? = nil) async throws -> FakeGateway {
     let channel = try await ServerBootstrap(group: cluster.eventLoop)
@@ -30,7 +28,9 @@ struct FakeGateway: Sendable {
         }
       }
       .bind(host: "127.0.0.1", port: 0).get()
-    return FakeGateway(cluster: cluster, channel: channel, scheme: tls == nil ? "http" : "https")
+    let scheme = tls == nil ? "http" : "https"
+    let url = "\(scheme)://127.0.0.1:\(channel.localAddress?.port ?? 0)"
+    return FakeGateway(cluster: cluster, channel: channel, url: url)
   }
 
   func stop() async throws { try await channel.close() }
@@ -88,7 +88,8 @@ final class FakeSession: ChannelInboundHandler {
       let parts = line.split(separator: ":", maxSplits: 1)
       return (String(parts[0]), String(parts[1]))
     }
-    let length = headers.first { $0.name.lowercased() == "content-length" }
+    let length =
+      headers.first { $0.name.lowercased() == "content-length" }
       .flatMap { Int($0.value.filter(\.isNumber)) } ?? 0
     guard head.count >= end.upperBound + length else { return }
     let body = Array(head[end.upperBound...].prefix(length))

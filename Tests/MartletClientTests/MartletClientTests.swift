@@ -142,6 +142,31 @@ import Testing
     }
   }
 
+  @Test func readingEventsKeepsTheClientAlive() async throws {
+    try await TestCluster.with { cluster in
+      func eventsOfAForgottenClient() async throws -> MartletClient.Events {
+        let client = try await cluster.client()
+        try await client.connect()
+        return client.events
+      }
+      let events = try await eventsOfAForgottenClient()
+      try await cluster.client("sender").send("x", to: Self.conversation)
+      for try await event in events {
+        #expect(event.sequence == 1)
+        break
+      }
+    }
+  }
+
+  @Test func aForgottenClientHangsUp() async throws {
+    try await TestCluster.with { cluster in
+      func use() async throws { try await cluster.client().connect() }
+      try await use()
+      try await eventually("no sessions") { await cluster.fake.read { $0.sessionCount } == 0 }
+      #expect(await cluster.fake.read { $0.helloCount } == 1)
+    }
+  }
+
   @Test func aSavedPointIsWhereTheNextClientGoesOn() async throws {
     try await TestCluster.with { cluster in
       let sender = try await cluster.client("sender") { $0.wantsEvents = false }
@@ -241,7 +266,9 @@ import Testing
         }
       }
       #expect(
-        kinds == ["idle", "connecting", "connected", "waiting", "connecting", "connected", "closed"])
+        kinds == [
+          "idle", "connecting", "connected", "waiting", "connecting", "connected", "closed",
+        ])
       #expect(gateways == Set(cluster.urls))
     }
   }
@@ -252,7 +279,8 @@ import Testing
     let client = try MartletClient(
       gateways: ["http://127.0.0.1:1"],
       credentials: Credentials(
-        accessToken: "t", refreshToken: "r", expiresMilliseconds: UInt64.max, user: User(FakeCluster.user),
+        accessToken: "t", refreshToken: "r", expiresMilliseconds: UInt64.max,
+        user: User(FakeCluster.user),
         device: "d"),
       configuration: configuration)
     let task = Task { try await client.send("x", to: Self.conversation) }

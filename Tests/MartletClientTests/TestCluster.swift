@@ -83,11 +83,11 @@ private final class SharedEvents: Sendable {
 
 struct TookTooLong: Error { let what: String }
 
-/// Waits for a condition, half a minute at most.
+/// Waits for a condition, two minutes at most.
 func eventually(
   _ what: @autoclosure () -> String, _ condition: () async throws -> Bool
 ) async throws {
-  for _ in 0..<6_000 {
+  for _ in 0..<24_000 {
     if try await condition() { return }
     try await Task.sleep(nanoseconds: 5_000_000)
   }

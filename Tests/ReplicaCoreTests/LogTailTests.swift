@@ -12,7 +12,8 @@ import Testing
     return tail
   }
 
-  @Test func `the epoch of every entry is known, before the first it is zero, beyond the end none`() {
+  @Test func `the epoch of every entry is known, before the first it is zero, beyond the end none`()
+  {
     let tail = tail([1, 1, 3, 3, 4])
     let epochs = (0...6).map { tail.epoch(at: LogIndex($0))?.rawValue }
     #expect(epochs == [0, 1, 1, 3, 3, 4, nil])
@@ -45,7 +46,8 @@ import Testing
     let tail = tail([1, 1, 1, 1])
     #expect(tail.slice(from: LogIndex(1), bytesMax: 1, countMax: 9)?.count == 1)
     #expect(tail.slice(from: LogIndex(1), bytesMax: 52, countMax: 9)?.count == 2)
-    #expect(tail.slice(from: LogIndex(2), bytesMax: 1_000, countMax: 2)?.map(\.index.rawValue) == [2, 3])
+    #expect(
+      tail.slice(from: LogIndex(2), bytesMax: 1_000, countMax: 2)?.map(\.index.rawValue) == [2, 3])
     #expect(tail.slice(from: LogIndex(5), bytesMax: 1_000, countMax: 2) == [])
   }
 
@@ -58,7 +60,8 @@ import Testing
     #expect(tail.last == F.id(1, 4))
   }
 
-  @Test(arguments: 0..<200) func `the last possibly shared entry is what a search finds`(seed: Int) {
+  @Test(arguments: 0..<200) func `the last possibly shared entry is what a search finds`(seed: Int)
+  {
     var dice = Dice(seed: UInt64(seed))
     func epochs() -> [UInt64] {
       (0..<dice.below(8)).map { _ in UInt64(dice.between(1...4)) }.sorted()

@@ -150,13 +150,16 @@ extension RandomWalk {
     guard phase != .quiet else { return }
     let pause = phase == .faulting ? 100...plan.proposeEveryMicrosecondsMax : 5_000...40_000
     schedule(.proposed, in: pause)
-    guard let store = runningStores.filter({ stores[$0].replica?.acceptsCommands ?? false })
-      .randomElement(using: &dice)
+    guard
+      let store = runningStores.filter({ stores[$0].replica?.acceptsCommands ?? false })
+        .randomElement(using: &dice)
     else { return }
     knowledge.lastPayload += 1
     let number = knowledge.lastPayload
     let length = dice.between(8...40)
-    let payload = (0..<length).map { $0 < 8 ? UInt8(truncatingIfNeeded: number >> (8 * UInt64($0))) : 0 }
+    let payload = (0..<length).map {
+      $0 < 8 ? UInt8(truncatingIfNeeded: number >> (8 * UInt64($0))) : 0
+    }
     var made: EntryID?
     try input(store) { replica, now, actions in
       made = replica.propose(payload: payload, now: now, into: &actions)
@@ -181,5 +184,7 @@ extension RandomWalk {
 }
 
 extension Array {
-  fileprivate func randomElement(using dice: inout Dice) -> Element? { isEmpty ? nil : dice.pick(self) }
+  fileprivate func randomElement(using dice: inout Dice) -> Element? {
+    isEmpty ? nil : dice.pick(self)
+  }
 }

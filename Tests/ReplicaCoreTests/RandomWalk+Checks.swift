@@ -148,7 +148,9 @@ extension RandomWalk {
       }
     default: break
     }
-    if case .appended(let match, _) = message.body, disk.entry(at: match.rawValue) == nil, match > .zero {
+    if case .appended(let match, _) = message.body, disk.entry(at: match.rawValue) == nil,
+      match > .zero
+    {
       throw Violation(kind: .earlyAnswer, text: "\(store) acknowledges \(match), not durable")
     }
   }
@@ -166,7 +168,9 @@ extension RandomWalk {
       guard gone.isEmpty, come.isEmpty, new.epoch == old.epoch else { throw refuse("retarget") }
       return
     }
-    guard new.target == old.target, new.nextReplica == old.nextReplica else { throw refuse("target") }
+    guard new.target == old.target, new.nextReplica == old.nextReplica else {
+      throw refuse("target")
+    }
     if new.epoch > old.epoch {
       guard new.epoch == old.epoch.successor, old.inSync.contains(new.leader),
         new.inSync.contains(new.leader), come.isEmpty, new.leader.store == author
@@ -191,8 +195,9 @@ extension RandomWalk {
   }
 
   var areEqual: Bool {
-    guard isSettled, let last = stores[Self.position(of: coordinator.current.record.leader.store)]
-      .replica?.lastEntry
+    guard isSettled,
+      let last = stores[Self.position(of: coordinator.current.record.leader.store)]
+        .replica?.lastEntry
     else { return false }
     return coordinator.current.record.inSync.allSatisfy { member in
       let store = stores[Self.position(of: member.store)]

@@ -90,7 +90,9 @@ extension RandomWalk {
       if isShrinkOpen { events.count(.promotionDuringShrink) }
     } else if change.record.inSync.count > old.inSync.count {
       events.count(.expansion)
-      if knowledge.committed.count > Int(knowledge.acknowledged) { events.count(.expansionOfUncommitted) }
+      if knowledge.committed.count > Int(knowledge.acknowledged) {
+        events.count(.expansionOfUncommitted)
+      }
     } else {
       events.count(.shrink)
     }
@@ -196,7 +198,9 @@ extension RandomWalk {
 
   /// A store that gave its replica up gets a new one.
   mutating func rebuild(_ store: Int) throws {
-    guard coordinator.isAvailable else { return schedule(.rebuilt(store: store), in: 5_000...20_000) }
+    guard coordinator.isAvailable else {
+      return schedule(.rebuilt(store: store), in: 5_000...20_000)
+    }
     var record = coordinator.current.record
     guard let position = record.target.firstIndex(where: { $0.store == stores[store].id }),
       record.target[position].number <= stores[store].lastHosted, stores[store].disk == nil

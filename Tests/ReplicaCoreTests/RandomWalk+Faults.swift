@@ -15,7 +15,12 @@ extension RandomWalk {
     stores[store].boot = boot
     note("\(store) starts as \(boot)")
     if stores[store].disk != nil { makeReplica(store) }
-    schedule(.recordAsked(store: store, boot: boot), in: 0...5_000)
+    let late = phase == .faulting && dice.chance(permille: 200) ? 200_000 : 5_000
+    schedule(.recordAsked(store: store, boot: boot), in: 0...late)
+    if phase == .faulting, dice.chance(permille: 300), let old = coordinator.earlier.last {
+      // A watch that begins where the process before had been.
+      schedule(.recordSeen(store: store, old), in: 0...1_000)
+    }
     for other in stores.indices where other != store {
       reconnect(store, other)
       if phase == .faulting, dice.chance(permille: 100) {

@@ -161,7 +161,8 @@ struct RandomWalk {
       try input(store, life: life) {
         $0.changeFinished(base: base, outcome: outcome, now: $1, into: &$2)
       }
-    case .readArrived(let store, let life, let ticket): readRecord(store, life: life, ticket: ticket)
+    case .readArrived(let store, let life, let ticket):
+      readRecord(store, life: life, ticket: ticket)
     case .readAnswered(let store, let life, let ticket, let record):
       try input(store, life: life, .recordRead) {
         $0.recordRead(ticket: ticket, record, now: $1, into: &$2)
@@ -200,7 +201,8 @@ struct RandomWalk {
     _ store: Int, life: Int? = nil, _ kind: InputKind = .other,
     _ body: (inout Replica, Instant, inout [ReplicaAction]) throws -> Void
   ) throws {
-    guard stores[store].isUp, stores[store].replica != nil, life ?? stores[store].life == stores[store].life
+    guard stores[store].isUp, stores[store].replica != nil,
+      life ?? stores[store].life == stores[store].life
     else { return }
     var actions: [ReplicaAction] = []
     try body(&stores[store].replica!, now, &actions)
@@ -241,7 +243,9 @@ struct RandomWalk {
       // What was due once more after the last change is no restlessness: counting begins here.
       self.idle = (now, true, network.sentCount, tickCount)
     }
-    guard now < phaseEndsAt else { throw Violation(kind: .stuck, text: "\(phase): \(whatIsMissing)") }
+    guard now < phaseEndsAt else {
+      throw Violation(kind: .stuck, text: "\(phase): \(whatIsMissing)")
+    }
     queue.schedule(.inspected, at: after(20_000))
     return false
   }

@@ -7,7 +7,9 @@ import Testing
 
 /// One seed's walk, and if it fails what happened before.
 enum Campaign {
-  static func environment(_ name: String) -> UInt64? { getenv(name).flatMap { UInt64(String(cString: $0)) } }
+  static func environment(_ name: String) -> UInt64? {
+    getenv(name).flatMap { UInt64(String(cString: $0)) }
+  }
 
   /// Runs one walk. **Returns**: its violation with the end of its trace, or `nil`.
   static func failure(

@@ -33,7 +33,8 @@ struct ReplicaFixture {
 
   /// A replica whose log holds entries of these epochs, from index 1.
   static func recovered(
-    _ id: ReplicaID, epochs: [UInt64], promise: UInt64? = nil, commit: UInt64 = 0, applied: UInt64 = 0
+    _ id: ReplicaID, epochs: [UInt64], promise: UInt64? = nil, commit: UInt64 = 0,
+    applied: UInt64 = 0
   ) -> RecoveredReplica {
     let entries = Self.entries(epochs: epochs)
     var starts: [EntryID] = []
@@ -88,6 +89,10 @@ struct ReplicaFixture {
     var fixture = ReplicaFixture(id, recovered: recovered)
     fixture.observe(record(0, leader: Names.a, boot: BootID.none, inSync: inSync), revision: 0)
     fixture.observe(record(1, leader: Names.a, inSync: inSync))
+    for other in inSync where other != id {
+      fixture.receive(
+        .inquiryAnswered(last: .zero, inquirerBoot: Names.boot(id)), from: other, epoch: 1)
+    }
     fixture.actions = []
     return fixture
   }
@@ -118,7 +123,8 @@ struct ReplicaFixture {
   }
 
   mutating func append(
-    after previous: EntryID, _ entries: [Entry], commit: UInt64 = 0, from sender: ReplicaID = Names.a,
+    after previous: EntryID, _ entries: [Entry], commit: UInt64 = 0,
+    from sender: ReplicaID = Names.a,
     epoch: UInt64 = 1
   ) {
     receive(

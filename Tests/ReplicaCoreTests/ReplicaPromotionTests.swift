@@ -88,7 +88,8 @@ private let c = Names.c
     follower.pass(milliseconds: 2)
     let other = F.record(1, leader: a, inSync: [a, b], target: [a, b, c])
     follower.replica.changeFinished(
-      base: Revision(1), outcome: .conflicted(VersionedRecord(record: other, revision: Revision(2))),
+      base: Revision(1),
+      outcome: .conflicted(VersionedRecord(record: other, revision: Revision(2))),
       now: follower.now, into: &follower.actions)
     follower.pass(milliseconds: 10)
     #expect(follower.changes.count == 1)
@@ -183,8 +184,12 @@ private let c = Names.c
     #expect(replica.changes.map(\.leader) == [b])
   }
 
-  @Test func `an empty log of a partition with a past compares before it promotes`() {
+  @Test(arguments: [false, true])
+  func `an empty log of a partition with a past compares before it promotes`(seesOldFirst: Bool) {
     var replica = F(b)
+    if seesOldFirst {
+      replica.observe(F.record(0, leader: a, boot: BootID.none, inSync: [a, b, c]))
+    }
     replica.observe(F.record(3, leader: a, inSync: [a, b, c]))
     replica.unreachable([a])
     replica.pass(milliseconds: 2_000)

@@ -29,7 +29,9 @@ private let c = Names.c
 
   @Test func `R1: one round serves all reads that waited when it began`() {
     var leader = F.leader()
-    for read in 1...5 { leader.replica.readRequested(UInt64(read), now: leader.now, into: &leader.actions) }
+    for read in 1...5 {
+      leader.replica.readRequested(UInt64(read), now: leader.now, into: &leader.actions)
+    }
     leader.replica.startBarrier(now: leader.now, into: &leader.actions)
     #expect(leader.sent.count == 2)
     confirm(&leader, 1, [b, c])

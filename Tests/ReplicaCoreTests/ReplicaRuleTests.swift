@@ -78,7 +78,8 @@ private let d = Names.d
     let tickets = follower.writes.map(\.ticket)
     #expect(tickets.count == 2)
     follower.replica.persisted(ticket: tickets[0], now: follower.now, into: &follower.actions)
-    #expect(!follower.sent(to: a).contains(.appended(match: LogIndex(2), leaderBoot: Names.boot(a))))
+    #expect(
+      !follower.sent(to: a).contains(.appended(match: LogIndex(2), leaderBoot: Names.boot(a))))
     follower.replica.persisted(ticket: tickets[1], now: follower.now, into: &follower.actions)
     #expect(follower.sent(to: a).last == .appended(match: LogIndex(2), leaderBoot: Names.boot(a)))
   }

@@ -48,13 +48,14 @@ struct WalkPlan {
     let owners = dice.pick([1, 2, 2, 3, 3, 3, 3])
     ownerCount = owners
     storeCount = max(3, dice.between(owners...5))
-    var configuration = ReplicaConfiguration(minInSync: dice.chance(permille: 150) ? 1 : min(2, owners))
+    var configuration = ReplicaConfiguration(
+      minInSync: dice.chance(permille: 150) ? 1 : min(2, owners))
     configuration.windowEntriesMax = dice.between(1...12)
     configuration.windowBytesMax = dice.between(60...1_000)
     configuration.appendBytesMax = dice.between(40...400)
     configuration.tailEntriesMax = dice.between(1...12)
     configuration.tailBytesMax = dice.between(40...600)
-    configuration.heldMessagesMax = dice.between(1...8)
+    configuration.heldMessagesMax = dice.between(8...64)
     configuration.uncommittedBytesMax = dice.between(100...2_000)
     configuration.commitNotice = 20
     configuration.lagMax = 250

@@ -220,7 +220,9 @@ import Testing
     let long = String(repeating: "x", count: 9_000)
     let many = (0...100).map { "x-\($0): 1\r\n" }.joined()
     let wide = (0..<4).map { "x-\($0): \(String(repeating: "y", count: 5_000))\r\n" }.joined()
-    for request in [get("/" + long), get("/echo", "x: \(long)\r\n"), get("/echo", many), get("/echo", wide)] {
+    for request in [
+      get("/" + long), get("/echo", "x: \(long)\r\n"), get("/echo", many), get("/echo", wide),
+    ] {
       let client = try await RawConnection.open(fixture.port)
       try await client.send(request)
       let answer = try await client.textUntilClosed()

@@ -53,7 +53,7 @@ import Testing
     let ends = try await LinkEnds.open(isSecure: isSecure)
     let count = 12_000
     try await ends.dialed.on { end in
-      for number in 0..<UInt64(count) { end.link?.send(LinkEnds.event(number, bytes: 2_000)) }
+      for number in 1...UInt64(count) { end.link?.send(LinkEnds.event(number, bytes: 2_000)) }
       // After the flush of this turn, when as much as possible has been handed over.
       end.eventLoop.execute { end.link?.send(LinkEnds.heartbeat(1)) }
     }
@@ -90,7 +90,7 @@ import Testing
     configuration.deliveryLowBytes = 256 << 10
     let ends = try await LinkEnds.open(configuration: configuration)
     try await ends.dialed.on { end in
-      for number in 0..<2_000 as Range<UInt64> {
+      for number in 1...2_000 as ClosedRange<UInt64> {
         end.link?.send(LinkEnds.event(number, bytes: 2_000))
       }
       #expect(end.congestion == [true])

@@ -19,7 +19,8 @@ import Wire
       queue.append(LinkEnds.request(number))
       queue.append(LinkEnds.heartbeat(number))
     }
-    let expected = (1...20).map(LinkEnds.heartbeat) + (1...20).map { LinkEnds.request($0) }
+    let expected =
+      (1...20).map(LinkEnds.heartbeat) + (1...20).map { LinkEnds.request($0) }
       + (1...20).map(LinkEnds.delivery)
     #expect(try frames(&queue) == expected)
   }

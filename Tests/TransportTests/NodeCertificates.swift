@@ -28,7 +28,9 @@ struct NodeCertificates: Sendable {
 
   private func makeAuthority(_ name: String) {
     openssl(
-      ["req", "-x509"] + Self.newKey + ["-keyout", file("\(name).key"), "-out", file("\(name).pem")]
+      ["req", "-x509"] + Self.newKey + [
+        "-keyout", file("\(name).key"), "-out", file("\(name).pem"),
+      ]
         + ["-subj", "/CN=\(name)"])
   }
 

@@ -161,19 +161,25 @@ import WebSocketEngine
     try await fixture.close()
   }
 
-  @Test func slowBodiesAndIdleConnectionsAreEnded() async throws {
+  @Test func slowBodiesAreEnded() async throws {
+    let fixture = try await PublicFixture.open { $0.bodyGrace = 30 }
+    let client = try await HTTP2Client.open(fixture.port)
+    let slow = try await client.request("POST", "/echo", body: nil)
+    let ended = try await client.stream(slow)
+    #expect(ended.status == "408" || ended.closed != nil)
+    #expect(try await fixture.limitCount(.bodyRate) == 1)
+    // The connection is still good.
+    #expect(try await client.stream(client.request("GET", "/nothing")).status == "404")
+    try await fixture.close()
+  }
+
+  @Test func idleConnectionsAreEnded() async throws {
     let fixture = try await PublicFixture.open {
-      $0.bodyGrace = 30
-      $0.idleTimeout = 100
+      $0.idleTimeout = 50
       $0.lingerTimeout = 50
     }
     let client = try await HTTP2Client.open(fixture.port)
-    let slow = try await client.request("POST", "/echo", body: nil)
-    try await client.send(slow, [1])
-    let ended = try await client.stream(slow)
-    #expect(ended.status == "408" || ended.closed != nil)
     try await client.wait { $0.isClosed }
-    #expect(try await fixture.limitCount(.bodyRate) == 1)
     #expect(try await fixture.limitCount(.idleTime) == 1)
     try await fixture.close()
   }
@@ -263,10 +269,15 @@ import WebSocketEngine
     }
     let silent = try await RawConnection.open(fixture.port)
     #expect(try await silent.textUntilClosed() == "")
-    let garbage = try await RawConnection.open(fixture.port)
-    try await garbage.send("GET / HTTP/1.1\r\n\r\n")
-    _ = try await garbage.textUntilClosed()
     #expect(try await fixture.limitCount(.prefaceTime) == 1)
+    try await fixture.close()
+  }
+
+  @Test func whatIsNotTLSEndsTheConnection() async throws {
+    let fixture = try await PublicFixture.open(tls: NodeCertificates.shared.publicServer())
+    let client = try await RawConnection.open(fixture.port)
+    try await client.send("GET / HTTP/1.1\r\n\r\n")
+    #expect(try await client.textUntilClosed().contains("HTTP") == false)
     try await fixture.close()
   }
 

@@ -18,6 +18,8 @@ final class RawConnection: @unchecked Sendable {
 
   private init() { eventLoop = testLoops.next() }
 
+  /// - Parameter reads: false for a client that reads nothing before `startReading`, and whose kernel
+  ///   keeps little.
   static func open(
     _ port: Int, tls: TLSContext? = nil, reads: Bool = true
   ) async throws -> RawConnection {
@@ -25,6 +27,7 @@ final class RawConnection: @unchecked Sendable {
     let active = connection.eventLoop.makePromise(of: Void.self)
     connection.channel = try await ClientBootstrap(group: connection.eventLoop)
       .channelOption(.autoRead, value: reads)
+      .channelOption(.socketOption(.so_rcvbuf), value: reads ? 1 << 20 : 8 << 10)
       .channelInitializer { channel in
         channel.eventLoop.makeCompletedFuture {
           let pipeline = channel.pipeline.syncOperations
@@ -59,11 +62,12 @@ final class RawConnection: @unchecked Sendable {
     try await wait { $0.isClosed || condition($0.received) }
   }
 
+  /// Looks for `part` in the newest bytes only, since what comes can be long.
   func text(until part: String) async throws -> String {
     let part = Array(part.utf8)
     let bytes = try await read { bytes in
-      bytes.count >= part.count
-        && (0...bytes.count - part.count).contains { bytes[$0...].starts(with: part) }
+      let newest = bytes.suffix(4_096)
+      return newest.indices.contains { newest[$0...].starts(with: part) }
     }
     return String(decoding: bytes, as: UTF8.self)
   }
@@ -73,8 +77,10 @@ final class RawConnection: @unchecked Sendable {
     String(decoding: try await wait { $0.isClosed }, as: UTF8.self)
   }
 
-  /// Drops what has come.
-  func forget() async throws { try await eventLoop.submit { self.received = [] }.get() }
+  /// Drops the first `count` bytes of what has come, or all.
+  func forget(_ count: Int = .max) async throws {
+    try await eventLoop.submit { self.received = Array(self.received.dropFirst(count)) }.get()
+  }
 
   private func wait(until condition: @escaping @Sendable (RawConnection) -> Bool) async throws
     -> [UInt8]
@@ -140,14 +146,20 @@ extension RawConnection {
 
     """ + "\r\n"
 
-  /// A client whose WebSocket is open; what came with the upgrade is forgotten.
+  /// A client whose WebSocket is open; the answer to the upgrade is forgotten.
   static func webSocket(
     _ port: Int, tls: TLSContext? = nil, reads: Bool = true
   ) async throws -> RawConnection {
-    let connection = try await open(port, tls: tls)
+    let connection = try await open(port, tls: tls, reads: reads)
+    try await connection.channel?.setOption(.autoRead, value: true).get()
     try await connection.send(upgrade)
-    _ = try await connection.text(until: "\r\n\r\n")
-    try await connection.forget()
+    let blankLine = Array("\r\n\r\n".utf8)
+    let answer = try await connection.read { bytes in
+      bytes.indices.contains { bytes[$0...].starts(with: blankLine) }
+    }
+    let head = answer.indices.first { answer[$0...].starts(with: blankLine) } ?? answer.endIndex
+    // Frames may have come right behind it.
+    try await connection.forget(head + blankLine.count)
     if !reads { try await connection.channel?.setOption(.autoRead, value: false).get() }
     return connection
   }

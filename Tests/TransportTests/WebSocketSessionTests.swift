@@ -170,12 +170,13 @@ import WebSocketEngine
 
   // MARK: Attacks
 
-  @Test(arguments: [
-    ([0x81, 0x05], WebSocketCloseCode.protocolError),
-    ([0xf1, 0x80, 0, 0, 0, 0], .protocolError),
-    ([0x81, 0xff, 0, 0, 0, 0, 0, 2, 0, 0, 1, 2, 3, 4], .messageTooBig),
-    ([0x81, 0x81, 0, 0, 0, 0, 0xff], .invalidPayload),
-  ] as [([UInt8], WebSocketCloseCode)])
+  @Test(
+    arguments: [
+      ([0x81, 0x05], WebSocketCloseCode.protocolError),
+      ([0xf1, 0x80, 0, 0, 0, 0], .protocolError),
+      ([0x81, 0xff, 0, 0, 0, 0, 0, 2, 0, 0, 1, 2, 3, 4], .messageTooBig),
+      ([0x81, 0x81, 0, 0, 0, 0, 0xff], .invalidPayload),
+    ] as [([UInt8], WebSocketCloseCode)])
   func whatIsNotTheProtocolIsToldAndEnded(bytes: [UInt8], code: WebSocketCloseCode) async throws {
     let fixture = try await PublicFixture.open()
     let client = try await RawConnection.webSocket(fixture.port)
@@ -199,18 +200,21 @@ import WebSocketEngine
     try await fixture.close()
   }
 
-  @Test func aSilentClientIsPingedAndThenGivenUp() async throws {
-    let fixture = try await PublicFixture.open {
-      $0.pingAfter = 30
-      $0.silenceMax = 100
-      $0.idleTimeout = 30
-    }
+  @Test func aSilentClientIsPingedOnceAndAgainAfterItsAnswer() async throws {
+    let fixture = try await PublicFixture.open { $0.pingAfter = 20 }
     let client = try await RawConnection.webSocket(fixture.port)
     let ping = FrameEncoder.encode(.ping, [])
     #expect(try await client.read { $0.count >= ping.count } == ping)
     try await client.sendFrame(.pong, [])
     #expect(try await client.read { $0.count >= 2 * ping.count } == ping + ping)
+    try await fixture.close()
+  }
+
+  @Test func aClientThatIsSilentForTooLongIsGivenUp() async throws {
+    let fixture = try await PublicFixture.open { $0.silenceMax = 50 }
+    let client = try await RawConnection.webSocket(fixture.port)
     _ = try await client.textUntilClosed()
+    try await fixture.wait { $0.ends == [.lost] }
     #expect(try await fixture.limitCount(.silence) == 1)
     try await fixture.close()
   }

@@ -59,8 +59,10 @@ import Wire
       #"{"ref":"7","send":{"conversation":"ID","id":"a-1","text":"hi"}}"#,
       #" { "send" : { "text" : "hi" , "id" : "a-1" , "conversation" : "ID" } , "ref" : "7" } "#,
       "\t{\"ref\":\r\n\"7\",\"send\":{\"conversation\":\"ID\",\"id\":\"a-1\",\"text\":\"hi\"}}\n",
-      #"{"ref":"7","hello":null,"send":{"conversation":"ID","id":"a-1","text":"hi"},"x":[{},[1e9]]}"#,
-      #"{"\u0072ef":"7","send":{"conversation":"ID","id":"a\u002d1","text":"\u0068i","t":"\ud800"}}"#,
+      #"{"ref":"7","hello":null,"send":{"conversation":"ID","id":"a-1","text":"hi"},"#
+        + #""x":[{},[1e9]]}"#,
+      #"{"\u0072ef":"7","send":{"conversation":"ID","id":"a\u002d1","#
+        + #""text":"\u0068i","t":"\ud800"}}"#,
       #"{"ref":"1","ref":"7","send":{"text":"no","conversation":"ID","id":"a-1","text":"hi"}}"#,
     ] {
       let json = text.replacingOccurrences(of: "ID", with: conversation.description)
@@ -99,7 +101,8 @@ import Wire
     let conversation = ConversationID(5)
     let numbers = [
       "0", "12", "18446744073709551615", "18446744073709551616", "99999999999999999999", "-1", "-0",
-      "007", "1.0", "1.5", "12e0", "1.2e1", "1.2E+1", "120e-1", "12e-1", "1e19", "1e20", "0e9", "0.0",
+      "007", "1.0", "1.5", "12e0", "1.2e1", "1.2E+1", "120e-1", "12e-1", "1e19", "1e20", "0e9",
+      "0.0",
       "1e400", "", " 1", "1 ", "0x10", "1_0", "+1", ".5", "1.", "1e", "true", "[]", "{}", "one",
     ]
     for number in numbers {
@@ -207,7 +210,8 @@ import Wire
       "", " ", "{", "[", "{]", "[{}", "{}x", "{} {}", "[{},]", "{\"a\":1,}", "{a:1}", "{'a':1}",
       "{\"ref\"}", "{\"ref\":}", "{\"ref\":\"\u{1}\"}", "{\"ref\":\"a}", "{\"ref\":\"\\x\"}",
       "{\"x\":\"\\u12g4\"}", "{\"x\":01}", "{\"x\":1.}", "{\"x\":-}", "{\"x\":tru}", "{\"x\":nul}",
-      "{\"ping\":{},\"x\":\(deep)}", "[{\"ref\":\"1\",\"ping\":{}},{\"x\":]", "\u{feff}{}", "nothing",
+      "{\"ping\":{},\"x\":\(deep)}", "[{\"ref\":\"1\",\"ping\":{}},{\"x\":]", "\u{feff}{}",
+      "nothing",
     ] {
       #expect(throws: ClientCodecError.self, "\(json)") {
         try ClientCodec.decode(text: Array(json.utf8))
@@ -232,7 +236,8 @@ import Wire
         let frame = ClientFrame(
           ref: "7",
           operation: .send(
-            conversation: ConversationID(3), id: id, text: String(repeating: character, count: count)))
+            conversation: ConversationID(3), id: id,
+            text: String(repeating: character, count: count)))
         for encoding in ClientEncoding.allCases {
           let bytes = ClientCodec.encode([frame], as: encoding)
           let results =

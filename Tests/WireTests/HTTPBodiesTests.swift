@@ -152,7 +152,8 @@ import Wire
         == #"{"conversation":"\#(id)","seq":"3","time":"4","repeated":true}"#)
     let changed = HTTPBodies.membersChanged(conversation: id, sequence: Sequence(5))
     #expect(String(decoding: changed, as: UTF8.self) == #"{"conversation":"\#(id)","seq":"5"}"#)
-    #expect(String(decoding: HTTPBodies.conversations([], next: nil), as: UTF8.self) == #"{"items":[]}"#)
+    #expect(
+      String(decoding: HTTPBodies.conversations([], next: nil), as: UTF8.self) == #"{"items":[]}"#)
     let history = HTTPBodies.history(HistoryPage(events: [], head: .zero))
     #expect(String(decoding: history, as: UTF8.self) == #"{"events":[],"head":"0"}"#)
   }
@@ -169,7 +170,9 @@ import Wire
     let data = String(lines[2].dropFirst("data: ".count))
     #expect(try ProtoClientEvent(jsonString: data) == ProtoClientEvent(event))
 
-    let alone = HTTPBodies.serverSentEvent(.cursor(cursor)).map { String(decoding: $0, as: UTF8.self) }
+    let alone = HTTPBodies.serverSentEvent(.cursor(cursor)).map {
+      String(decoding: $0, as: UTF8.self)
+    }
     #expect(alone == "id: \(text)\n\n")
     let behind = HTTPBodies.serverSentEvent(.behind).map { String(decoding: $0, as: UTF8.self) }
     #expect(behind == "event: behind\ndata: {}\n\n")

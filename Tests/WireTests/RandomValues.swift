@@ -1,11 +1,10 @@
 import ChatModel
 import ClientProtocol
 import ClusterModel
-import NodeProtocol
 import Primitives
 
-/// Random values of everything that is coded. Numbers favour the edges of varints; texts favour what
-/// JSON has to escape.
+/// Random values of everything that is coded. Numbers favour the edges of varints; texts favour
+/// what JSON has to escape.
 struct RandomValues {
   var random: SeededRandom
 
@@ -44,8 +43,10 @@ struct RandomValues {
 
   mutating func text(_ charactersMax: Int = 40) -> String {
     let alphabet: [Character] = [
-      "a", "Z", " ", "\"", "\\", "/", "\n", "\r", "\t", "\u{0}", "\u{8}", "\u{c}", "\u{1f}", "\u{7f}",
-      "\u{80}", "\u{9f}", "\u{a0}", "\u{bf}", "é", "ß", "\u{2028}", "漢", "\u{ffff}", "😀", "\u{10ffff}",
+      "a", "Z", " ", "\"", "\\", "/", "\n", "\r", "\t", "\u{0}", "\u{8}", "\u{c}", "\u{1f}",
+      "\u{7f}",
+      "\u{80}", "\u{9f}", "\u{a0}", "\u{bf}", "é", "ß", "\u{2028}", "漢", "\u{ffff}", "😀",
+      "\u{10ffff}",
     ]
     var text = ""
     for _ in 0..<below(charactersMax + 1) { text.append(pick(alphabet)) }
@@ -191,198 +192,6 @@ extension RandomValues {
     ClusterRecord(
       clusterID: id128(), partitionCount: 1 + UInt32(below(65_536)),
       replicaCount: 1 + UInt32(below(7)))
-  }
-}
-
-// MARK: Links
-
-extension RandomValues {
-  static let replicaBodyVariantCount = 10
-
-  mutating func entry() -> Entry {
-    let id = EntryID(epoch: Epoch(positive()), index: LogIndex(positive()))
-    let payload = below(4) == 0 ? [] : bytes(below(300))
-    return Entry(id: id, payload: payload)
-  }
-
-  mutating func replicaBody(_ variant: Int) -> ReplicaMessage.Body {
-    switch variant {
-    case 0:
-      .append(previous: entryID(), entries: list(4) { $0.entry() }, commitIndex: index())
-    case 1: .append(previous: .zero, entries: [], commitIndex: index())
-    case 2: .appended(match: index(), leaderBoot: boot())
-    case 3: .mismatched(previous: entryID(), hint: entryID(), leaderBoot: boot())
-    case 4: .refused(promise: Epoch(number()))
-    case 5: .barrier(round: number())
-    case 6: .barrierConfirmed(round: number(), leaderBoot: boot())
-    case 7: .inquiry(last: entryID())
-    case 8: .inquiryAnswered(last: entryID(), inquirerBoot: boot())
-    default: .fenced(acknowledged: index(), reported: index())
-    }
-  }
-
-  mutating func replicaMessage(_ variant: Int) -> ReplicaMessage {
-    ReplicaMessage(
-      partition: partition(), from: replica(), fromBoot: boot(), to: replica(),
-      epoch: Epoch(number()), revision: Revision(signed()), body: replicaBody(variant))
-  }
-
-  mutating func serviceError() -> ServiceError {
-    ServiceError(
-      pick(ServiceErrorCode.allCases), text(), retryable: flag(),
-      retryAfterMilliseconds: number32())
-  }
-
-  static let commandResultVariantCount = 10
-
-  mutating func commandResult(_ variant: Int) -> CommandResult {
-    switch variant {
-    case 0: .conversationCreated(conversation: conversation(), existed: flag())
-    case 1: .messageSent(sequence: Sequence(number()), time: time(), repeated: flag())
-    case 2: .membersChanged(sequence: Sequence(number()))
-    case 3: .userPending
-    case 4: .userActive(user())
-    case 5: .sessionOpened
-    case 6: .refreshTokenRotated
-    case 7: .sessionClosed
-    case 8: .done
-    default: .refused(serviceError())
-    }
-  }
-
-  static let queryVariantCount = 7
-
-  mutating func query(_ variant: Int) -> Query {
-    switch variant {
-    case 0: .handle(handle())
-    case 1: .user(user())
-    case 2: .credentials(user())
-    case 3: .conversationList(user: user(), after: maybe { $0.conversation() }, limit: below(300))
-    case 4: .summaries(reader: user(), conversations: list(4) { $0.conversation() })
-    case 5:
-      .history(
-        HistoryQuery(
-          conversation: conversation(), reader: user(), range: range(), limit: below(300)))
-    default:
-      .changes(
-        ChangesQuery(
-          reader: user(),
-          requests: list(4) { .init(conversation: $0.conversation(), after: $0.index()) },
-          limit: below(300)))
-    }
-  }
-
-  mutating func range() -> HistoryQuery.Range {
-    switch below(3) {
-    case 0: .after(Sequence(number()))
-    case 1: .before(Sequence(number()))
-    default: .latest
-    }
-  }
-
-  mutating func profile() -> UserProfile {
-    UserProfile(user: user(), handle: handle(), displayName: text())
-  }
-
-  mutating func summary() -> ConversationSummary {
-    ConversationSummary(
-      conversation: conversation(), kind: kind(), title: text(), members: members(),
-      memberCount: below(10_000), head: Sequence(number()), last: maybe { $0.event() })
-  }
-
-  static let queryAnswerVariantCount = 8
-
-  mutating func queryAnswer(_ variant: Int) -> QueryAnswer {
-    switch variant {
-    case 0: .handle(maybe { $0.user() })
-    case 1: .user(maybe { $0.profile() })
-    case 2:
-      .credentials(maybe { UserCredentials(profile: $0.profile(), passwordHash: $0.text()) })
-    case 3:
-      .conversationList(
-        ConversationListPage(
-          conversations: list(3) { $0.listed() }, applied: index(), generation: number32(),
-          more: flag()))
-    case 4: .summaries(list(3) { $0.summary() })
-    case 5: .history(HistoryPage(events: list(3) { $0.event() }, head: Sequence(number())))
-    case 6:
-      .changes(
-        ChangesPage(
-          events: list(3) { $0.event() }, through: index(), more: flag(), generation: number32()))
-    default: .refused(serviceError())
-    }
-  }
-
-  mutating func listed() -> ListedConversation {
-    ListedConversation(conversation: conversation(), joined: index(), listed: index())
-  }
-
-  mutating func entity() -> EntityID {
-    switch below(3) {
-    case 0: .conversation(conversation())
-    case 1: .user(user())
-    default: .handle(handle())
-    }
-  }
-
-  /// Every variant of every part of a link frame, once.
-  mutating func everyLinkFrame() -> [LinkFrame] {
-    var frames: [LinkFrame] = [
-      .hello(
-        LinkHello(
-          clusterID: id128(), node: text(), role: pick([.shard, .gateway]),
-          store: maybe { StoreID($0.positive()) }, boot: boot(), protocolVersion: number32(),
-          requestCredits: number32())),
-      .heartbeat(Heartbeat(boot: boot(), wallTime: time())),
-      .subscribe(
-        Subscribe(partition: partition(), entity: entity(), after: maybe { $0.index() })),
-      .subscribe(Subscribe(partition: partition(), entity: entity(), after: .zero)),
-      .unsubscribe(Unsubscribe(partition: partition(), entity: entity())),
-      .subscribed(
-        Subscribed(
-          partition: partition(), entity: entity(), from: index(), generation: number32())),
-      .subscriptionEnded(
-        SubscriptionEnded(
-          partition: partition(), entity: entity(), reason: pick([.notLeader, .behind]))),
-      .delivery(
-        Delivery(
-          partition: partition(), index: index(),
-          content: .listed(user: user(), conversation: listed(), removed: flag()))),
-      .delivery(
-        Delivery(
-          partition: partition(), index: index(),
-          content: .sessionClosed(user: user(), device: device()))),
-      .response(
-        Response(
-          id: number(),
-          outcome: .notLeader(leader: maybe { $0.replica() }, revision: Revision(signed())))),
-      .response(Response(id: number(), outcome: .failed(serviceError()))),
-      .draining,
-    ]
-    for variant in 0..<Self.eventVariantCount {
-      frames.append(
-        .delivery(
-          Delivery(partition: partition(), index: index(), content: .event(event(variant)))))
-    }
-    for variant in 0..<Self.replicaBodyVariantCount {
-      frames.append(.replica(replicaMessage(variant)))
-    }
-    for variant in 0..<Self.commandVariantCount {
-      frames.append(request(.command(command(variant).encoded())))
-    }
-    frames.append(request(.command([])))
-    for variant in 0..<Self.queryVariantCount { frames.append(request(.query(query(variant)))) }
-    for variant in 0..<Self.commandResultVariantCount {
-      frames.append(.response(Response(id: number(), outcome: .applied(commandResult(variant)))))
-    }
-    for variant in 0..<Self.queryAnswerVariantCount {
-      frames.append(.response(Response(id: number(), outcome: .answered(queryAnswer(variant)))))
-    }
-    return frames
-  }
-
-  private mutating func request(_ operation: Request.Operation) -> LinkFrame {
-    .request(Request(id: number(), partition: partition(), operation: operation))
   }
 }
 

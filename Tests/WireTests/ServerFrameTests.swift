@@ -57,7 +57,8 @@ import Wire
     let conversation = ConversationID(0xabc)
     let author = UserID(0xdef)
     let event = Event(
-      conversation: conversation, sequence: Sequence(12), time: WallTime(milliseconds: 1_763_000_000_000),
+      conversation: conversation, sequence: Sequence(12),
+      time: WallTime(milliseconds: 1_763_000_000_000),
       author: author, index: LogIndex(99), content: .message(text: "hello"))
     let error = ServiceError(.permissionDenied, "not a member")
     let cases: [(ServerFrame, String)] = [
