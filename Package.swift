@@ -15,9 +15,15 @@ func module(_ name: String, _ dependencies: [Target.Dependency] = [], exclude: [
   .target(name: name, dependencies: dependencies, exclude: exclude, swiftSettings: strict)
 }
 
-func tests(_ name: String, _ dependencies: [Target.Dependency], exclude: [String] = []) -> Target {
-  .testTarget(name: name, dependencies: dependencies, exclude: exclude, swiftSettings: strict)
+func tests(
+  _ name: String, _ dependencies: [Target.Dependency], settings: [SwiftSetting] = []
+) -> Target {
+  .testTarget(name: name, dependencies: dependencies, swiftSettings: strict + settings)
 }
+
+/// Lets tests break one rule of replication at a time, to show that they would notice. Never in a
+/// release build.
+let plantedBugs = SwiftSetting.define("MARTLET_PLANTED_BUGS", .when(configuration: .debug))
 
 extension Target.Dependency {
   static let nioCore = product(name: "NIOCore", package: "swift-nio")
@@ -34,7 +40,8 @@ extension Target.Dependency {
 let package = Package(
   name: "martlet",
   products: [
-    .executable(name: "martlet", targets: ["martlet"])
+    .executable(name: "martlet", targets: ["martlet"]),
+    .library(name: "MartletClient", targets: ["MartletClient"]),
   ],
   dependencies: [
     .package(url: "https://github.com/apple/swift-nio", from: "2.101.2"),
@@ -62,7 +69,9 @@ let package = Package(
 
     // Layer 2: logic
     module("HashRing", ["Primitives"]),
-    module("ReplicaCore", ["Primitives", "ClusterModel", "NodeProtocol", .deque]),
+    .target(
+      name: "ReplicaCore", dependencies: ["Primitives", "ClusterModel", "NodeProtocol", .deque],
+      swiftSettings: strict + [plantedBugs]),
     module("ChatCore", ["Primitives", "ChatModel", "NodeProtocol"]),
     module("Routing", ["Primitives", "ClusterModel"]),
     module(
@@ -133,12 +142,49 @@ let package = Package(
         .logging, .argumentParser,
       ],
       swiftSettings: strict),
+    // The echo endpoint that the WebSocket conformance cases run against.
     .executableTarget(
-      name: "smoke",
-      dependencies: [
-        "NodeRuntime", "ShardCore", "Coordination", "ClusterModel", .nioPosix, .logging,
-      ], path: "Tests/Smoke", swiftSettings: strict),
+      name: "echo-server",
+      dependencies: ["Transport", "ClusterModel", "WebSocketEngine", "Primitives", .nioCore, .nioPosix],
+      path: "Tests/EchoServer", swiftSettings: strict),
 
+    tests("TidyTests", []),
+    tests("PrimitivesTests", ["Primitives"]),
+    tests("ChatModelTests", ["Primitives", "ChatModel"]),
+    tests("HashRingTests", ["HashRing", "Primitives"]),
+    tests(
+      "ReplicaCoreTests", ["ReplicaCore", "Primitives", "ClusterModel", "NodeProtocol"],
+      settings: [plantedBugs]),
+    tests("ChatCoreTests", ["ChatCore", "Primitives", "ChatModel", "NodeProtocol"]),
+    tests("TLSEngineTests", ["TLSEngine", "Primitives"]),
+    tests("CredentialsTests", ["Credentials", "Primitives"]),
+    tests("HTTP2EngineTests", ["HTTP2Engine", "Primitives"]),
+    tests("WebSocketEngineTests", ["WebSocketEngine", "Primitives"]),
+    tests(
+      "WireTests",
+      [
+        "Wire", "Primitives", "ChatModel", "ClientProtocol", "ClusterModel", "NodeProtocol",
+        .protobuf,
+      ]),
+    tests("LogStorageTests", ["LogStorage", "Primitives"]),
+    tests(
+      "TransportTests",
+      [
+        "Transport", "HTTP2Engine", "TLSEngine", "WebSocketEngine", "Wire", "Primitives",
+        "ClusterModel", "ChatModel", "NodeProtocol", .nioCore, .nioPosix, .nioHTTP1, .nioEmbedded,
+      ]),
+    tests(
+      "CoordinationTests",
+      [
+        "Coordination", "Transport", "HTTP2Engine", "TLSEngine", "Primitives", "ClusterModel",
+        "Wire", .nioCore, .nioPosix, .nioEmbedded, .logging, .protobuf,
+      ]),
+    tests(
+      "MartletClientTests",
+      [
+        "MartletClient", "Primitives", "ChatModel", "ClientProtocol", "WebSocketEngine", "Wire",
+        "TLSEngine", .nioCore, .nioPosix,
+      ]),
     tests("TelemetryTests", ["Telemetry"]),
     tests(
       "NodeRuntimeTests",

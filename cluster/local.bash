@@ -71,7 +71,6 @@ read_shape() {
 }
 
 # --- Processes
-# -------------------------------------------------------------------------------------
 
 # The file run/NAME holds a process's pid, its program and its command line.
 

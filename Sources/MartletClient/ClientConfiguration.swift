@@ -39,7 +39,7 @@ public struct ClientConfiguration: Hashable, Sendable {
   /// Events that wait to be consumed before reading from the gateway stops.
   public var bufferedEventsMax = 1_024
   /// The gateway's path for WebSockets.
-  public var webSocketPath = "/v1/connect"
+  public var webSocketPath = "/v1/ws"
 
   public init() {}
 }

@@ -93,7 +93,7 @@ final class FakeSession: ChannelInboundHandler {
       .flatMap { Int($0.value.filter(\.isNumber)) } ?? 0
     guard head.count >= end.upperBound + length else { return }
     let body = Array(head[end.upperBound...].prefix(length))
-    if request[1] == "/v1/connect" {
+    if request[1] == "/v1/ws" {
       upgrade(headers, context)
     } else {
       answer(method: request[0], path: request[1], body: body, context)

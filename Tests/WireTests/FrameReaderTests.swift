@@ -1,3 +1,5 @@
+import ChatModel
+import ClusterModel
 import Primitives
 import Testing
 
