@@ -2,8 +2,8 @@ package import Primitives
 
 /// What one log entry carries: the leader's stamp and the commands of one turn of its loop.
 ///
-/// **Shape**: `martlet.v1.EntryPayload`: version (1), time in milliseconds (2), repeated command (3).
-/// An empty payload is the entry with which an epoch starts.
+/// **Shape**: `martlet.v1.EntryPayload`: version (1), time in milliseconds (2), repeated command
+/// (3). An empty payload is the entry with which an epoch starts.
 package struct EntryPayload: Equatable, Sendable {
   package static let version: UInt64 = 1
   package var time: WallTime

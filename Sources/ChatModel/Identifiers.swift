@@ -95,8 +95,8 @@ package struct Sequence: Hashable, Comparable, Sendable, CustomStringConvertible
 
 /// A unique name of an account, in its normal form.
 ///
-/// The table is pinned: ASCII letters are lowered; letters, digits, `_`, `-` and `.` are kept; anything
-/// else, a leading or trailing punctuation mark, or two in a row are refused.
+/// The table is pinned: ASCII letters are lowered; letters, digits, `_`, `-` and `.` are kept;
+/// anything else, a leading or trailing punctuation mark, or two in a row are refused.
 package struct Handle: Hashable, Comparable, Sendable, CustomStringConvertible {
   /// **Units**: characters.
   package static let lengthRange = 3...32

@@ -1,7 +1,7 @@
 package import Primitives
 
-/// Everything a client has seen, whatever it misses: the log position of its user's own partition and
-/// of each partition with conversations of theirs.
+/// Everything a client has seen, whatever it misses: the log position of its user's own partition
+/// and of each partition with conversations of theirs.
 ///
 /// **Shape** (text, opaque to clients): base64url of `martlet.v1.Cursor`.
 package struct Cursor: Equatable, Sendable {

@@ -4,12 +4,13 @@ package import Primitives
 ///
 /// | change | by | effect |
 /// |---|---|---|
-/// | T1 promote | an in-sync replica, for itself | `epoch` + 1, `leader`, `leaderBoot`; unreachable members leave `inSync` |
+/// | T1 promote | an in-sync replica | `epoch` + 1, itself leads; the unreachable leave `inSync` |
 /// | T2 shrink | the leader of this epoch | one other replica leaves `inSync` |
 /// | T3 expand | the leader of this epoch | a learner that caught up joins `inSync` |
 /// | T4 retarget | the ring controller | `target`, with replica numbers from `nextReplica` |
 ///
-/// **Invariant**: `inSync` is never empty and is sorted; every number in use is below `nextReplica`.
+/// **Invariant**: `inSync` is never empty and is sorted; every number in use is below
+/// `nextReplica`.
 package struct PartitionRecord: Equatable, Sendable {
   package var epoch: Epoch
   package var leader: ReplicaID

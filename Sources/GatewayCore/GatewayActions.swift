@@ -31,7 +31,8 @@ package enum GatewayAction: Sendable {
   case endSession(SessionID, ServiceError)
 }
 
-/// What the shell asks on behalf of an HTTP call or a login: authenticated already where it must be.
+/// What the shell asks on behalf of an HTTP call or a login: authenticated already where it must
+/// be.
 package enum GatewayCall: Sendable {
   case operation(ClientOperation, user: UserID, device: DeviceID)
   case createAccount(handle: Handle, displayName: String, passwordHash: String, user: UserID)

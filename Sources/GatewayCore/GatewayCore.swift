@@ -5,8 +5,8 @@ package import NodeProtocol
 package import Primitives
 import Routing
 
-/// One event loop of a gateway as a deterministic value: its client sessions, the requests that wait
-/// for shards, and one subscription per conversation that somebody here listens to.
+/// One event loop of a gateway as a deterministic value: its client sessions, the requests that
+/// wait for shards, and one subscription per conversation that somebody here listens to.
 ///
 /// **Isolation**: owned by one event loop.
 package struct GatewayCore {

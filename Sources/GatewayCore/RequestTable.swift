@@ -4,8 +4,8 @@ import NodeProtocol
 import Primitives
 import Routing
 
-/// What happens with the answer to a request. A send has its own case, so that the message path makes
-/// no closure.
+/// What happens with the answer to a request. A send has its own case, so that the message path
+/// makes no closure.
 enum Completion {
   case send(Reply, ConversationID)
   case call((inout GatewayCore, Response.Outcome, Instant, inout [GatewayAction]) -> Void)
@@ -122,8 +122,8 @@ extension GatewayCore {
     }
   }
 
-  /// What is under way to a former leader is sent to the present one, in order: repeating is harmless,
-  /// and a newer request must not overtake it.
+  /// What is under way to a former leader is sent to the present one, in order: repeating is
+  /// harmless, and a newer request must not overtake it.
   mutating func reroute(_ partition: PartitionID, now: Instant, into actions: inout [GatewayAction])
   {
     let leader = routing.leader(of: partition)?.store

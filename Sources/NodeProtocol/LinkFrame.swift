@@ -2,11 +2,12 @@ package import ChatModel
 package import ClusterModel
 package import Primitives
 
-/// What travels on a link: the one long-lived bidirectional stream between an event loop of one node
-/// and an event loop of another.
+/// What travels on a link: the one long-lived bidirectional stream between an event loop of one
+/// node and an event loop of another.
 ///
 /// Order of service on a side that has more to say than the connection takes: control (`hello`,
-/// `heartbeat`, replica messages but appends), then requests, responses and appends, then deliveries.
+/// `heartbeat`, replica messages but appends), then requests, responses and appends, then
+/// deliveries.
 package enum LinkFrame: Equatable, Sendable {
   /// The first frame of both sides.
   case hello(LinkHello)
@@ -147,8 +148,8 @@ package struct Unsubscribe: Equatable, Sendable {
   }
 }
 
-/// Leader → gateway: from `from` on (exclusively) every event of the entity follows on this link, in
-/// the order of the log.
+/// Leader → gateway: from `from` on (exclusively) every event of the entity follows on this link,
+/// in the order of the log.
 package struct Subscribed: Equatable, Sendable {
   package var partition: PartitionID
   package var entity: EntityID

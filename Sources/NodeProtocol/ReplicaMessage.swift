@@ -19,8 +19,8 @@ package struct Entry: Equatable, Sendable {
 
 /// What replicas of one partition say to each other.
 ///
-/// **Invariant**: a receiver acts only on a message that is meant for its own replica id and boot and
-/// comes from a replica that the record lists (rule 8).
+/// **Invariant**: a receiver acts only on a message that is meant for its own replica id and boot
+/// and comes from a replica that the record lists (rule 8).
 package struct ReplicaMessage: Equatable, Sendable {
   package let partition: PartitionID
   package let from: ReplicaID
@@ -36,7 +36,8 @@ package struct ReplicaMessage: Equatable, Sendable {
   package enum Body: Equatable, Sendable {
     /// Leader → all: entries that follow `previous`. Without entries it probes or tells the commit.
     case append(previous: EntryID, entries: [Entry], commitIndex: LogIndex)
-    /// The log up to `match` is durable and equals the leader's; `leaderBoot` names who was answered.
+    /// The log up to `match` is durable and equals the leader's; `leaderBoot` names who was
+    /// answered.
     case appended(match: LogIndex, leaderBoot: BootID)
     /// `previous` of an append is not in the log; `hint` is the last entry that could be.
     case mismatched(previous: EntryID, hint: EntryID, leaderBoot: BootID)
@@ -48,8 +49,8 @@ package struct ReplicaMessage: Equatable, Sendable {
     /// After a restart: what the sender's log ends with (section 2.5).
     case inquiry(last: EntryID)
     case inquiryAnswered(last: EntryID, inquirerBoot: BootID)
-    /// The sender, who leads, holds a higher acknowledged match for the receiver than it reported: its
-    /// store lost durable entries, and it must give itself up.
+    /// The sender, who leads, holds a higher acknowledged match for the receiver than it
+    /// reported: its store lost durable entries, and it must give itself up.
     case fenced(acknowledged: LogIndex, reported: LogIndex)
   }
 

@@ -37,8 +37,8 @@ package struct ClusterView: Sendable {
   /// Runs until cancelled. `deliver` is called for every change, listings included, in the order of
   /// revisions per key.
   ///
-  /// **Throws**: `CoordinationError` for what does not pass by itself, such as a coordinator that went
-  /// back in time.
+  /// **Throws**: `CoordinationError` for what does not pass by itself, such as a coordinator that
+  /// went back in time.
   package func follow(_ deliver: @escaping @Sendable ([ClusterChange]) -> Void) async throws {
     try await withThrowingTaskGroup(of: Void.self) { group in
       for prefix in [CoordinationKey.partitions, CoordinationKey.nodes] {

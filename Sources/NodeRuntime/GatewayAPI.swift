@@ -383,8 +383,8 @@ final class GatewayAPI {
     }
   }
 
-  /// A client whose header says who it is may give its hello in the query (a cursor is no secret), or
-  /// say `hello=later` and send it as its first operation.
+  /// A client whose header says who it is may give its hello in the query (a cursor is no
+  /// secret), or say `hello=later` and send it as its first operation.
   private func hello(
     of request: HTTPRequest, identity: Identity?
   ) throws(ServiceError) -> Hello? {

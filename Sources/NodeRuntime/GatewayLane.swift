@@ -38,8 +38,8 @@ final class EncodedPush {
   }
 }
 
-/// One event loop of a gateway: feeds its core with client operations, frames of shards, records and
-/// time, and carries its actions out.
+/// One event loop of a gateway: feeds its core with client operations, frames of shards, records
+/// and time, and carries its actions out.
 ///
 /// **Isolation**: `eventLoop`; `deliver` hops there.
 final class GatewayLane: @unchecked Sendable {

@@ -174,8 +174,10 @@ package final class GatewayNode: Sendable {
     var health = Health()
     for lane in lanes {
       let part = try? await lane.eventLoop.submit {
-        (lane.isReady, lane.sessionCount, lane.pendingRequestCount, lane.subscriptionCount,
-          lane.linkCount)
+        (
+          lane.isReady, lane.sessionCount, lane.pendingRequestCount, lane.subscriptionCount,
+          lane.linkCount
+        )
       }.get()
       guard let part else { return Health(isReady: false) }
       health.isReady = health.isReady && part.0

@@ -3,10 +3,11 @@ package import Coordination
 package import Logging
 import Primitives
 
-/// Keeps a node's record in the coordinator under a lease, for as long as the process lives. A lease
-/// that is lost (the coordinator restarted, or was away) is replaced by a new one.
+/// Keeps a node's record in the coordinator under a lease, for as long as the process lives. A
+/// lease that is lost (the coordinator restarted, or was away) is replaced by a new one.
 package struct NodeRegistration: Sendable {
-  /// **Units**: seconds. Registration only: no partition changes its leader because a lease ran out.
+  /// **Units**: seconds. Registration only: no partition changes its leader because a lease ran
+  /// out.
   private static let leaseSeconds: Int64 = 10
   private static let retryMilliseconds: Milliseconds = 500
 

@@ -3,8 +3,8 @@ import NIOCore
 import NIOPosix
 import Synchronization
 
-/// Hashes and checks passwords on threads of its own, a bounded number at a time, so that logins are no
-/// denial of service.
+/// Hashes and checks passwords on threads of its own, a bounded number at a time, so that logins
+/// are no denial of service.
 ///
 /// **Isolation**: any event loop.
 final class PasswordPool: Sendable {

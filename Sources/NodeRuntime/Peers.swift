@@ -6,8 +6,8 @@ import Primitives
 import TLSEngine
 import Transport
 
-/// Keeps one link open to each shard that it was told of: dials, dials again with back-off, and says
-/// what became of it.
+/// Keeps one link open to each shard that it was told of: dials, dials again with back-off, and
+/// says what became of it.
 ///
 /// **Isolation**: one event loop.
 final class ShardDialer: @unchecked Sendable {

@@ -10,8 +10,8 @@ import ShardCore
 import TLSEngine
 import Transport
 
-/// The event loop of a shard: feeds its core with frames, completions, records and time, and carries
-/// its actions out.
+/// The event loop of a shard: feeds its core with frames, completions, records and time, and
+/// carries its actions out.
 ///
 /// One turn: everything that arrived goes into the core; at the end of the turn the core makes its
 /// entries, one batch goes to the committer, and each link flushes once.

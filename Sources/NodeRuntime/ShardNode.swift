@@ -100,7 +100,8 @@ package final class ShardNode: Sendable {
         options.linkAddress, tls: tls?.server, hello: hello, on: eventLoop,
         onOpen: { lane.opened($0) },
         onRefused: { address, reason in
-          logger.warning("a link was refused", metadata: ["from": .string(address), "why": "\(reason)"])
+          logger.warning(
+            "a link was refused", metadata: ["from": .string(address), "why": "\(reason)"])
         }
       ).get()
     } catch {

@@ -12,8 +12,8 @@ struct Identity: Hashable, Sendable {
   let device: DeviceID
 }
 
-/// Signs and verifies access tokens with the keys that all gateways share through the coordinator, and
-/// rotates them.
+/// Signs and verifies access tokens with the keys that all gateways share through the
+/// coordinator, and rotates them.
 ///
 /// **Isolation**: any thread.
 final class TokenAuthority: Sendable {

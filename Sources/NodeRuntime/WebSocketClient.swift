@@ -45,8 +45,8 @@ final class WebSocketClient: WebSocketSessionDelegate, SessionOutput {
     self.identity = identity
   }
 
-  /// The upgrade is done. With a token in the header events begin at once, unless the client wants to
-  /// say hello itself.
+  /// The upgrade is done. With a token in the header events begin at once, unless the client
+  /// wants to say hello itself.
   func accepted(_ session: WebSocketSession, hello: Hello?) {
     self.session = session
     if let identity, let hello {

@@ -57,7 +57,8 @@ package struct LogIndex: Hashable, Comparable, Sendable, CustomStringConvertible
   package var description: String { "i\(rawValue)" }
 }
 
-/// Names at most one entry of a partition's log: the epoch of the leader that made it and its index.
+/// Names at most one entry of a partition's log: the epoch of the leader that made it and its
+/// index.
 ///
 /// **Invariant**: a log is ordered by epoch first, then by index, and so are these.
 package struct EntryID: Hashable, Comparable, Sendable, CustomStringConvertible {

@@ -1,7 +1,7 @@
 /// Writes protobuf's wire format by hand, for frames on the message path and for what is stored.
 ///
-/// Fields are written in the order of the calls; default values are left out, as proto3 does, so that
-/// the bytes equal those of generated code when the calls follow the field numbers.
+/// Fields are written in the order of the calls; default values are left out, as proto3 does, so
+/// that the bytes equal those of generated code when the calls follow the field numbers.
 ///
 /// **Source**: protobuf.dev, "Encoding".
 package struct ProtobufWriter: Sendable {

@@ -1,6 +1,7 @@
-/// SipHash-2-4 with a fixed key: the same in every process and on every machine, for ever. It places
-/// entities on the ring and derives identifiers; it is no protection against somebody who chooses
-/// the input, so what it hashes is either made by a server or already owned by its author.
+/// SipHash-2-4 with a fixed key: the same in every process and on every machine, for ever. It
+/// places entities on the ring and derives identifiers; it is no protection against somebody who
+/// chooses the input, so what it hashes is either made by a server or already owned by its
+/// author.
 ///
 /// **Source**: Aumasson and Bernstein, "SipHash: a fast short-input PRF" (2012), and the reference
 /// implementation's 128-bit variant.

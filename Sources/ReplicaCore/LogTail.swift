@@ -2,8 +2,8 @@ import DequeModule
 import NodeProtocol
 import Primitives
 
-/// What a replica knows of its log without the disk: the newest entries, and for the whole log where
-/// each epoch begins.
+/// What a replica knows of its log without the disk: the newest entries, and for the whole log
+/// where each epoch begins.
 ///
 /// **Invariant**: entries in memory are contiguous and end with `last`; epochs never go down.
 struct LogTail {
@@ -92,7 +92,9 @@ struct LogTail {
 
   /// Forgets the oldest entries that are over the bounds, but none after `kept`.
   mutating func trim(entriesMax: Int, bytesMax: Int, keepingAfter kept: LogIndex) {
-    while entries.count > entriesMax || bytes > bytesMax, let first = entries.first, first.index <= kept {
+    while entries.count > entriesMax || bytes > bytesMax, let first = entries.first,
+      first.index <= kept
+    {
       bytes -= first.bytes
       entries.removeFirst()
     }

@@ -2,11 +2,12 @@ package import ClusterModel
 package import NodeProtocol
 package import Primitives
 
-/// One replica of one partition as a value: inputs go in, actions come out. It reads no clock, draws no
-/// randomness but from its seed, and touches neither disk nor network.
+/// One replica of one partition as a value: inputs go in, actions come out. It reads no clock,
+/// draws no randomness but from its seed, and touches neither disk nor network.
 ///
 /// An acknowledged entry is durable on every in-sync replica, so any in-sync replica may lead. The
-/// coordinator's record says who is in sync and who leads, by compare-and-set; no vote is held here.
+/// coordinator's record says who is in sync and who leads, by compare-and-set; no vote is held
+/// here.
 ///
 /// ```
 ///             suspicion, or the record names this process
@@ -20,8 +21,8 @@ package import Primitives
 ///  any ──▶ stopped (storage failed, fenced, conflict below the commit index, removed)
 /// ```
 ///
-/// **Invariant**: the numbered rules of ARCHITECTURE.md, section "Rules of safety"; each is named where
-/// it is kept.
+/// **Invariant**: the numbered rules of ARCHITECTURE.md, section "Rules of safety"; each is named
+/// where it is kept.
 ///
 /// **Source**: Lin et al., "PacificA: Replication in Log-Based Distributed Storage Systems" (2008);
 /// Kafka's in-sync replicas; log matching as in Ongaro and Ousterhout, "In Search of an
@@ -116,7 +117,9 @@ package struct Replica {
   package var record: VersionedRecord? { known }
   package var epoch: Epoch { isLeader ? leadership.epoch : known?.record.epoch ?? promise }
   /// Who leads, as far as the known record says.
-  package var knownLeader: ReplicaID? { known.flatMap { $0.record.epoch > .zero ? $0.record.leader : nil } }
+  package var knownLeader: ReplicaID? {
+    known.flatMap { $0.record.epoch > .zero ? $0.record.leader : nil }
+  }
 
   /// Whether a client's command may be appended now (rule 10).
   package var acceptsCommands: Bool {
@@ -126,8 +129,8 @@ package struct Replica {
       && leadership.uncommittedBytes < configuration.uncommittedBytesMax
   }
 
-  /// Whether it leads and has committed the start of its epoch, so that its applied state is current
-  /// as far as a barrier says so.
+  /// Whether it leads and has committed the start of its epoch, so that its applied state is
+  /// current as far as a barrier says so.
   package var servesReads: Bool { role == .leader && commitIndex >= leadership.epochStart }
 
   /// The entry at `index`, while it is in memory: always so for one that is not applied yet.
@@ -142,7 +145,8 @@ package struct Replica {
 
   /// Entries up to `index` were applied.
   package mutating func applied(through index: LogIndex, into actions: inout [ReplicaAction]) {
-    precondition(index >= appliedIndex && index <= commitIndex, "applied \(index) of \(commitIndex)")
+    precondition(
+      index >= appliedIndex && index <= commitIndex, "applied \(index) of \(commitIndex)")
     appliedIndex = index
     log.trim(
       entriesMax: configuration.tailEntriesMax, bytesMax: configuration.tailBytesMax,
@@ -151,7 +155,8 @@ package struct Replica {
   }
 
   /// A write that was asked for is durable, and with it every earlier one of this replica.
-  package mutating func persisted(ticket: UInt64, now: Instant, into actions: inout [ReplicaAction]) {
+  package mutating func persisted(ticket: UInt64, now: Instant, into actions: inout [ReplicaAction])
+  {
     guard let (index, promised) = pendingWrites.finish(through: ticket) else { return }
     durableIndex = max(durableIndex, index)
     durablePromise = max(durablePromise, promised)
@@ -173,8 +178,8 @@ package struct Replica {
     halt(.applyFailed(index), into: &actions)
   }
 
-  /// Which stores cannot be reached now (silent, or refusing connections), and whether this store may
-  /// lead at all: its clock agrees with its peers'.
+  /// Which stores cannot be reached now (silent, or refusing connections), and whether this store
+  /// may lead at all: its clock agrees with its peers'.
   package mutating func reachabilityChanged(
     unreachable: [StoreID], mayLead: Bool, now: Instant, into actions: inout [ReplicaAction]
   ) {
@@ -201,7 +206,8 @@ package struct Replica {
   }
 
   /// The link to `store` broke: what was on its way is lost.
-  package mutating func linkReset(store: StoreID, now: Instant, into actions: inout [ReplicaAction]) {
+  package mutating func linkReset(store: StoreID, now: Instant, into actions: inout [ReplicaAction])
+  {
     guard role == .leader else { return }
     for position in leadership.progress.indices
     where leadership.progress[position].replica.store == store {
@@ -210,8 +216,8 @@ package struct Replica {
     }
   }
 
-  /// The process did not run for a while: what it thinks of others is worth nothing until it has read
-  /// the record and listened again.
+  /// The process did not run for a while: what it thinks of others is worth nothing until it has
+  /// read the record and listened again.
   package mutating func resumedAfterPause(now: Instant, into actions: inout [ReplicaAction]) {
     promoteAt = nil
     readRecord(for: .refresh, into: &actions)
@@ -299,7 +305,8 @@ struct PendingWrites {
     return lastTicket
   }
 
-  /// **Returns**: how far the log and what promise became durable; `nil` when `ticket` is not pending.
+  /// **Returns**: how far the log and what promise became durable; `nil` when `ticket` is not
+  /// pending.
   mutating func finish(through ticket: UInt64) -> (index: LogIndex, promise: Epoch)? {
     var index = LogIndex.zero
     var promise = Epoch.zero

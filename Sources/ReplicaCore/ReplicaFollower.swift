@@ -45,13 +45,16 @@ extension Replica {
 
   /// Whether a leader's message is to be acted upon: its epoch is that of the record and not below
   /// the promise (rules 4 and 8).
-  private mutating func follows(_ message: ReplicaMessage, into actions: inout [ReplicaAction]) -> Bool {
+  private mutating func follows(_ message: ReplicaMessage, into actions: inout [ReplicaAction])
+    -> Bool
+  {
     guard let known else { return false }
     let isLower = message.epoch < promise || message.epoch < known.record.epoch
     if isLower, configuration.breaks(.refuseLowerEpochs) { return role == .follower }
     if isLower {
       let refusal = max(promise, known.record.epoch)
-      actions.append(.send(self.message(to: message.from, epoch: promise, .refused(promise: refusal))))
+      actions.append(
+        .send(self.message(to: message.from, epoch: promise, .refused(promise: refusal))))
       return false
     }
     guard message.epoch == known.record.epoch, message.from == known.record.leader,
@@ -126,10 +129,13 @@ extension Replica {
     acknowledge(repeating: fresh.isEmpty, into: &actions)
   }
 
-  private static func isContiguous(_ entries: [Entry], after previous: EntryID, epoch: Epoch) -> Bool {
+  private static func isContiguous(_ entries: [Entry], after previous: EntryID, epoch: Epoch)
+    -> Bool
+  {
     var last = previous
     for entry in entries {
-      guard entry.index == last.index.successor, entry.epoch >= last.epoch, entry.epoch <= epoch else {
+      guard entry.index == last.index.successor, entry.epoch >= last.epoch, entry.epoch <= epoch
+      else {
         return false
       }
       last = entry.id
@@ -158,7 +164,8 @@ extension Replica {
     guard durablePromise >= promise else { return }
     for answer in deferredAnswers { actions.append(.send(answer)) }
     deferredAnswers.removeAll()
-    acknowledge(repeating: matchedIndex == acknowledgedIndex && acknowledgedIndex == .zero, into: &actions)
+    acknowledge(
+      repeating: matchedIndex == acknowledgedIndex && acknowledgedIndex == .zero, into: &actions)
   }
 
   /// Answers a leader's message, not before the promise to it is durable (rule 4).

@@ -43,7 +43,8 @@ extension Replica {
 
   /// Appends a client's commands: one entry, to the own disk and to the followers in the same turn.
   ///
-  /// **Returns**: the entry's name, or `nil` when commands are not accepted now (`acceptsCommands`).
+  /// **Returns**: the entry's name, or `nil` when commands are not accepted now
+  /// (`acceptsCommands`).
   package mutating func propose(
     payload: [UInt8], now: Instant, into actions: inout [ReplicaAction]
   ) -> EntryID? {
@@ -142,13 +143,18 @@ extension Replica {
     guard let position = leadership.progress.firstIndex(where: { $0.replica == replica }),
       match <= log.last.index
     else { return }
-    if match > leadership.progress[position].match { leadership.progress[position].laggingSince = nil }
+    if match > leadership.progress[position].match {
+      leadership.progress[position].laggingSince = nil
+    }
     leadership.progress[position].acknowledged(match, now: now)
     advanceCommit(now: now, into: &actions)
     sendAppends(to: position, now: now, into: &actions)
     // What this answers may have been sent before the newest commit.
     if leadership.progress[position].toldCommit < commitIndex { noticeCommit(now: now) }
-    if let known, !known.record.inSync.contains(replica) || known.record.inSync.count > known.record.target.count {
+    if let known,
+      !known.record.inSync.contains(replica)
+        || known.record.inSync.count > known.record.target.count
+    {
       considerMembership(now: now, into: &actions)
     }
   }
@@ -157,7 +163,9 @@ extension Replica {
     from replica: ReplicaID, previous: EntryID, hint: EntryID, now: Instant,
     into actions: inout [ReplicaAction]
   ) {
-    guard let position = leadership.progress.firstIndex(where: { $0.replica == replica }) else { return }
+    guard let position = leadership.progress.firstIndex(where: { $0.replica == replica }) else {
+      return
+    }
     let progress = leadership.progress[position]
     if previous.index <= progress.match, hint.index < progress.match {
       // It lost what it had acknowledged; if the answer is only old, it will know that it did not.
@@ -172,8 +180,9 @@ extension Replica {
 
   // MARK: Committing
 
-  /// Rule 1: an entry is committed when it is durable here and acknowledged as durable by every member
-  /// of the quorum set. What earlier epochs left is committed with the entry that started this one.
+  /// Rule 1: an entry is committed when it is durable here and acknowledged as durable by every
+  /// member of the quorum set. What earlier epochs left is committed with the entry that started
+  /// this one.
   mutating func advanceCommit(now: Instant, into actions: inout [ReplicaAction]) {
     guard !leadership.isQuorumUnknown else { return }
     var index = durableIndex
@@ -263,14 +272,16 @@ extension Replica {
       changed.inSync = (record.inSync + [joining]).sorted()
       return propose(changed, now: now, into: &actions)
     }
-    guard record.inSync.count > configuration.minInSync, let leaving = leavingMember(record, now: now)
+    guard record.inSync.count > configuration.minInSync,
+      let leaving = leavingMember(record, now: now)
     else { return }
     var changed = record
     changed.inSync.removeAll { $0 == leaving }
     propose(changed, now: now, into: &actions)
   }
 
-  /// Rule 5: a learner that holds everything that may be committed, the start of this epoch included.
+  /// Rule 5: a learner that holds everything that may be committed, the start of this epoch
+  /// included.
   private func joiningMember(_ record: PartitionRecord) -> ReplicaID? {
     let required =
       configuration.breaks(.expandCaughtUp) ? .zero : max(commitIndex, leadership.epochStart)

@@ -102,8 +102,8 @@ extension Replica {
     return unreachable.contains(record.leader.store) || restarted.contains(record.leader.store)
   }
 
-  /// Sets or clears the time of the next try. The order of succession is that of the target, so that
-  /// not all try at once; trying is always safe.
+  /// Sets or clears the time of the next try. The order of succession is that of the target, so
+  /// that not all try at once; trying is always safe.
   mutating func considerPromotion(now: Instant) {
     guard role == .follower, let known, known.record.inSync.contains(id), mayLead,
       isLeaderSuspected(known.record)
@@ -118,7 +118,8 @@ extension Replica {
     let stagger = configuration.promotionStagger.rawValue * UInt64(place)
     var backoff: UInt64 = 0
     if failedPromotionCount > 0 {
-      let doubled = configuration.promotionBackoff.rawValue << UInt64(min(failedPromotionCount, 10) - 1)
+      let doubled =
+        configuration.promotionBackoff.rawValue << UInt64(min(failedPromotionCount, 10) - 1)
       let bound = min(doubled, configuration.promotionBackoffMax.rawValue)
       backoff = bound / 2 + random.next() % (bound / 2 + 1)
     }
@@ -148,7 +149,8 @@ extension Replica {
       member != id && (unreachable.contains(member.store))
     }
     // The old leader goes first when not all of the absent may go.
-    let departing = absent.filter { $0 == known.record.leader } + absent.filter { $0 != known.record.leader }
+    let departing =
+      absent.filter { $0 == known.record.leader } + absent.filter { $0 != known.record.leader }
     for member in departing where record.inSync.count > configuration.minInSync {
       record.inSync.removeAll { $0 == member }
     }
@@ -156,10 +158,11 @@ extension Replica {
     propose(record, now: now, into: &actions)
   }
 
-  /// The record names this process as the leader of an epoch that it has not led (rule 6): first the
-  /// promise becomes durable, then it leads (rule 4).
+  /// The record names this process as the leader of an epoch that it has not led (rule 6): first
+  /// the promise becomes durable, then it leads (rule 4).
   mutating func assume(_ epoch: Epoch, now: Instant, into actions: inout [ReplicaAction]) {
-    // A coordinator that went back in time may show a lower epoch than was promised: never resume it.
+    // A coordinator that went back in time may show a lower epoch than was promised: never resume
+    // it.
     guard epoch >= promise else { return }
     role = .assuming
     ledEpoch = epoch

@@ -37,8 +37,8 @@ extension Replica {
     reads.waiting.append(read)
   }
 
-  /// Begins a round for the reads that wait, if none is in flight. The shell calls it at the end of a
-  /// turn of its loop, so that one round serves what arrived in it.
+  /// Begins a round for the reads that wait, if none is in flight. The shell calls it at the end
+  /// of a turn of its loop, so that one round serves what arrived in it.
   package mutating func startBarrier(now: Instant, into actions: inout [ReplicaAction]) {
     guard role == .leader, reads.round == nil, !reads.waiting.isEmpty,
       commitIndex >= leadership.epochStart
@@ -71,7 +71,8 @@ extension Replica {
     finishRound(round, into: &actions)
   }
 
-  private mutating func finishRound(_ round: ReadBarrier.Round, into actions: inout [ReplicaAction]) {
+  private mutating func finishRound(_ round: ReadBarrier.Round, into actions: inout [ReplicaAction])
+  {
     reads.round = nil
     reads.confirmed.append((round.reads, round.index))
     releaseReads(into: &actions)
@@ -86,8 +87,8 @@ extension Replica {
     }
   }
 
-  /// A member is silent: one linearizable read of the record, begun after the reads arrived and still
-  /// showing this epoch and process, serves instead.
+  /// A member is silent: one linearizable read of the record, begun after the reads arrived and
+  /// still showing this epoch and process, serves instead.
   mutating func expireBarrier(now: Instant, into actions: inout [ReplicaAction]) {
     guard let round = reads.round else { return startBarrier(now: now, into: &actions) }
     guard now >= round.expiresAt else { return wake(at: round.expiresAt) }

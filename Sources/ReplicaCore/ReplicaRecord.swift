@@ -1,8 +1,8 @@
 package import ClusterModel
 package import Primitives
 
-/// A change of the record under way. Until the revision has moved past `base`, it may still happen, so
-/// its in-sync set counts for commits (rule 1) and it is asked for again (rule 2).
+/// A change of the record under way. Until the revision has moved past `base`, it may still
+/// happen, so its in-sync set counts for commits (rule 1) and it is asked for again (rule 2).
 struct PendingChange {
   let record: PartitionRecord
   let base: Revision
@@ -50,8 +50,8 @@ extension Replica {
       // What the disk says was committed and not applied before the process ended.
       if commitIndex > appliedIndex { actions.append(.apply(through: commitIndex)) }
     }
-    // An empty log of a partition with a past is new, or all that a damaged disk has left. The first
-    // record that is seen after a start may be an old one.
+    // An empty log of a partition with a past is new, or all that a damaged disk has left. The
+    // first record that is seen after a start may be an old one.
     if record.epoch > .zero, log.last == .zero, promise == .zero { comparison.needed = true }
     if before?.leader != record.leader || before?.leaderBoot != record.leaderBoot {
       noteNewLeader(record)
@@ -113,7 +113,9 @@ extension Replica {
   package mutating func recordRead(
     ticket: UInt64, _ observed: VersionedRecord?, now: Instant, into actions: inout [ReplicaAction]
   ) {
-    guard let position = recordReads.pending.firstIndex(where: { $0.ticket == ticket }) else { return }
+    guard let position = recordReads.pending.firstIndex(where: { $0.ticket == ticket }) else {
+      return
+    }
     let purpose = recordReads.pending.remove(at: position).purpose
     if let observed { recordObserved(observed, now: now, into: &actions) }
     switch purpose {
@@ -141,7 +143,9 @@ extension Replica {
   }
 
   /// Asks for a change of the record, conditioned on the revision that is known.
-  mutating func propose(_ record: PartitionRecord, now: Instant, into actions: inout [ReplicaAction]) {
+  mutating func propose(
+    _ record: PartitionRecord, now: Instant, into actions: inout [ReplicaAction]
+  ) {
     guard let known, pendingChange == nil else { return }
     let retryAt = now + configuration.changeRetry
     pendingChange = PendingChange(
@@ -159,8 +163,8 @@ extension Replica {
     actions.append(.compareAndSet(pending.record, base: pending.base))
   }
 
-  /// Rule 1's quorum set: the in-sync set of the newest record, united with the one that was proposed
-  /// and is unresolved.
+  /// Rule 1's quorum set: the in-sync set of the newest record, united with the one that was
+  /// proposed and is unresolved.
   var quorumMembers: [ReplicaID] {
     guard let known else { return [] }
     guard let pendingChange else { return known.record.inSync }

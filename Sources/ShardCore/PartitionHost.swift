@@ -31,7 +31,8 @@ struct PendingRead {
   let query: Query
 }
 
-/// One partition on this store: its replica, its state, and everybody who waits for something of it.
+/// One partition on this store: its replica, its state, and everybody who waits for something of
+/// it.
 ///
 /// A class, so that looking at one field does not copy the others; `ShardCore` alone refers to it.
 final class PartitionHost {

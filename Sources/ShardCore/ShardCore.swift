@@ -6,8 +6,8 @@ package import Primitives
 package import ReplicaCore
 import Routing
 
-/// One event loop of a shard as a deterministic value: its replicas, their state machines, the links
-/// to peers and gateways, and everybody who waits for an answer.
+/// One event loop of a shard as a deterministic value: its replicas, their state machines, the
+/// links to peers and gateways, and everybody who waits for an answer.
 ///
 /// A turn of the shell's loop is: any number of inputs, then `turnEnded`, which turns the commands
 /// that arrived into one log entry per partition and the reads into one barrier round.

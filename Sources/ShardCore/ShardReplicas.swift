@@ -93,8 +93,8 @@ extension ShardCore {
     }
   }
 
-  /// Answers those who waited for an entry, then tells the subscribers: a sender learns the number of
-  /// its message before it sees the message.
+  /// Answers those who waited for an entry, then tells the subscribers: a sender learns the
+  /// number of its message before it sees the message.
   private mutating func settle(
     _ entry: Entry, _ position: Int, now: Instant, into actions: inout [ShardAction]
   ) {

@@ -97,8 +97,8 @@ package final class LinkConnection: @unchecked Sendable {
 
   // MARK: Sending
 
-  /// Queues a frame; it leaves at the end of this turn of the loop, if the connection has room. On a
-  /// link that is not open it is dropped: its sender hears of the end by `onClose`.
+  /// Queues a frame; it leaves at the end of this turn of the loop, if the connection has room.
+  /// On a link that is not open it is dropped: its sender hears of the end by `onClose`.
   package func send(_ frame: LinkFrame) {
     eventLoop.preconditionInEventLoop()
     guard state == .open else { return }
@@ -154,8 +154,9 @@ package final class LinkConnection: @unchecked Sendable {
 
   // MARK: Ending
 
-  /// Ends the link in order: nothing more is sent, what waits goes out, then the peer does the same.
-  /// `onClose` follows with `drained`, or with `lost` after `LinkConfiguration.drainTimeout`.
+  /// Ends the link in order: nothing more is sent, what waits goes out, then the peer does the
+  /// same. `onClose` follows with `drained`, or with `lost` after
+  /// `LinkConfiguration.drainTimeout`.
   package func drain() {
     eventLoop.preconditionInEventLoop()
     guard state == .open else { return }

@@ -27,9 +27,9 @@ package enum LinkDialer {
   ///
   /// - Parameter tls: a client's context with the node's certificate and ALPN `h2`, or `nil` for
   ///   plain text.
-  /// - Parameter completion: called once, on `eventLoop`. The link is open then; its closures are to
-  ///   be set before it returns. Whether the peer is the one that was meant, is to be seen from its
-  ///   `peer`.
+  /// - Parameter completion: called once, on `eventLoop`. The link is open then; its closures are
+  ///   to be set before it returns. Whether the peer is the one that was meant, is to be seen from
+  ///   its `peer`.
   package static func connect(
     to address: NodeAddress, tls: TLSContext?, hello: LinkHello,
     configuration: LinkConfiguration = .init(), on eventLoop: any EventLoop,

@@ -32,8 +32,8 @@ package final class LinkListener: @unchecked Sendable {
   /// - Parameter address: an IP literal or a name; port 0 takes any that is free.
   /// - Parameter tls: a server's context that requires client certificates of the cluster's
   ///   authority, TLS 1.3 and ALPN `h2`; `nil` for plain text.
-  /// - Parameter onOpen: called on `eventLoop` when a peer's hello is valid; the link's closures are
-  ///   to be set in it.
+  /// - Parameter onOpen: called on `eventLoop` when a peer's hello is valid; the link's closures
+  ///   are to be set in it.
   /// - Parameter onRefused: called on `eventLoop` for a connection that never became a link.
   package static func bind(
     _ address: NodeAddress, tls: TLSContext?, hello: LinkHello,

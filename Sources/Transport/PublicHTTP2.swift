@@ -135,12 +135,10 @@ final class PublicHTTP2 {
     _ id: StreamID, _ stream: PublicStream, _ status: Int, _ limit: PublicLimit
   ) {
     loop.count(limit)
-    let isReceiving = stream.isReceiving
+    stream.isRefused = stream.isReceiving
     endReceiving(stream)
     stream.request.body = ByteBuffer()
     try? http2.submitResponse(id, [HTTP2HeaderField(":status", "\(status)")], endStream: true)
-    // Otherwise the client could keep the stream open for ever.
-    if isReceiving { http2.resetStream(id, .none, blamesPeer: true) }
   }
 
   private func streamClosed(_ id: StreamID) {
@@ -305,7 +303,13 @@ extension PublicHTTP2: PublicPeer {
       return
     }
     for (id, stream) in streams {
-      if stream.isReceiving {
+      if stream.isRefused {
+        // Otherwise the client could keep the stream open for ever. Not together with the answer,
+        // which would be dropped then.
+        stream.isRefused = false
+        http2.resetStream(StreamID(id), .none, blamesPeer: true)
+        handler?.scheduleFlush()
+      } else if stream.isReceiving {
         let seconds = UInt64(stream.bodyBytes / limits.bodyBytesPerSecondMin)
         if now >= stream.startedAt + limits.bodyGrace + Milliseconds(seconds * 1_000) {
           refuse(StreamID(id), stream, 408, .bodyRate)

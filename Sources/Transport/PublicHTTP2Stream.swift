@@ -9,6 +9,8 @@ final class PublicStream {
   let isHead: Bool
   /// The client has not ended its side.
   var isReceiving: Bool
+  /// The answer was given before the client ended its side; the stream is still to be reset.
+  var isRefused = false
   var bodyBytes = 0
   var responder: HTTPResponder?
   var session: WebSocketSession?

@@ -26,8 +26,9 @@ package final class WebSocketUpgrader: @unchecked Sendable {
     self.id = id
   }
 
-  /// **Returns**: the open session, or `nil` when the client has gone away; `delegate` hears nothing
-  /// then. Its first call may come before this returns to its caller's caller, not earlier.
+  /// **Returns**: the open session, or `nil` when the client has gone away; `delegate` hears
+  /// nothing then. Its first call may come before this returns to its caller's caller, not
+  /// earlier.
   package func accept(_ delegate: any WebSocketSessionDelegate) -> WebSocketSession? {
     eventLoop.preconditionInEventLoop()
     let carrier = carrier

@@ -45,7 +45,6 @@ struct GatewayChoice: ParsableArguments {
     login: AccountFiles.Account? = nil, wantsEvents: Bool = false
   ) throws -> ClientConfiguration {
     var configuration = ClientConfiguration()
-    configuration.webSocketPath = "/v1/ws"
     configuration.wantsEvents = wantsEvents
     configuration.trustRootsFile = try trustRoots(login: login)
     return configuration

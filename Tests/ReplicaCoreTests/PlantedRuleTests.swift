@@ -20,8 +20,8 @@
       Plant(name: "2 an unknown change may land", rule: .unknownMayLand, walksMax: 600),
       Plant(name: "3 acknowledge what is durable", rule: .acknowledgeDurable, walksMax: 100),
       Plant(name: "3 acknowledge what matches", rule: .acknowledgeMatched, walksMax: 200),
-      // A promise is written with every entry, and a restarted process reads the record anew, so data
-      // are lost only about once in 3,000 walks.
+      // A promise is written with every entry, and a restarted process reads the record anew, so
+      // data are lost only about once in 3,000 walks.
       Plant(name: "4 promise first", rule: .promiseFirst, walksMax: 100, isFoundByRule: true),
       Plant(name: "5 expand what is caught up", rule: .expandCaughtUp, walksMax: 200),
       Plant(name: "6 leadership of a process", rule: .leadershipOfProcess, walksMax: 300),

@@ -22,8 +22,8 @@ enum Fault: Int, CaseIterable {
   case retarget, forbidLeading, failStorage, damage
 }
 
-/// Which faults one walk draws, and how harsh they are. Each walk leaves some out altogether, so that
-/// what the others need long to reach is reached in some.
+/// Which faults one walk draws, and how harsh they are. Each walk leaves some out altogether, so
+/// that what the others need long to reach is reached in some.
 struct WalkPlan {
   let storeCount: Int
   let ownerCount: Int

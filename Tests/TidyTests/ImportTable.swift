@@ -67,7 +67,8 @@ enum ImportTable {
 
     // 5: shell
     "NodeConfiguration": ModuleRule(
-      5, ["Primitives", "ClusterModel", "NodeRuntime"], external: system),
+      5, ["Primitives", "ClusterModel", "TLSEngine", "Coordination", "NodeRuntime"],
+      external: system.union(["Logging"])),
     "NodeRuntime": ModuleRule(
       5,
       [
@@ -75,7 +76,7 @@ enum ImportTable {
         "Routing", "ReplicaCore", "ChatCore", "ShardCore", "GatewayCore", "Wire", "TLSEngine",
         "Credentials", "HTTP2Engine", "WebSocketEngine", "Telemetry", "LogStorage", "Transport",
         "Coordination",
-      ], external: nio.union(system).union(["Logging"])),
+      ], external: nio.union(system).union(["Logging", "Dispatch"])),
     "MartletClient": ModuleRule(
       5,
       [

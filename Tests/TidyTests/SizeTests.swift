@@ -33,10 +33,15 @@ import Testing
     }
   }
 
+  /// A table's row and a long text cannot be broken without harm.
+  private static func mayBeLong(_ line: String) -> Bool {
+    line.contains("\"") || line.trimmingCharacters(in: .whitespaces).hasPrefix("/// |")
+  }
+
   @Test func linesAreShort() {
     for file in Self.files() {
       for (number, line) in file.text.components(separatedBy: "\n").enumerated()
-      where line.count > Self.columnsMax {
+      where line.count > Self.columnsMax && !Self.mayBeLong(line) {
         Issue.record("\(file.path):\(number + 1) has \(line.count) columns")
       }
     }

@@ -18,8 +18,8 @@ final class RawConnection: @unchecked Sendable {
 
   private init() { eventLoop = testLoops.next() }
 
-  /// - Parameter reads: false for a client that reads nothing before `startReading`, and whose kernel
-  ///   keeps little.
+  /// - Parameter reads: false for a client that reads nothing before `startReading`, and whose
+  ///   kernel keeps little.
   static func open(
     _ port: Int, tls: TLSContext? = nil, reads: Bool = true
   ) async throws -> RawConnection {

@@ -4,7 +4,8 @@ import Foundation
   import FoundationNetworking
 #endif
 
-/// A gateway's URL taken apart. Only plain HTTP: the generator measures the servers, not its own TLS.
+/// A gateway's URL taken apart. Only plain HTTP: the generator measures the servers, not its own
+/// TLS.
 struct GatewayAddress: Sendable {
   let url: String
   let host: String
