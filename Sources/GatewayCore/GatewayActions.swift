@@ -73,7 +73,6 @@ package struct GatewayConfiguration: Sendable {
   package var listPageMax = 1_000
   /// How often a session is told its cursor while events flow.
   package var cursorInterval: Milliseconds = 1_000
-  package var heartbeatInterval: Milliseconds = 250
 
   package init(node: String, partitionCount: UInt32) {
     self.node = node

@@ -31,7 +31,6 @@ package struct GatewayCore {
   var livePositions: [PartitionID: LogIndex] = [:]
   /// Sessions with something to pull or a cursor to tell.
   var restless: Set<SessionID> = []
-  var lastHeartbeat = Instant.zero
   var isDraining = false
 
   package init(configuration: GatewayConfiguration, seed: UInt64) {

@@ -68,8 +68,6 @@ final class ShardDialer: @unchecked Sendable {
     schedule(store, after: pause)
   }
 
-  func forget(_ store: StoreID) { targets[store] = nil }
-
   func stop() {
     isStopped = true
     onLink = nil

@@ -75,8 +75,6 @@ struct OutboxCourier {
   struct Shipment {
     let entry: OutboxEntryID
     var retryAt: Instant
-    /// An answer is awaited.
-    var isUnderway: Bool
   }
 
   var shipments: [Shipment] = []

@@ -32,7 +32,7 @@ extension ShardCore {
         continue
       }
       let retryAt = now + configuration.outboxRetry
-      let shipment = OutboxCourier.Shipment(entry: entry.id, retryAt: retryAt, isUnderway: true)
+      let shipment = OutboxCourier.Shipment(entry: entry.id, retryAt: retryAt)
       if let slot {
         hosts[position].courier.shipments[slot] = shipment
       } else {
@@ -102,7 +102,6 @@ extension ShardCore {
       let slot = hosts[position].courier.shipments.firstIndex(where: { $0.entry == entry })
     else { return }
     let retryAt = now + configuration.outboxRetry
-    hosts[position].courier.shipments[slot].isUnderway = false
     hosts[position].courier.shipments[slot].retryAt = retryAt
     hosts[position].courier.wakeAt = min(hosts[position].courier.wakeAt, retryAt)
   }
