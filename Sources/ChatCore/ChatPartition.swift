@@ -15,8 +15,10 @@ package import Primitives
 /// 1,000 conversations take turns and every lookup misses the processor's caches), 0.3 µs (2 µs)
 /// for its part of a checkpoint; 115 to 340 bytes and 0.03 to 1.2 records written.
 ///
+/// Not copyable: a look at one field through its owner must not retain all tables.
+///
 /// **Isolation**: one owner; every method is synchronous.
-package struct ChatPartition: Sendable {
+package struct ChatPartition: ~Copyable, Sendable {
   package let partition: PartitionID
   /// What cursors carry; the owner raises it when the partition's record does.
   package var generation: UInt32
@@ -54,18 +56,19 @@ package struct ChatPartition: Sendable {
     partition: PartitionID, generation: UInt32,
     cacheBytesMax: Int = ChatCoreLimits.cacheBytesDefault, state: some StateReader
   ) throws(StateReadError) {
-    self.partition = partition
-    self.generation = generation
-    self.cacheBytesMax = cacheBytesMax
     let markKey = KeyLayout.appliedMark
     let mark =
       try state.record(AppliedMark.self, markKey)
       ?? AppliedMark(appliedIndex: .zero, rollingHash: 0, time: .zero)
+    let outbox = try Outbox(stored: Self.storedOutbox(state, markKey: markKey))
+    self.partition = partition
+    self.generation = generation
+    self.cacheBytesMax = cacheBytesMax
     appliedIndex = mark.appliedIndex
     checkpointedIndex = mark.appliedIndex
     hash = RollingHash(mark.rollingHash)
     time = mark.time
-    outbox = try Outbox(stored: Self.storedOutbox(state, markKey: markKey))
+    self.outbox = outbox
   }
 
   private static func storedOutbox(

@@ -21,13 +21,15 @@ package import Primitives
 ///  any ──▶ stopped (storage failed, fenced, conflict below the commit index, removed)
 /// ```
 ///
+/// Not copyable: there is one of it, and a look at one field must not retain its whole log.
+///
 /// **Invariant**: the numbered rules of ARCHITECTURE.md, section "Rules of safety"; each is named
 /// where it is kept.
 ///
 /// **Source**: Lin et al., "PacificA: Replication in Log-Based Distributed Storage Systems" (2008);
 /// Kafka's in-sync replicas; log matching as in Ongaro and Ousterhout, "In Search of an
 /// Understandable Consensus Algorithm" (2014), section 5.3.
-package struct Replica {
+package struct Replica: ~Copyable {
   enum Role: Equatable {
     case follower
     case candidate

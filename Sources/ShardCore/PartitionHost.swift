@@ -58,8 +58,8 @@ final class PartitionHost {
   var lastCheckpoint: Instant
 
   init(
-    partition: PartitionID, replica: Replica, chat: ChatPartition, reader: any StateReader,
-    now: Instant
+    partition: PartitionID, replica: consuming Replica, chat: consuming ChatPartition,
+    reader: any StateReader, now: Instant
   ) {
     self.partition = partition
     self.replica = replica

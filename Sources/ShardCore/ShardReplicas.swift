@@ -213,13 +213,13 @@ extension ShardCore {
 
   /// Why this shard does not serve a partition now.
   func notServed(_ position: Int) -> Response.Outcome {
-    let replica = hosts[position].replica
-    if replica.isLeader {
+    let host = hosts[position]
+    if host.replica.isLeader {
       return .failed(.unavailable("the partition waits for an in-sync replica"))
     }
-    guard let leader = replica.knownLeader, leader != replica.id else {
+    guard let leader = host.replica.knownLeader, leader != host.replica.id else {
       return .failed(.unavailable("the partition has no leader at the moment"))
     }
-    return .notLeader(leader: leader, revision: replica.record?.revision ?? .zero)
+    return .notLeader(leader: leader, revision: host.replica.record?.revision ?? .zero)
   }
 }

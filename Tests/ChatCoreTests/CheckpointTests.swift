@@ -110,7 +110,7 @@ import Testing
     #expect(throws: StateReadError.unreadable("broken")) { try test.answer(history(.latest)) }
     #expect(throws: ApplyError.state(.unreadable("broken"))) { try test.apply(send("a", id: "a")) }
     #expect(throws: StateReadError.unreadable("broken")) {
-      try ChatPartition(partition: PartitionID(1), generation: 0, state: test.state)
+      try PartitionBox(state: test.state)
     }
   }
 }

@@ -37,14 +37,13 @@ import Testing
   }
 
   @Test func truncatedEntriesThrow() throws {
-    let test = try TestPartition()
     let payload = EntryPayload(
       time: WallTime(milliseconds: 1),
       commands: [group(1).encoded()[...], send("hello", id: "a").encoded()[...]]).encoded()
     var applied = 0
     for length in 1..<payload.count {
-      var copy = test
-      if (try? copy.append(Array(payload.prefix(length)))) != nil { applied += 1 }
+      var test = try TestPartition()
+      if (try? test.append(Array(payload.prefix(length)))) != nil { applied += 1 }
     }
     // Cut between two fields it is a shorter entry: after the time, and after the first command.
     // Cut after the version alone it is one without a time.
@@ -55,12 +54,14 @@ import Testing
     let seed: UInt64 = 0xf022
     print("DamageTests seed \(seed)")
     var random = SeededRandom(seed: seed)
-    let test = try filled()
+    var test = try filled()
+    test.checkpoint()
     let payloads = test.log.suffix(100)
     var outcomes = (applied: 0, thrown: 0)
     for payload in payloads {
       for _ in 0..<40 {
         var copy = test
+        try copy.reopen()
         var mutated = payload
         for _ in 0...Int.random(in: 0..<3, using: &random) {
           mutated[Int.random(in: 0..<mutated.count, using: &random)] = UInt8.random(
@@ -106,10 +107,7 @@ import Testing
 
   /// **Returns**: how often damage was noticed.
   private func use(_ state: MemoryState, _ draw: inout RandomCommands) -> Int {
-    guard
-      var partition = try? ChatPartition(
-        partition: PartitionID(7), generation: 3, cacheBytesMax: 0, state: state)
-    else { return 1 }
+    guard let partition = try? PartitionBox(cacheBytesMax: 0, state: state) else { return 1 }
     var damaged = 0
     for _ in 0..<6 {
       let query = draw.query(applied: partition.appliedIndex)

@@ -122,8 +122,7 @@ import Testing
     _ history: History, places: Set<Int>, cacheBytesMax: Int, reopening: SeededRandom?
   ) throws -> MemoryState {
     var state = MemoryState()
-    var partition = try ChatPartition(
-      partition: PartitionID(7), generation: 3, cacheBytesMax: cacheBytesMax, state: state)
+    var partition = try PartitionBox(cacheBytesMax: cacheBytesMax, state: state)
     var reopening = reopening
     var output = ApplyOutput()
     while partition.appliedIndex.rawValue < UInt64(Self.entryCount) {
@@ -147,8 +146,7 @@ import Testing
         reopening = generator
         return drawn % 40 == 0
       }) ?? false {
-        partition = try ChatPartition(
-          partition: PartitionID(7), generation: 3, cacheBytesMax: cacheBytesMax, state: state)
+        partition = try PartitionBox(cacheBytesMax: cacheBytesMax, state: state)
       }
     }
     return state

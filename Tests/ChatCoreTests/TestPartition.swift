@@ -6,7 +6,7 @@ import Primitives
 /// A partition together with its log and its stored state, as an owner would hold them.
 struct TestPartition {
   var state = MemoryState()
-  var partition: ChatPartition
+  var partition: PartitionBox
   private(set) var log: [[UInt8]] = []
   /// Of the last entry.
   private(set) var deliveries: [ApplyOutput.AddressedDelivery] = []
@@ -15,8 +15,7 @@ struct TestPartition {
 
   init(cacheBytesMax: Int = ChatCoreLimits.cacheBytesDefault) throws {
     self.cacheBytesMax = cacheBytesMax
-    partition = try ChatPartition(
-      partition: PartitionID(7), generation: 3, cacheBytesMax: cacheBytesMax, state: state)
+    partition = try PartitionBox(cacheBytesMax: cacheBytesMax, state: state)
   }
 
   /// Applies one entry with these commands, a millisecond later than the one before.
@@ -53,8 +52,7 @@ struct TestPartition {
 
   /// Starts anew from what is stored, and replays the rest of the log.
   mutating func reopen() throws {
-    partition = try ChatPartition(
-      partition: PartitionID(7), generation: 3, cacheBytesMax: cacheBytesMax, state: state)
+    partition = try PartitionBox(cacheBytesMax: cacheBytesMax, state: state)
     var output = ApplyOutput()
     for payload in log[Int(partition.appliedIndex.rawValue)...] {
       try partition.apply(

@@ -34,7 +34,7 @@ extension RandomWalk {
     guard let disk = stores[store].disk else { return }
     if disk.applied > .zero { events.count(.recoveredCheckpoint) }
     stores[store].life += 1
-    stores[store].replica = Replica(
+    stores[store].replica = ReplicaBox(
       partition: partition, boot: stores[store].boot, recovered: disk.recovered,
       configuration: plan.configuration, seed: dice.number())
   }

@@ -9,7 +9,7 @@ struct WalkStore {
   var isUp = false
   var isPaused = false
   var boot = BootID.none
-  var replica: Replica?
+  var replica: ReplicaBox?
   /// Names the value in `replica`.
   var life = 0
   var disk: WalkDisk?
@@ -201,11 +201,11 @@ struct RandomWalk {
     _ store: Int, life: Int? = nil, _ kind: InputKind = .other,
     _ body: (inout Replica, Instant, inout [ReplicaAction]) throws -> Void
   ) throws {
-    guard stores[store].isUp, stores[store].replica != nil,
+    guard stores[store].isUp, let replica = stores[store].replica,
       life ?? stores[store].life == stores[store].life
     else { return }
     var actions: [ReplicaAction] = []
-    try body(&stores[store].replica!, now, &actions)
+    try body(&replica.value, now, &actions)
     let givenLife = stores[store].life
     for action in actions { try perform(action, of: store, after: kind) }
     guard stores[store].life == givenLife, let replica = stores[store].replica else { return }

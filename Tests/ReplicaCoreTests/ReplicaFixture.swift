@@ -15,7 +15,7 @@ enum Names {
 
 /// One replica with its shell played by the test: what it asked for waits in `actions`.
 struct ReplicaFixture {
-  var replica: Replica
+  var replica: ReplicaBox
   var now = Instant(nanoseconds: 1_000_000_000)
   var actions: [ReplicaAction] = []
   var revision: Int64 = 0
@@ -26,7 +26,7 @@ struct ReplicaFixture {
   ) {
     var configuration = ReplicaConfiguration(minInSync: minInSync)
     configure(&configuration)
-    replica = Replica(
+    replica = ReplicaBox(
       partition: PartitionID(0), boot: boot ?? Names.boot(id),
       recovered: recovered ?? RecoveredReplica(empty: id), configuration: configuration, seed: 1)
   }
@@ -76,7 +76,7 @@ struct ReplicaFixture {
     fixture.persistAll()
     fixture.persistAll()
     for member in inSync where member != Names.a { fixture.acknowledge(1, from: member) }
-    fixture.replica.applied(through: LogIndex(1), into: &fixture.actions)
+    fixture.replica.value.applied(through: LogIndex(1), into: &fixture.actions)
     fixture.actions = []
     return fixture
   }
@@ -101,7 +101,7 @@ struct ReplicaFixture {
 
   mutating func observe(_ record: PartitionRecord, revision: Int64? = nil) {
     self.revision = revision ?? self.revision + 1
-    replica.recordObserved(
+    replica.value.recordObserved(
       VersionedRecord(record: record, revision: Revision(self.revision)), now: now, into: &actions)
   }
 
@@ -109,7 +109,7 @@ struct ReplicaFixture {
     _ body: ReplicaMessage.Body, from sender: ReplicaID, epoch: UInt64, boot: BootID? = nil,
     revision: Int64? = nil
   ) {
-    replica.messageReceived(
+    replica.value.messageReceived(
       ReplicaMessage(
         partition: PartitionID(0), from: sender, fromBoot: boot ?? Names.boot(sender),
         to: replica.id, epoch: Epoch(epoch), revision: Revision(revision ?? self.revision),
@@ -134,11 +134,11 @@ struct ReplicaFixture {
 
   /// Everything that was asked to be written becomes durable.
   mutating func persistAll() {
-    for write in writes { replica.persisted(ticket: write.ticket, now: now, into: &actions) }
+    for write in writes { replica.value.persisted(ticket: write.ticket, now: now, into: &actions) }
   }
 
   mutating func propose(_ payload: [UInt8] = [1]) -> EntryID? {
-    replica.propose(payload: payload, now: now, into: &actions)
+    replica.value.propose(payload: payload, now: now, into: &actions)
   }
 
   /// Time passes, in steps of a millisecond; the replica is woken when it asked for it.
@@ -149,7 +149,7 @@ struct ReplicaFixture {
     for _ in 0..<milliseconds {
       now = now + 1
       while replica.wakeAt <= now {
-        replica.tick(now: now, into: &actions)
+        replica.value.tick(now: now, into: &actions)
         count += 1
       }
     }
@@ -157,17 +157,17 @@ struct ReplicaFixture {
   }
 
   mutating func unreachable(_ stores: [ReplicaID], mayLead: Bool = true) {
-    replica.reachabilityChanged(
+    replica.value.reachabilityChanged(
       unreachable: stores.map(\.store), mayLead: mayLead, now: now, into: &actions)
   }
 
   mutating func restarted(_ peer: ReplicaID, boot: UInt64) {
-    replica.peerRestarted(store: peer.store, boot: BootID(boot), now: now, into: &actions)
+    replica.value.peerRestarted(store: peer.store, boot: BootID(boot), now: now, into: &actions)
   }
 
   mutating func read(_ number: UInt64) {
-    replica.readRequested(number, now: now, into: &actions)
-    replica.startBarrier(now: now, into: &actions)
+    replica.value.readRequested(number, now: now, into: &actions)
+    replica.value.startBarrier(now: now, into: &actions)
   }
 
   // MARK: What it asked for

@@ -71,7 +71,7 @@ private let c = Names.c
     _ = leader.propose()
     leader.persistAll()
     leader.acknowledge(2, from: b)
-    leader.replica.linkReset(store: b.store, now: leader.now, into: &leader.actions)
+    leader.replica.value.linkReset(store: b.store, now: leader.now, into: &leader.actions)
     leader.acknowledge(2, from: c)
     leader.actions = []
     leader.pass(milliseconds: 60)
@@ -112,7 +112,7 @@ private let c = Names.c
     var leader = F.leader()
     _ = leader.propose()
     leader.actions = []
-    leader.replica.linkReset(store: b.store, now: leader.now, into: &leader.actions)
+    leader.replica.value.linkReset(store: b.store, now: leader.now, into: &leader.actions)
     #expect(appends(leader, to: b).map(\.count) == [0])
     leader.receive(
       .mismatched(previous: F.id(1, 2), hint: F.id(1, 1), leaderBoot: Names.boot(a)), from: b,
@@ -139,7 +139,7 @@ private let c = Names.c
       .mismatched(previous: F.id(1, 4), hint: .zero, leaderBoot: Names.boot(a)), from: b, epoch: 2)
     #expect(
       leader.actions.contains(.loadEntries(for: b, from: LogIndex(1), bytesMax: 512 << 10)))
-    leader.replica.entriesLoaded(
+    leader.replica.value.entriesLoaded(
       for: b, from: LogIndex(1), entries: F.entries(epochs: [1, 1, 1]), now: leader.now,
       into: &leader.actions)
     #expect(appends(leader, to: b).map(\.count) == [3])
@@ -152,7 +152,7 @@ private let c = Names.c
     leader.receive(
       .mismatched(previous: F.id(1, 4), hint: .zero, leaderBoot: Names.boot(a)), from: b, epoch: 2)
     leader.actions = []
-    leader.replica.entriesLoaded(
+    leader.replica.value.entriesLoaded(
       for: b, from: LogIndex(1), entries: [], now: leader.now, into: &leader.actions)
     leader.pass(milliseconds: 1_100)
     #expect(
@@ -164,7 +164,7 @@ private let c = Names.c
     leader.receive(
       .mismatched(previous: F.id(1, 4), hint: .zero, leaderBoot: Names.boot(a)), from: b, epoch: 2)
     leader.actions = []
-    leader.replica.entriesLoaded(
+    leader.replica.value.entriesLoaded(
       for: b, from: LogIndex(1), entries: [F.entry(0, 1), F.entry(0, 2)], now: leader.now,
       into: &leader.actions)
     #expect(appends(leader, to: b).isEmpty)
@@ -202,7 +202,7 @@ private let c = Names.c
         epoch: 2, revision: Int64(number) + 1)
     }
     #expect(follower.recordReads.count == 1)
-    follower.replica.recordRead(
+    follower.replica.value.recordRead(
       ticket: follower.recordReads[0], nil, now: follower.now, into: &follower.actions)
     follower.observe(F.record(2, leader: Names.d, inSync: [b, Names.d]))
     #expect(follower.replica.lastEntry == .zero)

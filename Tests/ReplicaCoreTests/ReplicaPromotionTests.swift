@@ -87,7 +87,7 @@ private let c = Names.c
     follower.unreachable([a])
     follower.pass(milliseconds: 2)
     let other = F.record(1, leader: a, inSync: [a, b], target: [a, b, c])
-    follower.replica.changeFinished(
+    follower.replica.value.changeFinished(
       base: Revision(1),
       outcome: .conflicted(VersionedRecord(record: other, revision: Revision(2))),
       now: follower.now, into: &follower.actions)
@@ -100,7 +100,7 @@ private let c = Names.c
   @Test func `after a pause nobody is judged before the record was read`() {
     var follower = F.follower(c)
     follower.unreachable([a])
-    follower.replica.resumedAfterPause(now: follower.now, into: &follower.actions)
+    follower.replica.value.resumedAfterPause(now: follower.now, into: &follower.actions)
     follower.pass(milliseconds: 1_000)
     #expect(follower.changes.isEmpty)
     #expect(follower.recordReads.count == 1)

@@ -30,9 +30,9 @@ private let c = Names.c
   @Test func `R1: one round serves all reads that waited when it began`() {
     var leader = F.leader()
     for read in 1...5 {
-      leader.replica.readRequested(UInt64(read), now: leader.now, into: &leader.actions)
+      leader.replica.value.readRequested(UInt64(read), now: leader.now, into: &leader.actions)
     }
-    leader.replica.startBarrier(now: leader.now, into: &leader.actions)
+    leader.replica.value.startBarrier(now: leader.now, into: &leader.actions)
     #expect(leader.sent.count == 2)
     confirm(&leader, 1, [b, c])
     #expect(leader.readsReady == [1, 2, 3, 4, 5])
@@ -58,7 +58,7 @@ private let c = Names.c
     leader.read(1)
     confirm(&leader, 1, [b, c])
     #expect(leader.readsReady.isEmpty)
-    leader.replica.applied(through: LogIndex(2), into: &leader.actions)
+    leader.replica.value.applied(through: LogIndex(2), into: &leader.actions)
     #expect(leader.readsReady == [1])
   }
 
@@ -79,7 +79,7 @@ private let c = Names.c
     confirm(&leader, 1, [b])
     leader.pass(milliseconds: 200)
     #expect(leader.recordReads == [1])
-    leader.replica.recordRead(
+    leader.replica.value.recordRead(
       ticket: 1, leader.replica.record, now: leader.now, into: &leader.actions)
     #expect(leader.readsReady == [1])
   }
@@ -89,7 +89,7 @@ private let c = Names.c
     leader.read(1)
     leader.pass(milliseconds: 200)
     let record = F.record(2, leader: b, inSync: [a, b, c])
-    leader.replica.recordRead(
+    leader.replica.value.recordRead(
       ticket: 1, VersionedRecord(record: record, revision: Revision(2)), now: leader.now,
       into: &leader.actions)
     #expect(leader.readsReady.isEmpty)
@@ -101,7 +101,7 @@ private let c = Names.c
     var leader = F.leader()
     leader.read(1)
     leader.pass(milliseconds: 200)
-    leader.replica.recordRead(ticket: 1, nil, now: leader.now, into: &leader.actions)
+    leader.replica.value.recordRead(ticket: 1, nil, now: leader.now, into: &leader.actions)
     #expect(leader.readsFailed == [1])
   }
 
@@ -114,10 +114,10 @@ private let c = Names.c
     leader.read(2)
     leader.pass(milliseconds: 200)
     #expect(leader.recordReads == [1, 2])
-    leader.replica.recordRead(
+    leader.replica.value.recordRead(
       ticket: 1, leader.replica.record, now: leader.now, into: &leader.actions)
     #expect(leader.readsReady == [1])
-    leader.replica.recordRead(
+    leader.replica.value.recordRead(
       ticket: 2, leader.replica.record, now: leader.now, into: &leader.actions)
     #expect(leader.readsReady == [1, 2])
   }
@@ -133,8 +133,8 @@ private let c = Names.c
 
   @Test func `reads beyond the bound fail at once`() {
     var leader = F.leader { $0.waitingReadsMax = 1 }
-    leader.replica.readRequested(1, now: leader.now, into: &leader.actions)
-    leader.replica.readRequested(2, now: leader.now, into: &leader.actions)
+    leader.replica.value.readRequested(1, now: leader.now, into: &leader.actions)
+    leader.replica.value.readRequested(2, now: leader.now, into: &leader.actions)
     #expect(leader.readsFailed == [2])
   }
 }

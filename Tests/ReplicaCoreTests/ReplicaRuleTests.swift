@@ -43,7 +43,7 @@ private let d = Names.d
     leader.persistAll()
     leader.acknowledge(2, from: b)
     #expect(leader.replica.commitIndex == LogIndex(1))
-    leader.replica.changeFinished(
+    leader.replica.value.changeFinished(
       base: Revision(1), outcome: .succeeded(Revision(5)), now: leader.now, into: &leader.actions)
     #expect(leader.replica.commitIndex == LogIndex(2))
   }
@@ -52,7 +52,7 @@ private let d = Names.d
     var leader = F.leader()
     leader.unreachable([c])
     leader.pass(milliseconds: 1)
-    leader.replica.changeFinished(
+    leader.replica.value.changeFinished(
       base: Revision(1), outcome: .unknown, now: leader.now, into: &leader.actions)
     leader.actions = []
     leader.pass(milliseconds: 250)
@@ -77,10 +77,10 @@ private let d = Names.d
     follower.append(after: .zero, F.entries(epochs: [1, 1]))
     let tickets = follower.writes.map(\.ticket)
     #expect(tickets.count == 2)
-    follower.replica.persisted(ticket: tickets[0], now: follower.now, into: &follower.actions)
+    follower.replica.value.persisted(ticket: tickets[0], now: follower.now, into: &follower.actions)
     #expect(
       !follower.sent(to: a).contains(.appended(match: LogIndex(2), leaderBoot: Names.boot(a))))
-    follower.replica.persisted(ticket: tickets[1], now: follower.now, into: &follower.actions)
+    follower.replica.value.persisted(ticket: tickets[1], now: follower.now, into: &follower.actions)
     #expect(follower.sent(to: a).last == .appended(match: LogIndex(2), leaderBoot: Names.boot(a)))
   }
 
@@ -152,7 +152,7 @@ private let d = Names.d
     replica.observe(F.record(0, leader: a, boot: BootID.none, inSync: [a, b]))
     replica.pass(milliseconds: 1)
     #expect(replica.changes.map(\.epoch) == [Epoch(1)])
-    replica.replica.changeFinished(
+    replica.replica.value.changeFinished(
       base: Revision(1), outcome: .unknown, now: replica.now, into: &replica.actions)
     replica.observe(F.record(1, leader: a, inSync: [a, b]))
     replica.persistAll()
@@ -222,7 +222,7 @@ private let d = Names.d
     #expect(follower.recordReads.count == 1)
     #expect(follower.writes.isEmpty)
     let record = F.record(2, leader: d, inSync: [b, d])
-    follower.replica.recordRead(
+    follower.replica.value.recordRead(
       ticket: follower.recordReads[0], VersionedRecord(record: record, revision: Revision(2)),
       now: follower.now, into: &follower.actions)
     #expect(follower.replica.lastEntry == F.id(2, 1))
@@ -238,7 +238,7 @@ private let d = Names.d
   @Test func `rule 9: a write that failed stops the replica for good`() {
     var leader = F.leader()
     _ = leader.propose()
-    leader.replica.storageFailed(into: &leader.actions)
+    leader.replica.value.storageFailed(into: &leader.actions)
     #expect(leader.replica.stop == .storageFailed)
     leader.actions = []
     leader.persistAll()
@@ -273,7 +273,7 @@ private let d = Names.d
 
   @Test func `rule 11: an entry that cannot be applied stops the replica`() {
     var leader = F.leader()
-    leader.replica.applyFailed(at: LogIndex(1), into: &leader.actions)
+    leader.replica.value.applyFailed(at: LogIndex(1), into: &leader.actions)
     #expect(leader.replica.stop == .applyFailed(LogIndex(1)))
   }
 }

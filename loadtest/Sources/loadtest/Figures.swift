@@ -13,7 +13,7 @@ struct Counters: Sendable {
   var cpuSeconds = 0.0
   var shardCount = 0
 
-  private static let fsyncMetric = "martlet_storage_fsyncs_total"
+  private static let fsyncMetric = "martlet_store_synced_write_seconds_count"
 
   static func read(metrics: [String], pids: [Int32]) async throws -> Counters {
     var counters = Counters()
