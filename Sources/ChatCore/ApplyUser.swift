@@ -164,7 +164,14 @@ extension ChatPartition {
       return .refreshTokenRotated
     }
     let isReplaced = rotate.presentedHash == session.replacedHash
-    if isReplaced, rotate.newHash == session.refreshTokenHash { return .refreshTokenRotated }
+    // Every rotation sets the same lifetime, so the difference is the time since the last one.
+    let elapsed = rotate.expires.milliseconds.subtractingReportingOverflow(
+      session.expires.milliseconds)
+    if isReplaced, rotate.newHash == session.refreshTokenHash,
+      elapsed.overflow || elapsed.partialValue <= ChatLimits.refreshRepeatTime
+    {
+      return .refreshTokenRotated
+    }
     if isReplaced || rotate.presentedHash == session.refreshTokenHash {
       close(found, of: rotate.user, at: position, &output)
     }

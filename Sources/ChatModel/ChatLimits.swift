@@ -12,6 +12,9 @@ package enum ChatLimits {
   package static let conversationsPerUserMax = 20_000
   /// Devices (logins) of one user; a further login ends the one that was used longest ago.
   package static let devicesPerUserMax = 64
+  /// After a refresh token was replaced, for this long its device may ask for the answer again;
+  /// whoever shows it later ends the session. **Units**: milliseconds.
+  package static let refreshRepeatTime: UInt64 = 60_000
   /// Client ids remembered per device and conversation.
   package static let idempotencyWindowCount = 1_024
   /// Sends of one device in one conversation that may wait for an answer at a time.

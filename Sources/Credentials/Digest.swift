@@ -13,6 +13,16 @@ package enum Digest {
     }
   }
 
+  /// HMAC-SHA-256 (RFC 2104).
+  package static func authenticationCode(of bytes: [UInt8], key: [UInt8]) -> [UInt8] {
+    [UInt8](unsafeUninitializedCapacity: sha256Bytes) { buffer, filled in
+      let made = HMAC(
+        EVP_sha256(), key, Int32(key.count), bytes, bytes.count, buffer.baseAddress, nil)
+      precondition(made != nil, "HMAC-SHA-256 failed")
+      filled = sha256Bytes
+    }
+  }
+
   /// Compares in a time that depends on the lengths only.
   package static func equal(_ left: [UInt8], _ right: [UInt8]) -> Bool {
     guard left.count == right.count else { return false }

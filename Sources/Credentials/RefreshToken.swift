@@ -1,6 +1,6 @@
 /// What a device shows to get its next access token. The server keeps only the hash.
 ///
-/// **Shape**: `<session id>.<base64url of 32 random bytes>`
+/// **Shape**: `<session id>.<base64url of 32 bytes>`
 package struct RefreshToken: Sendable, CustomStringConvertible, CustomReflectable {
   package static let secretBytes = 32
   package static let sessionIDBytesMax = 64
@@ -9,7 +9,7 @@ package struct RefreshToken: Sendable, CustomStringConvertible, CustomReflectabl
   private let secret: [UInt8]
 
   /// **Shape**: `sessionID` is 1 to `sessionIDBytesMax` of letters, digits, `-` and `_`; `secret`
-  /// is `secretBytes` of the caller's randomness.
+  /// is `secretBytes` that nobody can guess.
   package init(sessionID: String, secret: [UInt8]) {
     precondition(secret.count == Self.secretBytes && Self.isPlain(sessionID), "bad refresh token")
     self.sessionID = sessionID
@@ -28,6 +28,15 @@ package struct RefreshToken: Sendable, CustomStringConvertible, CustomReflectabl
     self.secret = secret
   }
 
+  /// The token that takes this one's place. It is the same whenever and wherever it is asked for, so
+  /// that a device whose answer was lost can ask again; `key` is a secret of the servers, so that
+  /// nobody else can tell it beforehand.
+  package func successor(key: [UInt8]) -> RefreshToken {
+    let purpose = Array("martlet refresh token".utf8)
+    return RefreshToken(
+      sessionID: sessionID, secret: Digest.authenticationCode(of: purpose + secret, key: key))
+  }
+
   private static func isPlain(_ text: String) -> Bool {
     (1...sessionIDBytesMax).contains(text.utf8.count)
       && text.utf8.allSatisfy { byte in
@@ -42,7 +51,7 @@ package struct RefreshToken: Sendable, CustomStringConvertible, CustomReflectabl
 
   package var text: String { "\(sessionID).\(Base64.encode(secret))" }
 
-  /// What is stored. The secret has 256 random bits, so a plain hash is enough.
+  /// What is stored. The secret has 256 bits that look random, so a plain hash is enough.
   package var hash: [UInt8] { Digest.sha256(secret) }
 
   /// Compares in constant time.

@@ -31,13 +31,16 @@ final class ClientSession {
   /// Where it says it stopped; `nil` starts with what happens from now on.
   let resumed: Cursor?
 
-  /// The list of conversations as of this position of the user's partition; `nil` while it is
-  /// loaded.
+  /// The list of conversations as of this position of the user's partition; `nil` until it was
+  /// loaded once.
   var listed: LogIndex?
   var userGeneration: UInt32 = 0
+  /// Something of the list may have been missed since the last load of it began.
+  var needsList = true
   var isLoadingList = false
   /// What a cursor may say of the list: not beyond a conversation that is still caught up with.
-  var safeListed = LogIndex.zero
+  var safeListed: LogIndex
+  var wasToldCursor = false
 
   /// The last sequence number pushed; zero when none was.
   var conversations: [ConversationID: Sequence] = [:]
@@ -54,6 +57,7 @@ final class ClientSession {
     self.device = device
     self.wantsEvents = wantsEvents
     self.resumed = resumed
+    safeListed = resumed?.user.index ?? .zero
   }
 }
 
@@ -67,8 +71,9 @@ struct SessionPartition {
   }
 
   var mode = Mode.waiting
-  /// Every event of this session's conversations up to here was pushed.
-  var position: LogIndex
+  /// Every event of this session's conversations up to here was pushed; `nil` while it is not known
+  /// yet where the session begins, which is wherever its first pull ends.
+  var position: LogIndex?
   var generation: UInt32 = 0
   /// Conversations that start elsewhere than at `position`: those that were just joined.
   var after: [ConversationID: LogIndex] = [:]
@@ -118,12 +123,11 @@ extension GatewayCore {
     _ id: SessionID, isCongested: Bool, now: Instant, into actions: inout [GatewayAction]
   ) {
     guard let session = sessions[id], session.isCongested != isCongested else { return }
-    sessions[id]?.isCongested = isCongested
+    session.isCongested = isCongested
     if isCongested {
       for (partition, state) in session.partitions where state.mode == .live {
-        let position = cursorIndex(partition, state)
-        sessions[id]?.partitions[partition]?.position = position
-        sessions[id]?.partitions[partition]?.mode = .due
+        session.partitions[partition]?.position = cursorIndex(partition, state)
+        session.partitions[partition]?.mode = .due
       }
       actions.append(.answer(id, ServerFrame(ref: "", body: .behind)))
     } else {
@@ -132,27 +136,42 @@ extension GatewayCore {
     }
   }
 
-  /// Everything up to here was pushed to the session.
+  /// Everything up to here was pushed to the session; `nil` until it is known where it began.
   package func cursor(of id: SessionID) -> Cursor? {
-    guard let session = sessions[id], session.listed != nil else { return nil }
+    guard let session = sessions[id], session.listed != nil,
+      session.partitions.values.allSatisfy({ $0.position != nil })
+    else { return nil }
     let user = Cursor.Position(
       partition: routing.partition(of: EntityID.user(session.user).token),
-      generation: session.userGeneration, index: session.safeListed)
+      generation: session.userGeneration, index: listIndex(session))
     let positions = session.partitions.keys.sorted().compactMap { partition in
-      session.partitions[partition].map { state in
-        Cursor.Position(
-          partition: partition, generation: state.generation, index: cursorIndex(partition, state))
+      session.partitions[partition].flatMap { state in
+        cursorIndex(partition, state).map {
+          Cursor.Position(partition: partition, generation: state.generation, index: $0)
+        }
       }
     }
     return Cursor(user: user, positions: positions)
   }
 
-  /// The last entry that was seen live may not be complete yet; all before it is.
-  func cursorIndex(_ partition: PartitionID, _ state: SessionPartition) -> LogIndex {
-    guard state.mode == .live, let live = livePositions[partition], live > state.position else {
-      return state.position
-    }
-    return live.predecessor
+  /// How far the session has everything of a partition.
+  func cursorIndex(_ partition: PartitionID, _ state: SessionPartition) -> LogIndex? {
+    guard state.mode == .live, let position = state.position, let live = livePositions[partition]
+    else { return state.position }
+    return max(position, live.complete)
+  }
+
+  /// The list is complete as far as its own partition was delivered, unless a conversation in it
+  /// is still read from before.
+  func listIndex(_ session: ClientSession) -> LogIndex {
+    guard let listed = session.listed,
+      session.partitions.values.allSatisfy({ $0.after.isEmpty })
+    else { return session.safeListed }
+    let entity = EntityID.user(session.user)
+    guard !session.needsList, !session.isLoadingList, subscriptions[entity]?.isActive ?? false,
+      let live = livePositions[routing.partition(of: entity.token)]
+    else { return max(session.safeListed, listed) }
+    return max(session.safeListed, listed, live.complete)
   }
 
   // MARK: Starting
@@ -178,7 +197,8 @@ extension GatewayCore {
     into actions: inout [GatewayAction]
   ) {
     guard let session = sessions[id] else { return }
-    sessions[id]?.isLoadingList = true
+    session.isLoadingList = true
+    session.needsList = false
     let query = Query.conversationList(
       user: session.user, after: after, limit: configuration.listPageMax)
     request(
@@ -194,22 +214,26 @@ extension GatewayCore {
   ) {
     guard let session = sessions[id] else { return }
     guard case .answered(.conversationList(let page)) = outcome else {
-      sessions[id]?.isLoadingList = false
+      session.isLoadingList = false
+      session.needsList = true
       restless.insert(id)
       return
     }
     let applied = first ?? page.applied
+    session.safeListed = listIndex(session)
     for item in page.conversations {
       join(id, item, since: session.listed ?? session.resumed?.user.index, now: now, into: &actions)
     }
     if page.more, let last = page.conversations.last {
       return loadList(id, after: last.conversation, first: applied, now: now, into: &actions)
     }
-    sessions[id]?.isLoadingList = false
-    sessions[id]?.listed = applied
-    sessions[id]?.userGeneration = page.generation
+    session.isLoadingList = false
+    session.listed = max(session.listed ?? .zero, applied)
+    session.userGeneration = page.generation
     noteCursor(id, now: now)
+    if session.needsList { restless.insert(id) }
     pullDue(id, now: now, into: &actions)
+    tellFirstCursor(id, into: &actions)
   }
 
   /// Adds a conversation to a session. One that entered the list after `since` is read from where
@@ -223,19 +247,19 @@ extension GatewayCore {
     }
     let entity = EntityID.conversation(item.conversation)
     let partition = routing.partition(of: entity.token)
-    sessions[id]?.conversations[item.conversation] = Sequence.zero
+    session.conversations[item.conversation] = Sequence.zero
     if session.partitions[partition] == nil {
       let known = session.resumed?.positions.first { $0.partition == partition }
-      let start = known?.index ?? (since == nil ? LogIndex(.max) : .zero)
-      sessions[id]?.partitions[partition] = SessionPartition(position: start)
+      let start = known?.index ?? (since == nil ? nil : .zero)
+      session.partitions[partition] = SessionPartition(position: start)
     }
-    sessions[id]?.partitions[partition]?.insert(item.conversation)
+    session.partitions[partition]?.insert(item.conversation)
     let beforeJoining = item.joined == .zero ? item.joined : item.joined.predecessor
     if let since,
       item.listed > since
         || session.resumed?.positions.contains(where: { $0.partition == partition }) != true
     {
-      sessions[id]?.partitions[partition]?.after[item.conversation] = beforeJoining
+      session.partitions[partition]?.after[item.conversation] = beforeJoining
     }
     settleIntoWaiting(id, partition)
     attach(id, to: entity, now: now, into: &actions)
@@ -243,11 +267,10 @@ extension GatewayCore {
   }
 
   mutating func settleIntoWaiting(_ id: SessionID, _ partition: PartitionID) {
-    guard let state = sessions[id]?.partitions[partition] else { return }
-    let position = cursorIndex(partition, state)
-    sessions[id]?.partitions[partition]?.position = position
-    sessions[id]?.partitions[partition]?.frozenAt = nil
-    if state.mode != .pulling { sessions[id]?.partitions[partition]?.mode = .waiting }
+    guard let session = sessions[id], let state = session.partitions[partition] else { return }
+    session.partitions[partition]?.position = cursorIndex(partition, state)
+    session.partitions[partition]?.frozenAt = nil
+    if state.mode != .pulling { session.partitions[partition]?.mode = .waiting }
   }
 
   // MARK: Subscriptions of a session
@@ -258,12 +281,13 @@ extension GatewayCore {
   ) {
     guard let session = sessions[id] else { return }
     if case .user = entity {
-      if session.listed == nil || !isGapless, !session.isLoadingList {
+      if !isGapless { session.needsList = true }
+      if session.needsList, !session.isLoadingList {
         loadList(id, after: nil, first: nil, now: now, into: &actions)
       }
       return
     }
-    if !isGapless { sessions[id]?.partitions[partition]?.isGapless = false }
+    if !isGapless { session.partitions[partition]?.isGapless = false }
     considerPartition(id, partition, now: now, into: &actions)
   }
 
@@ -272,32 +296,34 @@ extension GatewayCore {
   mutating func considerPartition(
     _ id: SessionID, _ partition: PartitionID, now: Instant, into actions: inout [GatewayAction]
   ) {
-    guard let state = sessions[id]?.partitions[partition], state.mode == .waiting else { return }
+    guard let session = sessions[id], let state = session.partitions[partition],
+      state.mode == .waiting
+    else { return }
     let isComplete = state.conversations.allSatisfy {
       subscriptions[.conversation($0)]?.isActive ?? false
     }
     guard isComplete else { return }
     if let frozenAt = state.frozenAt, state.isGapless, state.after.isEmpty,
-      livePositions[partition] == frozenAt
+      livePositions[partition]?.begun == frozenAt
     {
-      sessions[id]?.partitions[partition]?.mode = .live
+      session.partitions[partition]?.mode = .live
+      tellFirstCursor(id, into: &actions)
     } else {
-      sessions[id]?.partitions[partition]?.mode = .due
+      session.partitions[partition]?.mode = .due
       pullDue(id, now: now, into: &actions)
     }
   }
 
   /// A subscription was lost: the session stands still in that partition until it is back.
   mutating func interrupted(_ id: SessionID, _ partition: PartitionID, _ entity: EntityID) {
-    guard case .conversation = entity, let state = sessions[id]?.partitions[partition] else {
-      return
-    }
+    guard case .conversation = entity, let session = sessions[id],
+      let state = session.partitions[partition]
+    else { return }
     if state.mode == .live {
-      let position = cursorIndex(partition, state)
-      sessions[id]?.partitions[partition]?.position = position
-      sessions[id]?.partitions[partition]?.frozenAt = livePositions[partition]
-      sessions[id]?.partitions[partition]?.isGapless = true
+      session.partitions[partition]?.position = cursorIndex(partition, state)
+      session.partitions[partition]?.frozenAt = livePositions[partition]?.begun
+      session.partitions[partition]?.isGapless = true
     }
-    if state.mode != .pulling { sessions[id]?.partitions[partition]?.mode = .waiting }
+    if state.mode != .pulling { session.partitions[partition]?.mode = .waiting }
   }
 }

@@ -120,9 +120,7 @@ extension GatewayCore {
   private mutating func interrupt(_ entity: EntityID) {
     guard let subscription = subscriptions[entity] else { return }
     if subscription.isActive {
-      // The last entry may have been cut in two; all before it was complete.
-      subscriptions[entity]?.resumeAfter =
-        livePositions[subscription.partition].map { $0.rawValue > 0 ? $0.predecessor : $0 }
+      subscriptions[entity]?.resumeAfter = livePositions[subscription.partition]?.complete
     }
     subscriptions[entity]?.status = .wanted
     unasked.insert(entity)

@@ -5,6 +5,14 @@ package import NodeProtocol
 package import Primitives
 import Routing
 
+/// How far live deliveries of one partition have come on this event loop.
+struct LivePosition {
+  /// Of the newest entry that anything was delivered of.
+  var begun = LogIndex.zero
+  /// Everything up to here that active subscriptions cover was delivered.
+  var complete = LogIndex.zero
+}
+
 /// One event loop of a gateway as a deterministic value: its client sessions, the requests that
 /// wait for shards, and one subscription per conversation that somebody here listens to.
 ///
@@ -27,8 +35,8 @@ package struct GatewayCore {
   var subscriptions: [EntityID: EntitySubscription] = [:]
   /// Entities whose subscription could not be asked for yet.
   var unasked: Set<EntityID> = []
-  /// The highest log index that was delivered live, by partition.
-  var livePositions: [PartitionID: LogIndex] = [:]
+  /// What was delivered live, by partition.
+  var livePositions: [PartitionID: LivePosition] = [:]
   /// Sessions with something to pull or a cursor to tell.
   var restless: Set<SessionID> = []
   var isDraining = false

@@ -20,6 +20,15 @@ struct PendingRequest {
   let deadline: Instant
   /// To whom it went last; `nil` while it waits.
   var sentTo: StoreID?
+  /// Whether it ever went to a shard.
+  var wasSent = false
+
+  /// Whether a client that asks for the same thing again gets the same, and does nothing twice.
+  var isRepeatable: Bool {
+    if case .query = operation { return true }
+    if case .send = completion { return true }
+    return false
+  }
 }
 
 /// Requests that wait, by partition, in the order in which they came.
@@ -95,6 +104,7 @@ extension GatewayCore {
     else { return wait(id, request.partition, until: now + configuration.retryPause) }
     links[leader.store]?.credits -= 1
     requests[id]?.sentTo = leader.store
+    requests[id]?.wasSent = true
     actions.append(
       .send(
         leader.store,
@@ -182,6 +192,16 @@ extension GatewayCore {
     }
   }
 
+  /// What was never sent was not done; of anything else that is not known.
+  private static func lateness(of request: PendingRequest) -> ServiceError {
+    guard request.wasSent else {
+      return .unavailable("the partition has had no leader for too long")
+    }
+    return ServiceError(
+      .deadlineExceeded, "no answer in time; it is not known whether it was done",
+      retryable: request.isRepeatable)
+  }
+
   /// Sends what waited long enough and gives up what waited too long.
   mutating func tendRequests(now: Instant, into actions: inout [GatewayAction]) {
     if now >= nextRetry {
@@ -201,8 +221,7 @@ extension GatewayCore {
     for request in late {
       waiting[request.partition]?.remove(request.id)
       if let store = request.sentTo { links[store]?.credits += 1 }
-      let error = ServiceError.unavailable("no answer in time; it is not known whether it was done")
-      complete(request, .failed(error), now: now, into: &actions)
+      complete(request, .failed(Self.lateness(of: request)), now: now, into: &actions)
     }
   }
 }

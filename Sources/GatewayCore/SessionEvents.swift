@@ -11,8 +11,8 @@ extension GatewayCore {
   mutating func pullDue(_ id: SessionID, now: Instant, into actions: inout [GatewayAction]) {
     guard let session = sessions[id], !session.isCongested else { return }
     for partition in session.partitions.keys.sorted() {
-      guard (sessions[id]?.pullCount ?? .max) < configuration.pullsPerSessionMax else { return }
-      guard sessions[id]?.partitions[partition]?.mode == .due else { continue }
+      guard session.pullCount < configuration.pullsPerSessionMax else { return }
+      guard session.partitions[partition]?.mode == .due else { continue }
       pull(id, partition, now: now, into: &actions)
     }
   }
@@ -21,10 +21,12 @@ extension GatewayCore {
     _ id: SessionID, _ partition: PartitionID, now: Instant, into actions: inout [GatewayAction]
   ) {
     guard let session = sessions[id], let state = session.partitions[partition] else { return }
-    sessions[id]?.partitions[partition]?.mode = .pulling
-    sessions[id]?.pullCount += 1
+    session.partitions[partition]?.mode = .pulling
+    session.pullCount += 1
+    // After the greatest index there is nothing: that asks only where the log ends.
     let requests = state.conversations.map {
-      ChangesQuery.Request(conversation: $0, after: state.after[$0] ?? state.position)
+      ChangesQuery.Request(
+        conversation: $0, after: state.after[$0] ?? state.position ?? LogIndex(.max))
     }
     let query = ChangesQuery(
       reader: session.user, requests: requests, limit: configuration.changesPageMax)
@@ -39,37 +41,38 @@ extension GatewayCore {
     _ id: SessionID, _ partition: PartitionID, _ asked: [ChangesQuery.Request],
     _ outcome: Response.Outcome, now: Instant, into actions: inout [GatewayAction]
   ) {
-    guard sessions[id]?.partitions[partition] != nil else { return }
-    sessions[id]?.pullCount -= 1
+    guard let session = sessions[id], session.partitions[partition] != nil else { return }
+    session.pullCount -= 1
     guard case .answered(.changes(let page)) = outcome else {
-      sessions[id]?.partitions[partition]?.mode = .due
+      session.partitions[partition]?.mode = .due
       restless.insert(id)
       return
     }
     for event in page.events { push(event, toCatchingUp: id, into: &actions) }
-    sessions[id]?.partitions[partition]?.position = page.through
-    sessions[id]?.partitions[partition]?.generation = page.generation
+    session.partitions[partition]?.position = page.through
+    session.partitions[partition]?.generation = page.generation
     for request in asked {
       // A conversation joined while this was under way keeps its own start.
-      if sessions[id]?.partitions[partition]?.after[request.conversation] == request.after {
-        sessions[id]?.partitions[partition]?.after[request.conversation] = nil
+      if session.partitions[partition]?.after[request.conversation] == request.after {
+        session.partitions[partition]?.after[request.conversation] = nil
       }
     }
     noteCursor(id, now: now)
-    guard let state = sessions[id]?.partitions[partition] else { return }
+    guard let state = session.partitions[partition] else { return }
     let isComplete = state.conversations.allSatisfy {
       subscriptions[.conversation($0)]?.isActive ?? false
     }
     let isCurrent =
       !page.more && state.after.isEmpty
-      && page.through >= livePositions[partition] ?? .zero
+      && page.through >= livePositions[partition]?.begun ?? .zero
     if !isComplete {
-      sessions[id]?.partitions[partition]?.mode = .waiting
-    } else if isCurrent, sessions[id]?.isCongested == false {
-      sessions[id]?.partitions[partition]?.mode = .live
+      session.partitions[partition]?.mode = .waiting
+    } else if isCurrent, !session.isCongested {
+      session.partitions[partition]?.mode = .live
       pullDue(id, now: now, into: &actions)
+      tellFirstCursor(id, into: &actions)
     } else {
-      sessions[id]?.partitions[partition]?.mode = .due
+      session.partitions[partition]?.mode = .due
       pullDue(id, now: now, into: &actions)
     }
   }
@@ -77,10 +80,10 @@ extension GatewayCore {
   mutating func push(
     _ event: Event, toCatchingUp id: SessionID, into actions: inout [GatewayAction]
   ) {
-    guard let last = sessions[id]?.conversations[event.conversation], event.sequence > last else {
-      return
-    }
-    sessions[id]?.conversations[event.conversation] = event.sequence
+    guard let session = sessions[id], let last = session.conversations[event.conversation],
+      event.sequence > last
+    else { return }
+    session.conversations[event.conversation] = event.sequence
     actions.append(.push(.event(event), to: [id]))
   }
 
@@ -90,15 +93,17 @@ extension GatewayCore {
     _ delivery: Delivery, from store: StoreID, now: Instant, into actions: inout [GatewayAction]
   ) {
     let partition = delivery.partition
+    // After the content was given to the sessions: those that miss something stand before it.
+    defer { noteDelivered(delivery, from: store) }
     switch delivery.content {
     case .event(let event):
       guard let subscription = subscriptions[.conversation(event.conversation)],
         subscription.status == .active(store)
       else { return }
-      livePositions[partition] = max(livePositions[partition] ?? .zero, delivery.index)
       fanOut(event, partition, subscription.sessions, now: now, into: &actions)
     case .listed(let user, let item, let removed):
-      guard let subscription = subscriptions[.user(user)] else { return }
+      guard let subscription = subscriptions[.user(user)], subscription.status == .active(store)
+      else { return }
       for id in subscription.sessions {
         listChanged(id, item, removed: removed, at: delivery.index, now: now, into: &actions)
       }
@@ -111,6 +116,15 @@ extension GatewayCore {
     }
   }
 
+  /// Positions count only what came on the link of the partition's present leader.
+  private mutating func noteDelivered(_ delivery: Delivery, from store: StoreID) {
+    guard routing.leader(of: delivery.partition)?.store == store else { return }
+    var position = livePositions[delivery.partition] ?? LivePosition()
+    position.begun = max(position.begun, delivery.index)
+    if delivery.isLastOfEntry { position.complete = max(position.complete, delivery.index) }
+    livePositions[delivery.partition] = position
+  }
+
   /// One event to all sessions that stand at the head of its conversation.
   mutating func fanOut(
     _ event: Event, _ partition: PartitionID, _ listeners: [SessionID], now: Instant,
@@ -120,18 +134,18 @@ extension GatewayCore {
     receivers.reserveCapacity(listeners.count)
     for id in listeners {
       guard let session = sessions[id], let state = session.partitions[partition],
-        state.mode == .live, event.index > state.position,
+        state.mode == .live, let position = state.position, event.index > position,
         let last = session.conversations[event.conversation], event.sequence > last
       else { continue }
       guard last == .zero || event.sequence == last.successor else {
-        // Something is missing between: never skip it silently.
-        let position = cursorIndex(partition, state)
-        sessions[id]?.partitions[partition]?.position = position
-        sessions[id]?.partitions[partition]?.mode = .due
+        // Something is missing between, nobody knows since when: never skip it silently.
+        session.partitions[partition]?.position = cursorIndex(partition, state)
+        session.partitions[partition]?.after[event.conversation] = .zero
+        session.partitions[partition]?.mode = .due
         restless.insert(id)
         continue
       }
-      sessions[id]?.conversations[event.conversation] = event.sequence
+      session.conversations[event.conversation] = event.sequence
       receivers.append(id)
       noteCursor(id, now: now)
     }
@@ -143,25 +157,36 @@ extension GatewayCore {
     into actions: inout [GatewayAction]
   ) {
     guard let session = sessions[id], let listed = session.listed, index > listed else { return }
-    sessions[id]?.listed = index
+    session.safeListed = listIndex(session)
     noteCursor(id, now: now)
     guard removed else {
       return join(id, item, since: listed, now: now, into: &actions)
     }
-    guard sessions[id]?.conversations.removeValue(forKey: item.conversation) != nil else { return }
+    guard session.conversations.removeValue(forKey: item.conversation) != nil else { return }
     let entity = EntityID.conversation(item.conversation)
     let partition = routing.partition(of: entity.token)
-    sessions[id]?.partitions[partition]?.conversations.removeAll { $0 == item.conversation }
-    sessions[id]?.partitions[partition]?.after[item.conversation] = nil
+    session.partitions[partition]?.conversations.removeAll { $0 == item.conversation }
+    session.partitions[partition]?.after[item.conversation] = nil
     detach(id, from: entity, into: &actions)
   }
 
   // MARK: Cursors
 
   mutating func noteCursor(_ id: SessionID, now: Instant) {
-    guard sessions[id]?.cursorDueAt == nil else { return }
-    sessions[id]?.cursorDueAt = now + configuration.cursorInterval
+    guard let session = sessions[id], session.cursorDueAt == nil else { return }
+    session.cursorDueAt = now + configuration.cursorInterval
     restless.insert(id)
+  }
+
+  /// A client can resume only once it was told where it stands: the first time, as soon as it has
+  /// caught up.
+  mutating func tellFirstCursor(_ id: SessionID, into actions: inout [GatewayAction]) {
+    guard let session = sessions[id], !session.wasToldCursor, !session.isCongested,
+      session.partitions.values.allSatisfy({ $0.mode == .live }), let cursor = cursor(of: id)
+    else { return }
+    session.wasToldCursor = true
+    session.cursorDueAt = nil
+    actions.append(.answer(id, ServerFrame(ref: "", body: .cursor(cursor))))
   }
 
   mutating func tendSessions(now: Instant, into actions: inout [GatewayAction]) {
@@ -171,24 +196,23 @@ extension GatewayCore {
         continue
       }
       let userEntity = EntityID.user(session.user)
-      if session.wantsEvents, session.listed == nil, !session.isLoadingList,
+      if session.wantsEvents, session.needsList, !session.isLoadingList,
         subscriptions[userEntity]?.isActive ?? false
       {
         loadList(id, after: nil, first: nil, now: now, into: &actions)
       }
       pullDue(id, now: now, into: &actions)
-      if session.partitions.values.allSatisfy({ $0.after.isEmpty }), let listed = session.listed {
-        sessions[id]?.safeListed = listed
-      }
       if let due = session.cursorDueAt, now >= due, !session.isCongested,
         let cursor = cursor(of: id)
       {
-        sessions[id]?.cursorDueAt = nil
+        session.cursorDueAt = nil
+        session.wasToldCursor = true
         actions.append(.answer(id, ServerFrame(ref: "", body: .cursor(cursor))))
       }
       let isSettled =
-        session.listed != nil && session.partitions.values.allSatisfy { $0.mode != .due }
-      if isSettled, sessions[id]?.cursorDueAt == nil { restless.remove(id) }
+        session.listed != nil && !session.needsList
+        && session.partitions.values.allSatisfy { $0.mode != .due }
+      if isSettled, session.cursorDueAt == nil { restless.remove(id) }
     }
   }
 }

@@ -190,6 +190,9 @@ package struct Delivery: Equatable, Sendable {
   package var partition: PartitionID
   package var index: LogIndex
   package var content: Content
+  /// Nothing more of this entry follows on this link: the receiver has all that it subscribed to up
+  /// to here.
+  package var isLastOfEntry: Bool
 
   package enum Content: Equatable, Sendable {
     case event(Event)
@@ -199,9 +202,12 @@ package struct Delivery: Equatable, Sendable {
     case sessionClosed(user: UserID, device: DeviceID)
   }
 
-  package init(partition: PartitionID, index: LogIndex, content: Content) {
+  package init(
+    partition: PartitionID, index: LogIndex, content: Content, isLastOfEntry: Bool = false
+  ) {
     self.partition = partition
     self.index = index
     self.content = content
+    self.isLastOfEntry = isLastOfEntry
   }
 }

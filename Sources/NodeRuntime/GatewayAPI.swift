@@ -288,7 +288,7 @@ final class GatewayAPI {
     let refused = ServiceError(.unauthenticated, "the refresh token is not valid")
     guard let presented = RefreshToken(text: text), let identity = Self.identity(of: presented)
     else { throw refused }
-    let token = Self.refreshToken(identity)
+    let token = authority.successor(of: presented, now: Clock.wall())
     let call = GatewayCall.rotateRefreshToken(
       RotateRefreshToken(
         user: identity.user, device: identity.device, presentedHash: presented.hash,

@@ -14,7 +14,9 @@ import Wire
 protocol SessionOutput: AnyObject {
   func answer(_ frame: ServerFrame)
   /// `frames` encodes the body once per encoding, for all sessions that get it.
-  func push(_ body: ServerBody, _ frames: EncodedPush)
+  ///
+  /// **Returns**: whether it wants to be told of the turn's end.
+  func push(_ body: ServerBody, _ frames: EncodedPush) -> Bool
   /// What was answered in this turn may go out.
   func turnEnded()
   func end(_ error: ServiceError)
@@ -220,7 +222,10 @@ final class GatewayLane: @unchecked Sendable {
       touched.append(output)
     case .push(let body, let ids):
       let push = EncodedPush(body)
-      for id in ids { outputs[id]?.push(body, push) }
+      for id in ids {
+        guard let output = outputs[id] else { continue }
+        if output.push(body, push) { touched.append(output) }
+      }
     case .finish(let id, let result):
       calls.removeValue(forKey: id)?(result)
     case .endSession(let id, let error):

@@ -109,6 +109,12 @@ final class TokenAuthority: Sendable {
     return AccessToken.sign(claims, with: keys.withLock { $0.ring.signingKey(now: now) })
   }
 
+  /// What a device gets in exchange for its refresh token, the same from every gateway until the
+  /// signing key is rotated.
+  func successor(of token: RefreshToken, now: WallTime) -> RefreshToken {
+    token.successor(key: keys.withLock { $0.ring.signingKey(now: now) }.seed)
+  }
+
   /// **Throws**: `ServiceError` with `unauthenticated`.
   func verify(_ token: String, now: WallTime) throws(ServiceError) -> (Identity, expires: WallTime)
   {

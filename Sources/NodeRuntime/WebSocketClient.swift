@@ -132,10 +132,11 @@ final class WebSocketClient: WebSocketSessionDelegate, SessionOutput {
     if answers.count >= Self.answersPerFrameMax { turnEnded() }
   }
 
-  func push(_ body: ServerBody, _ frames: EncodedPush) {
+  func push(_ body: ServerBody, _ frames: EncodedPush) -> Bool {
     // A sender learns the number of its message before it sees the message.
     turnEnded()
     session?.send(frames.webSocketFrame(as: encoding))
+    return false
   }
 
   func turnEnded() {
@@ -166,6 +167,8 @@ final class EventStreamClient: SessionOutput {
   /// What the stream did not take. Bounded by one page: the core pushes nothing to a congested
   /// session.
   private var backlog: [ByteBuffer] = []
+  private var lastCursor: Cursor?
+  private var isPositionDue = false
 
   init(lane: GatewayLane, stream: HTTPResponseStream) {
     self.lane = lane
@@ -182,14 +185,18 @@ final class EventStreamClient: SessionOutput {
       self, identity: identity, hello: Hello(token: "", cursor: cursor, events: true), ref: "")
   }
 
-  func answer(_ frame: ServerFrame) { write(frame.body, cursor: nil) }
+  func answer(_ frame: ServerFrame) { write(frame.body) }
 
-  func push(_ body: ServerBody, _ frames: EncodedPush) {
-    write(body, cursor: id.flatMap { lane.cursor(of: $0) })
+  /// The position follows at the turn's end: with the first event of several, a connection that
+  /// breaks between them would lose the others.
+  func push(_ body: ServerBody, _ frames: EncodedPush) -> Bool {
+    write(body)
+    defer { isPositionDue = true }
+    return !isPositionDue
   }
 
-  private func write(_ body: ServerBody, cursor: Cursor?) {
-    guard let block = HTTPBodies.serverSentEvent(body, cursor: cursor) else { return }
+  private func write(_ body: ServerBody) {
+    guard let block = HTTPBodies.serverSentEvent(body) else { return }
     let bytes = ByteBuffer(bytes: block)
     if backlog.isEmpty, stream.write(bytes) { return }
     backlog.append(bytes)
@@ -204,7 +211,12 @@ final class EventStreamClient: SessionOutput {
     if let id { lane.congestionChanged(id, isCongested: false) }
   }
 
-  func turnEnded() {}
+  func turnEnded() {
+    isPositionDue = false
+    guard let id, let cursor = lane.cursor(of: id), cursor != lastCursor else { return }
+    lastCursor = cursor
+    write(.cursor(cursor))
+  }
 
   func end(_ error: ServiceError) {
     if let id { lane.close(id) }

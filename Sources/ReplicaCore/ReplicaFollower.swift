@@ -7,7 +7,9 @@ extension Replica {
   package mutating func messageReceived(
     _ message: ReplicaMessage, now: Instant, into actions: inout [ReplicaAction]
   ) {
-    if case .stopped = role { return }
+    if case .stopped(let reason) = role {
+      return receiveStopped(message, reason, into: &actions)
+    }
     guard message.to == id, message.from != id, let known else { return }
     guard known.record.members.contains(message.from) else {
       return hold(message, into: &actions)
@@ -41,6 +43,19 @@ extension Replica {
       guard message.epoch >= promise, acknowledged > durableIndex else { return }
       halt(.fenced(acknowledged: acknowledged, found: durableIndex), into: &actions)
     }
+  }
+
+  /// A replica that gave itself up holds nothing, and says so to whoever compares and would wait for
+  /// it. One that stopped for another reason may hold what others lost: it says nothing.
+  private func receiveStopped(
+    _ message: ReplicaMessage, _ reason: ReplicaStop, into actions: inout [ReplicaAction]
+  ) {
+    guard case .fenced = reason, case .inquiry = message.body, message.to == id else { return }
+    actions.append(
+      .send(
+        self.message(
+          to: message.from, epoch: promise,
+          .inquiryAnswered(last: .zero, inquirerBoot: message.fromBoot))))
   }
 
   /// Whether a leader's message is to be acted upon: its epoch is that of the record and not below

@@ -83,15 +83,17 @@ extension Replica {
     wake(at: now)
   }
 
-  /// Whether the end of the log was held against another in-sync member's, and none that can be
-  /// reached is ahead.
+  /// Whether the end of the log was held against another in-sync member's, and it is not behind.
+  /// Answers of members that can be reached count; without one, what the others said holds: if they
+  /// were ahead, that may be what this store lost.
   private func isCompared(with record: PartitionRecord) -> Bool {
     guard comparison.needed, !configuration.breaks(.compareAfterRestart) else { return true }
     let others = record.inSync.filter { $0 != id }
     guard !others.isEmpty else { return true }
     let answers = comparison.answers.filter { others.contains($0.replica) }
-    return !answers.isEmpty
-      && !answers.contains { $0.last > log.last && !unreachable.contains($0.replica.store) }
+    let reachable = answers.filter { !unreachable.contains($0.replica.store) }
+    let witnesses = reachable.isEmpty ? answers : reachable
+    return !witnesses.isEmpty && !witnesses.contains { $0.last > log.last }
   }
 
   // MARK: Promotion (T1)

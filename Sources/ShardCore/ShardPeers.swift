@@ -16,6 +16,8 @@ struct Link {
   var isCongested = false
   /// What it is subscribed to, so that a closed link leaves nothing behind.
   var subscriptions: Set<Subscription> = []
+  /// Which delivery of the entry that is being told is the last for this link.
+  var lastDelivery = 0
 }
 
 /// A subscribed entity and where it is.

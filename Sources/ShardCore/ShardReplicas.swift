@@ -108,9 +108,7 @@ extension ShardCore {
         finish(command, result, position, now: now, into: &actions)
       }
     }
-    for delivery in output.deliveries {
-      deliver(delivery.content, to: delivery.entity, at: entry.index, position, into: &actions)
-    }
+    deliverOutput(at: entry.index, position, into: &actions)
   }
 
   private mutating func finish(

@@ -19,8 +19,9 @@ extension ShardCore {
     case .heartbeat(let heartbeat):
       heartbeatReceived(heartbeat, on: id, now: now, wall: wall)
     case .replica(let message):
+      // On an earlier connection of the peer, what is still read is older than what was answered.
       guard let link = links[id], link.store == message.from.store, link.boot == message.fromBoot,
-        let position = position(of: message.partition)
+        self.link(to: message.from.store) == id, let position = position(of: message.partition)
       else { return }
       drive(position, now: now, into: &actions) { replica, pending in
         replica.messageReceived(message, now: now, into: &pending)

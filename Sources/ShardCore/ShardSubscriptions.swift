@@ -56,20 +56,42 @@ extension ShardCore {
     }
   }
 
+  /// Tells the subscribers what applying an entry gave.
+  mutating func deliverOutput(
+    at index: LogIndex, _ position: Int, into actions: inout [ShardAction]
+  ) {
+    for (ordinal, delivery) in output.deliveries.enumerated() {
+      for link in hosts[position].subscribers[delivery.entity] ?? [] {
+        links[link]?.lastDelivery = ordinal
+      }
+    }
+    for (ordinal, delivery) in output.deliveries.enumerated() {
+      deliver(
+        delivery.content, to: delivery.entity, at: index, ordinal: ordinal, position, into: &actions
+      )
+    }
+  }
+
   /// Sends what happened to everybody who subscribed. A link that cannot take more loses the
   /// subscription and is told, so that it pulls: nothing is skipped silently.
-  mutating func deliver(
-    _ content: Delivery.Content, to entity: EntityID, at index: LogIndex, _ position: Int,
-    into actions: inout [ShardAction]
+  private mutating func deliver(
+    _ content: Delivery.Content, to entity: EntityID, at index: LogIndex, ordinal: Int,
+    _ position: Int, into actions: inout [ShardAction]
   ) {
     guard let subscribers = hosts[position].subscribers[entity] else { return }
     let partition = hosts[position].partition
-    let delivery = LinkFrame.delivery(
-      Delivery(partition: partition, index: index, content: content))
     for id in subscribers {
-      guard let link = links[id] else { continue }
-      guard link.isCongested else {
-        actions.append(.send(id, delivery))
+      guard let last = links[id]?.lastDelivery, let isCongested = links[id]?.isCongested else {
+        continue
+      }
+      guard isCongested else {
+        actions.append(
+          .send(
+            id,
+            .delivery(
+              Delivery(
+                partition: partition, index: index, content: content,
+                isLastOfEntry: ordinal == last))))
         continue
       }
       unsubscribe(Unsubscribe(partition: partition, entity: entity), on: id)

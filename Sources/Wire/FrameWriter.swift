@@ -130,6 +130,7 @@ enum FieldBytes {
   static func uint(_ value: UInt64) -> Int { value == 0 ? 0 : 1 + varint(value) }
   static func fixed64(_ value: UInt64) -> Int { value == 0 ? 0 : 9 }
   static func identifier(_ value: UInt128) -> Int { value == 0 ? 0 : 18 }
+  static func bool(_ value: Bool) -> Int { value ? 2 : 0 }
   static func element(_ bytes: Int) -> Int { 1 + varint(UInt64(bytes)) + bytes }
   static func string(_ value: String) -> Int { value.isEmpty ? 0 : element(value.utf8.count) }
 }

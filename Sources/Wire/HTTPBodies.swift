@@ -266,14 +266,12 @@ extension HTTPBodies {
 extension HTTPBodies {
   /// One block of `GET /v1/events`, or `nil` for a body that is never pushed.
   ///
-  /// **Shape**: `id:` with the cursor (a block of nothing else moves the browser's `Last-Event-ID`
-  /// without an event), `event:` with what it is (`message` for every event of a conversation,
-  /// `behind`, `gap`, `draining`), `data:` with the body's JSON, an empty line.
+  /// **Shape**: `event:` with what it is (`message` for every event of a conversation, `behind`,
+  /// `gap`, `draining`), `data:` with the body's JSON, an empty line; of a cursor `id:` alone, which
+  /// moves the browser's `Last-Event-ID` without an event.
   ///
   /// **Source**: WHATWG HTML, section "Server-sent events".
-  package static func serverSentEvent(_ body: ServerBody, cursor: Cursor? = nil) -> [UInt8]? {
-    var block = ""
-    if let cursor { block += "id: \(CursorCodec.encode(cursor))\n" }
+  package static func serverSentEvent(_ body: ServerBody) -> [UInt8]? {
     let name: String
     let data: [UInt8]
     switch body {
@@ -286,7 +284,6 @@ extension HTTPBodies {
     case .draining: (name, data) = ("draining", object { _ in })
     default: return nil
     }
-    block += "event: \(name)\ndata: "
-    return Array(block.utf8) + data + Array("\n\n".utf8)
+    return Array("event: \(name)\ndata: ".utf8) + data + Array("\n\n".utf8)
   }
 }

@@ -232,6 +232,7 @@ extension Delivery {
         $0.fixed64(2, device.rawValue)
       }
     }
+    writer.bool(6, isLastOfEntry)
   }
 
   fileprivate init(decoding reader: FrameReader) throws(ProtobufError) {
@@ -239,6 +240,7 @@ extension Delivery {
     var partition = PartitionID(0)
     var index = LogIndex.zero
     var content: Content?
+    var isLastOfEntry = false
     while let field = try reader.next() {
       switch field.number {
       case 1: partition = PartitionID(try field.uint32())
@@ -246,11 +248,13 @@ extension Delivery {
       case 3: content = .event(try Event(decoding: try field.reader()))
       case 4: content = try Content(listed: try field.reader())
       case 5: content = try Content(sessionClosed: try field.reader())
+      case 6: isLastOfEntry = try field.bool()
       default: break
       }
     }
     guard let content else { throw .unknownVariant }
-    self.init(partition: partition, index: index, content: content)
+    self.init(
+      partition: partition, index: index, content: content, isLastOfEntry: isLastOfEntry)
   }
 }
 
@@ -308,6 +312,7 @@ struct MessageDeliveryLayout {
     deliveryBytes =
       FieldBytes.uint(UInt64(delivery.partition.rawValue))
       + FieldBytes.uint(delivery.index.rawValue) + FieldBytes.element(eventBytes)
+      + FieldBytes.bool(delivery.isLastOfEntry)
   }
 
   /// **Units**: bytes of the `LinkFrame`.
@@ -321,5 +326,6 @@ struct MessageDeliveryLayout {
     event.encodeEnvelope(into: &writer)
     writer.header(6, bytes: contentBytes)
     writer.string(1, text)
+    writer.bool(6, delivery.isLastOfEntry)
   }
 }

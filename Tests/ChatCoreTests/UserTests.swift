@@ -129,6 +129,16 @@ import Testing
     #expect(test.deliveries.isEmpty)
   }
 
+  @Test func theSameRotationIsTheftWhenItComesTooLate() throws {
+    for (late, refusal) in [(60_000, nil), (60_001, ServiceErrorCode.unauthenticated)] {
+      var test = try opened()
+      try test.apply(openSession(1, device: 1, token: 1))
+      try test.apply(rotate(1, device: 1, from: 1, to: 2, expires: 1_000_000))
+      let again = rotate(1, device: 1, from: 1, to: 2, expires: 1_000_000 + UInt64(late))
+      #expect(try test.apply(again)[0].refusal == refusal)
+    }
+  }
+
   @Test func aReplacedTokenEndsTheSession() throws {
     var test = try opened()
     try test.apply(openSession(1, device: 1, token: 1), rotate(1, device: 1, from: 1, to: 2))

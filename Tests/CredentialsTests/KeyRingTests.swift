@@ -182,6 +182,25 @@ import Testing
     #expect(!token.matches(hash: []) && !token.matches(hash: Array(token.hash.prefix(31))))
   }
 
+  @Test("The next token is the same for all who know the key, and for nobody else")
+  func successor() throws {
+    let token = RefreshToken(sessionID: "s1", secret: secret)
+    let next = token.successor(key: [1, 2, 3])
+    #expect(next.sessionID == "s1" && next.text != token.text)
+    let read = try #require(RefreshToken(text: token.text))
+    #expect(read.successor(key: [1, 2, 3]).text == next.text)
+    #expect(token.successor(key: [1, 2, 4]).text != next.text)
+    #expect(next.successor(key: [1, 2, 3]).text != next.text)
+  }
+
+  @Test("The authentication code is that of RFC 4231, case 2")
+  func authenticationCode() {
+    let code = Digest.authenticationCode(
+      of: Array("what do ya want for nothing?".utf8), key: Array("Jefe".utf8))
+    let hex = code.map { String($0 >> 4, radix: 16) + String($0 & 15, radix: 16) }.joined()
+    #expect(hex == "5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843")
+  }
+
   @Test(
     "Other texts are refused",
     arguments: [

@@ -84,6 +84,23 @@ private let d = Names.d
     #expect(follower.replica.stop == .fenced(acknowledged: LogIndex(2), found: LogIndex(1)))
   }
 
+  @Test func `who compares is not kept waiting by a fenced replica, which holds nothing`() {
+    var follower = F.follower(recovered: F.recovered(b, epochs: [1]))
+    follower.receive(.fenced(acknowledged: LogIndex(2), reported: LogIndex(1)), from: a, epoch: 1)
+    follower.actions = []
+    follower.receive(.inquiry(last: .zero), from: c, epoch: 1)
+    #expect(
+      follower.sent(to: c) == [.inquiryAnswered(last: .zero, inquirerBoot: Names.boot(c))])
+  }
+
+  @Test func `a replica whose disk failed may hold what others lost and answers nothing`() {
+    var follower = F.follower(recovered: F.recovered(b, epochs: [1]))
+    follower.replica.value.storageFailed(into: &follower.actions)
+    follower.actions = []
+    follower.receive(.inquiry(last: .zero), from: c, epoch: 1)
+    #expect(follower.actions.isEmpty)
+  }
+
   @Test func `a replica that holds what it acknowledged is not fenced`() {
     var follower = F.follower(recovered: F.recovered(b, epochs: [1, 1], promise: 1))
     follower.receive(.fenced(acknowledged: LogIndex(2), reported: LogIndex(1)), from: a, epoch: 1)

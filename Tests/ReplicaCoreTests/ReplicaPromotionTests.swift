@@ -159,6 +159,23 @@ private let c = Names.c
     #expect(replica.changes.isEmpty)
   }
 
+  @Test func `a longer log counts while nobody else answers, even when its store is gone`() {
+    var replica = restarted(epochs: [1, 1])
+    replica.receive(.inquiryAnswered(last: F.id(1, 3), inquirerBoot: BootID(9)), from: c, epoch: 1)
+    replica.unreachable([a, c])
+    replica.pass(milliseconds: 3_000)
+    #expect(replica.changes.isEmpty)
+    replica.unreachable([c])
+    replica.receive(.inquiryAnswered(last: F.id(1, 2), inquirerBoot: BootID(9)), from: a, epoch: 1)
+    replica.unreachable([c], mayLead: true)
+    replica.restarted(a, boot: 900)
+    replica.receive(
+      .inquiryAnswered(last: F.id(1, 2), inquirerBoot: BootID(9)), from: a, epoch: 1,
+      boot: BootID(900))
+    replica.pass(milliseconds: 500)
+    #expect(replica.changes.map(\.leader) == [b])
+  }
+
   @Test func `an answer to the process before is none`() {
     var replica = restarted(epochs: [1, 1])
     replica.receive(.inquiryAnswered(last: F.id(1, 1), inquirerBoot: BootID(8)), from: c, epoch: 1)

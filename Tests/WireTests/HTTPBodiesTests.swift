@@ -158,16 +158,16 @@ import Wire
     #expect(String(decoding: history, as: UTF8.self) == #"{"events":[],"head":"0"}"#)
   }
 
-  @Test func serverSentEventsCarryTheCursorAsTheirId() throws {
+  @Test func aCursorIsAServerSentEventsId() throws {
     var values = RandomValues(seed: 5)
     let cursor = values.cursor()
     let text = CursorCodec.encode(cursor)
     let event = values.clientEvent(0)
-    let block = try #require(HTTPBodies.serverSentEvent(.event(event), cursor: cursor))
+    let block = try #require(HTTPBodies.serverSentEvent(.event(event)))
     let lines = String(decoding: block, as: UTF8.self).components(separatedBy: "\n")
-    #expect(lines.count == 5 && lines[3].isEmpty && lines[4].isEmpty)
-    #expect(lines[0] == "id: " + text && lines[1] == "event: message")
-    let data = String(lines[2].dropFirst("data: ".count))
+    #expect(lines.count == 4 && lines[2].isEmpty && lines[3].isEmpty)
+    #expect(lines[0] == "event: message")
+    let data = String(lines[1].dropFirst("data: ".count))
     #expect(try ProtoClientEvent(jsonString: data) == ProtoClientEvent(event))
 
     let alone = HTTPBodies.serverSentEvent(.cursor(cursor)).map {

@@ -74,6 +74,7 @@ extension ProtoDelivery {
     self.init()
     partition = delivery.partition.rawValue
     index = delivery.index.rawValue
+    lastOfEntry = delivery.isLastOfEntry
     switch delivery.content {
     case .event(let value): event = ProtoEvent(value)
     case .listed(let user, let conversation, let removed):

@@ -154,11 +154,12 @@ extension RandomValues {
       .delivery(
         Delivery(
           partition: partition(), index: index(),
-          content: .listed(user: user(), conversation: listed(), removed: flag()))),
+          content: .listed(user: user(), conversation: listed(), removed: flag()),
+          isLastOfEntry: flag())),
       .delivery(
         Delivery(
           partition: partition(), index: index(),
-          content: .sessionClosed(user: user(), device: device()))),
+          content: .sessionClosed(user: user(), device: device()), isLastOfEntry: flag())),
       .response(
         Response(
           id: number(),
@@ -169,7 +170,9 @@ extension RandomValues {
     for variant in 0..<Self.eventVariantCount {
       frames.append(
         .delivery(
-          Delivery(partition: partition(), index: index(), content: .event(event(variant)))))
+          Delivery(
+            partition: partition(), index: index(), content: .event(event(variant)),
+            isLastOfEntry: flag())))
     }
     for variant in 0..<Self.replicaBodyVariantCount {
       frames.append(.replica(replicaMessage(variant)))

@@ -1575,6 +1575,9 @@ nonisolated struct ProtoDelivery: Sendable {
     set {content = .sessionClosed(newValue)}
   }
 
+  /// Nothing more of this entry follows on this link.
+  var lastOfEntry: Bool = false
+
   var unknownFields = SwiftProtobuf.UnknownStorage()
 
   nonisolated enum OneOf_Content: Equatable, Sendable {
@@ -4359,7 +4362,7 @@ nonisolated extension ProtoSubscriptionEnded.Reason: SwiftProtobuf._ProtoNamePro
 
 nonisolated extension ProtoDelivery: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   static let protoMessageName: String = _protobuf_package + ".Delivery"
-  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}partition\0\u{1}index\0\u{1}event\0\u{1}listed\0\u{3}session_closed\0")
+  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}partition\0\u{1}index\0\u{1}event\0\u{1}listed\0\u{3}session_closed\0\u{3}last_of_entry\0")
 
   mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -4408,6 +4411,7 @@ nonisolated extension ProtoDelivery: SwiftProtobuf.Message, SwiftProtobuf._Messa
           self.content = .sessionClosed(v)
         }
       }()
+      case 6: try { try decoder.decodeSingularBoolField(value: &self.lastOfEntry) }()
       default: break
       }
     }
@@ -4439,6 +4443,9 @@ nonisolated extension ProtoDelivery: SwiftProtobuf.Message, SwiftProtobuf._Messa
     }()
     case nil: break
     }
+    if self.lastOfEntry != false {
+      try visitor.visitSingularBoolField(value: self.lastOfEntry, fieldNumber: 6)
+    }
     try unknownFields.traverse(visitor: &visitor)
   }
 
@@ -4446,6 +4453,7 @@ nonisolated extension ProtoDelivery: SwiftProtobuf.Message, SwiftProtobuf._Messa
     if lhs.partition != rhs.partition {return false}
     if lhs.index != rhs.index {return false}
     if lhs.content != rhs.content {return false}
+    if lhs.lastOfEntry != rhs.lastOfEntry {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }
