@@ -37,7 +37,8 @@ final class ClientSession {
   var userGeneration: UInt32 = 0
   /// Something of the list may have been missed since the last load of it began.
   var needsList = true
-  var isLoadingList = false
+  /// The list as it is being read.
+  var loading: ListLoading?
   /// What a cursor may say of the list: not beyond a conversation that is still caught up with.
   var safeListed: LogIndex
   var wasToldCursor = false
@@ -168,7 +169,7 @@ extension GatewayCore {
       session.partitions.values.allSatisfy({ $0.after.isEmpty })
     else { return session.safeListed }
     let entity = EntityID.user(session.user)
-    guard !session.needsList, !session.isLoadingList, subscriptions[entity]?.isActive ?? false,
+    guard !session.needsList, session.loading == nil, subscriptions[entity]?.isActive ?? false,
       let live = livePositions[routing.partition(of: entity.token)]
     else { return max(session.safeListed, listed) }
     return max(session.safeListed, listed, live.complete)
@@ -192,80 +193,6 @@ extension GatewayCore {
     }
   }
 
-  mutating func loadList(
-    _ id: SessionID, after: ConversationID?, first: LogIndex?, now: Instant,
-    into actions: inout [GatewayAction]
-  ) {
-    guard let session = sessions[id] else { return }
-    session.isLoadingList = true
-    session.needsList = false
-    let query = Query.conversationList(
-      user: session.user, after: after, limit: configuration.listPageMax)
-    request(
-      .user(session.user), .query(query),
-      completion: .call { core, outcome, now, actions in
-        core.listLoaded(id, outcome, first: first, now: now, into: &actions)
-      }, now: now, into: &actions)
-  }
-
-  mutating func listLoaded(
-    _ id: SessionID, _ outcome: Response.Outcome, first: LogIndex?, now: Instant,
-    into actions: inout [GatewayAction]
-  ) {
-    guard let session = sessions[id] else { return }
-    guard case .answered(.conversationList(let page)) = outcome else {
-      session.isLoadingList = false
-      session.needsList = true
-      restless.insert(id)
-      return
-    }
-    let applied = first ?? page.applied
-    session.safeListed = listIndex(session)
-    for item in page.conversations {
-      join(id, item, since: session.listed ?? session.resumed?.user.index, now: now, into: &actions)
-    }
-    if page.more, let last = page.conversations.last {
-      return loadList(id, after: last.conversation, first: applied, now: now, into: &actions)
-    }
-    session.isLoadingList = false
-    session.listed = max(session.listed ?? .zero, applied)
-    session.userGeneration = page.generation
-    noteCursor(id, now: now)
-    if session.needsList { restless.insert(id) }
-    pullDue(id, now: now, into: &actions)
-    tellFirstCursor(id, into: &actions)
-  }
-
-  /// Adds a conversation to a session. One that entered the list after `since` is read from where
-  /// the user joined it; an older one from where the session stands in its partition.
-  mutating func join(
-    _ id: SessionID, _ item: ListedConversation, since: LogIndex?, now: Instant,
-    into actions: inout [GatewayAction]
-  ) {
-    guard let session = sessions[id], session.conversations[item.conversation] == nil else {
-      return
-    }
-    let entity = EntityID.conversation(item.conversation)
-    let partition = routing.partition(of: entity.token)
-    session.conversations[item.conversation] = Sequence.zero
-    if session.partitions[partition] == nil {
-      let known = session.resumed?.positions.first { $0.partition == partition }
-      let start = known?.index ?? (since == nil ? nil : .zero)
-      session.partitions[partition] = SessionPartition(position: start)
-    }
-    session.partitions[partition]?.insert(item.conversation)
-    let beforeJoining = item.joined == .zero ? item.joined : item.joined.predecessor
-    if let since,
-      item.listed > since
-        || session.resumed?.positions.contains(where: { $0.partition == partition }) != true
-    {
-      session.partitions[partition]?.after[item.conversation] = beforeJoining
-    }
-    settleIntoWaiting(id, partition)
-    attach(id, to: entity, now: now, into: &actions)
-    considerPartition(id, partition, now: now, into: &actions)
-  }
-
   mutating func settleIntoWaiting(_ id: SessionID, _ partition: PartitionID) {
     guard let session = sessions[id], let state = session.partitions[partition] else { return }
     session.partitions[partition]?.position = cursorIndex(partition, state)
@@ -282,9 +209,7 @@ extension GatewayCore {
     guard let session = sessions[id] else { return }
     if case .user = entity {
       if !isGapless { session.needsList = true }
-      if session.needsList, !session.isLoadingList {
-        loadList(id, after: nil, first: nil, now: now, into: &actions)
-      }
+      if session.needsList { loadList(id, now: now, into: &actions) }
       return
     }
     if !isGapless { session.partitions[partition]?.isGapless = false }
@@ -303,7 +228,7 @@ extension GatewayCore {
       subscriptions[.conversation($0)]?.isActive ?? false
     }
     guard isComplete else { return }
-    if let frozenAt = state.frozenAt, state.isGapless, state.after.isEmpty,
+    if let frozenAt = state.frozenAt, state.isGapless, state.after.isEmpty, !session.isCongested,
       livePositions[partition]?.begun == frozenAt
     {
       session.partitions[partition]?.mode = .live

@@ -71,6 +71,8 @@ package struct GatewayConfiguration: Sendable {
   package var pullsPerSessionMax = 8
   /// Conversations of one page of the list while a session starts.
   package var listPageMax = 1_000
+  /// Changes of a list that wait while it is read; with more it is read again.
+  package var listChangesMax = 4_096
   /// How often a session is told its cursor while events flow.
   package var cursorInterval: Milliseconds = 1_000
 

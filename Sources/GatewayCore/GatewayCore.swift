@@ -73,6 +73,8 @@ package struct GatewayCore {
   package mutating func linkOpened(
     _ store: StoreID, peer hello: LinkHello, now: Instant, into actions: inout [GatewayAction]
   ) {
+    // The shell may know of a new connection before it knows that the old one is dead.
+    linkClosed(store, now: now, into: &actions)
     links[store] = ShardLink(
       boot: hello.boot, lastHeard: now, credits: Int(hello.requestCredits))
     for partition in waiting.keys.sorted() where routing.leader(of: partition)?.store == store {

@@ -41,8 +41,13 @@ extension GatewayCore {
     _ id: SessionID, _ partition: PartitionID, _ asked: [ChangesQuery.Request],
     _ outcome: Response.Outcome, now: Instant, into actions: inout [GatewayAction]
   ) {
-    guard let session = sessions[id], session.partitions[partition] != nil else { return }
+    guard let session = sessions[id] else { return }
     session.pullCount -= 1
+    if session.partitions[partition]?.conversations.isEmpty ?? true {
+      session.partitions[partition] = nil
+      pullDue(id, now: now, into: &actions)
+      return tellFirstCursor(id, into: &actions)
+    }
     guard case .answered(.changes(let page)) = outcome else {
       session.partitions[partition]?.mode = .due
       restless.insert(id)
@@ -104,9 +109,8 @@ extension GatewayCore {
     case .listed(let user, let item, let removed):
       guard let subscription = subscriptions[.user(user)], subscription.status == .active(store)
       else { return }
-      for id in subscription.sessions {
-        listChanged(id, item, removed: removed, at: delivery.index, now: now, into: &actions)
-      }
+      let change = ListChange(item: item, removed: removed, index: delivery.index)
+      for id in subscription.sessions { listChanged(id, change, now: now, into: &actions) }
     case .sessionClosed(let user, let device):
       guard let subscription = subscriptions[.user(user)] else { return }
       for id in subscription.sessions where sessions[id]?.device == device {
@@ -138,9 +142,7 @@ extension GatewayCore {
         let last = session.conversations[event.conversation], event.sequence > last
       else { continue }
       guard last == .zero || event.sequence == last.successor else {
-        // Something is missing between, nobody knows since when: never skip it silently.
-        session.partitions[partition]?.position = cursorIndex(partition, state)
-        session.partitions[partition]?.after[event.conversation] = .zero
+        // Something is missing between, at the earliest from where this began to be live.
         session.partitions[partition]?.mode = .due
         restless.insert(id)
         continue
@@ -150,24 +152,6 @@ extension GatewayCore {
       noteCursor(id, now: now)
     }
     if !receivers.isEmpty { actions.append(.push(.event(event), to: receivers)) }
-  }
-
-  mutating func listChanged(
-    _ id: SessionID, _ item: ListedConversation, removed: Bool, at index: LogIndex, now: Instant,
-    into actions: inout [GatewayAction]
-  ) {
-    guard let session = sessions[id], let listed = session.listed, index > listed else { return }
-    session.safeListed = listIndex(session)
-    noteCursor(id, now: now)
-    guard removed else {
-      return join(id, item, since: listed, now: now, into: &actions)
-    }
-    guard session.conversations.removeValue(forKey: item.conversation) != nil else { return }
-    let entity = EntityID.conversation(item.conversation)
-    let partition = routing.partition(of: entity.token)
-    session.partitions[partition]?.conversations.removeAll { $0 == item.conversation }
-    session.partitions[partition]?.after[item.conversation] = nil
-    detach(id, from: entity, into: &actions)
   }
 
   // MARK: Cursors
@@ -196,10 +180,8 @@ extension GatewayCore {
         continue
       }
       let userEntity = EntityID.user(session.user)
-      if session.wantsEvents, session.needsList, !session.isLoadingList,
-        subscriptions[userEntity]?.isActive ?? false
-      {
-        loadList(id, after: nil, first: nil, now: now, into: &actions)
+      if session.wantsEvents, session.needsList, subscriptions[userEntity]?.isActive ?? false {
+        loadList(id, now: now, into: &actions)
       }
       pullDue(id, now: now, into: &actions)
       if let due = session.cursorDueAt, now >= due, !session.isCongested,

@@ -9,7 +9,7 @@ package struct RoutingTable: Sendable {
     var record: PartitionRecord?
     var revision = Revision.zero
     /// A leader that a shard named, from a record at least as new as `revision`.
-    var hint: ReplicaID?
+    var hint: (leader: ReplicaID, revision: Revision)?
   }
 
   package let partitionCount: UInt32
@@ -34,7 +34,9 @@ package struct RoutingTable: Sendable {
     guard observed.revision > routes[position].revision else { return false }
     routes[position].record = observed.record
     routes[position].revision = observed.revision
-    routes[position].hint = nil
+    if let hint = routes[position].hint, hint.revision <= observed.revision {
+      routes[position].hint = nil
+    }
     return true
   }
 
@@ -44,10 +46,10 @@ package struct RoutingTable: Sendable {
   package mutating func redirect(
     _ partition: PartitionID, to leader: ReplicaID, revision: Revision
   ) -> Bool {
-    guard contains(partition), revision > routes[Int(partition.rawValue)].revision else {
-      return false
-    }
-    routes[Int(partition.rawValue)].hint = leader
+    guard contains(partition) else { return false }
+    let route = routes[Int(partition.rawValue)]
+    guard revision > route.hint?.revision ?? route.revision else { return false }
+    routes[Int(partition.rawValue)].hint = (leader, revision)
     return true
   }
 
@@ -61,7 +63,7 @@ package struct RoutingTable: Sendable {
   package func leader(of partition: PartitionID) -> ReplicaID? {
     guard contains(partition) else { return nil }
     let route = routes[Int(partition.rawValue)]
-    if let hint = route.hint { return hint }
+    if let hint = route.hint { return hint.leader }
     guard let record = route.record, record.epoch > .zero else { return nil }
     return record.leader
   }

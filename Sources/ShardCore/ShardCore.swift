@@ -114,7 +114,13 @@ package struct ShardCore {
             recovered: RecoveredReplica(empty: replica), configuration: configuration.replica,
             seed: random.next()),
           chat: chat, reader: reader, now: now))
-      tellReachability(to: hosts.count - 1, now: now, into: &actions)
+      let position = hosts.count - 1
+      for peer in peers where peer.link != nil {
+        drive(position, now: now, into: &actions) { replica, pending in
+          replica.peerRestarted(store: peer.store, boot: peer.boot, now: now, into: &pending)
+        }
+      }
+      tellReachability(to: position, now: now, into: &actions)
     } catch {
       actions.append(.note(.replicaNotCreated(partition, error)))
     }

@@ -1,0 +1,175 @@
+import ChatModel
+import ClientProtocol
+import NodeProtocol
+import Primitives
+import Routing
+
+/// One change of a user's list of conversations.
+struct ListChange {
+  let item: ListedConversation
+  let removed: Bool
+  /// The entry of the user's partition that made it.
+  let index: LogIndex
+}
+
+/// A list of conversations that is being read page by page.
+struct ListLoading {
+  var items: [ListedConversation] = []
+  /// The position that the first page shows.
+  var applied: LogIndex?
+  /// What happened to the list meanwhile. The pages may show it or not.
+  var changes: [ListChange] = []
+}
+
+/// Which conversations a session listens to: the list as it was read, and how it changes.
+extension GatewayCore {
+  /// Reads the list anew, unless that is under way.
+  mutating func loadList(
+    _ id: SessionID, now: Instant, into actions: inout [GatewayAction]
+  ) {
+    guard let session = sessions[id], session.loading == nil else { return }
+    session.loading = ListLoading()
+    session.needsList = false
+    loadPage(id, after: nil, now: now, into: &actions)
+  }
+
+  private mutating func loadPage(
+    _ id: SessionID, after: ConversationID?, now: Instant, into actions: inout [GatewayAction]
+  ) {
+    guard let session = sessions[id] else { return }
+    let query = Query.conversationList(
+      user: session.user, after: after, limit: configuration.listPageMax)
+    request(
+      .user(session.user), .query(query),
+      completion: .call { core, outcome, now, actions in
+        core.pageLoaded(id, outcome, now: now, into: &actions)
+      }, now: now, into: &actions)
+  }
+
+  private mutating func pageLoaded(
+    _ id: SessionID, _ outcome: Response.Outcome, now: Instant, into actions: inout [GatewayAction]
+  ) {
+    guard let session = sessions[id], session.loading != nil else { return }
+    guard case .answered(.conversationList(let page)) = outcome else {
+      session.loading = nil
+      session.needsList = true
+      restless.insert(id)
+      return
+    }
+    session.loading?.items += page.conversations
+    if session.loading?.applied == nil { session.loading?.applied = page.applied }
+    if page.more, let last = page.conversations.last {
+      return loadPage(id, after: last.conversation, now: now, into: &actions)
+    }
+    session.userGeneration = page.generation
+    finishLoading(id, now: now, into: &actions)
+  }
+
+  /// Takes the whole list over at once: a partition must not be pulled before all of its
+  /// conversations are known.
+  private mutating func finishLoading(
+    _ id: SessionID, now: Instant, into actions: inout [GatewayAction]
+  ) {
+    guard let session = sessions[id], let loaded = session.loading, let applied = loaded.applied
+    else { return }
+    session.safeListed = listIndex(session)
+    session.loading = nil
+    let present = Set(loaded.items.map(\.conversation))
+    for gone in session.conversations.keys.filter({ !present.contains($0) }).sorted() {
+      leave(id, gone, into: &actions)
+    }
+    let since = session.listed ?? session.resumed?.user.index
+    for item in loaded.items { join(id, item, since: since, now: now, into: &actions) }
+    session.listed = max(session.listed ?? .zero, applied)
+    for change in loaded.changes where change.index > applied {
+      carryOut(id, change, now: now, into: &actions)
+    }
+    if session.needsList { restless.insert(id) }
+    considerWaiting(id, now: now, into: &actions)
+  }
+
+  /// The shard tells that the list has changed.
+  mutating func listChanged(
+    _ id: SessionID, _ change: ListChange, now: Instant, into actions: inout [GatewayAction]
+  ) {
+    guard let session = sessions[id] else { return }
+    if let loading = session.loading {
+      guard loading.changes.count < configuration.listChangesMax else {
+        session.needsList = true
+        return
+      }
+      session.loading?.changes.append(change)
+      return
+    }
+    guard let listed = session.listed, change.index > listed else { return }
+    session.safeListed = listIndex(session)
+    carryOut(id, change, now: now, into: &actions)
+    considerWaiting(id, now: now, into: &actions)
+  }
+
+  private mutating func carryOut(
+    _ id: SessionID, _ change: ListChange, now: Instant, into actions: inout [GatewayAction]
+  ) {
+    if change.removed {
+      leave(id, change.item.conversation, into: &actions)
+    } else {
+      join(id, change.item, since: sessions[id]?.listed, now: now, into: &actions)
+    }
+  }
+
+  /// What waited may go on: a conversation came or went.
+  private mutating func considerWaiting(
+    _ id: SessionID, now: Instant, into actions: inout [GatewayAction]
+  ) {
+    guard let session = sessions[id] else { return }
+    noteCursor(id, now: now)
+    for partition in session.partitions.keys.sorted() {
+      considerPartition(id, partition, now: now, into: &actions)
+    }
+    tellFirstCursor(id, into: &actions)
+  }
+
+  /// Adds a conversation to a session. One that entered the list after `since` is read from where
+  /// the user joined it; an older one from where the session stands in its partition.
+  private mutating func join(
+    _ id: SessionID, _ item: ListedConversation, since: LogIndex?, now: Instant,
+    into actions: inout [GatewayAction]
+  ) {
+    guard let session = sessions[id], session.conversations[item.conversation] == nil else {
+      return
+    }
+    let entity = EntityID.conversation(item.conversation)
+    let partition = routing.partition(of: entity.token)
+    let known = session.resumed?.positions.first { $0.partition == partition }
+    session.conversations[item.conversation] = Sequence.zero
+    if session.partitions[partition] == nil {
+      let start = known?.index ?? (since == nil ? nil : .zero)
+      session.partitions[partition] = SessionPartition(position: start)
+    }
+    session.partitions[partition]?.insert(item.conversation)
+    if let since, item.listed > since || known == nil {
+      session.partitions[partition]?.after[item.conversation] =
+        item.joined == .zero ? .zero : item.joined.predecessor
+    }
+    settleIntoWaiting(id, partition)
+    attach(id, to: entity, now: now, into: &actions)
+  }
+
+  private mutating func leave(
+    _ id: SessionID, _ conversation: ConversationID, into actions: inout [GatewayAction]
+  ) {
+    guard let session = sessions[id],
+      session.conversations.removeValue(forKey: conversation) != nil
+    else { return }
+    let entity = EntityID.conversation(conversation)
+    let partition = routing.partition(of: entity.token)
+    session.partitions[partition]?.conversations.removeAll { $0 == conversation }
+    session.partitions[partition]?.after[conversation] = nil
+    if let state = session.partitions[partition], state.conversations.isEmpty,
+      state.mode != .pulling
+    {
+      session.partitions[partition] = nil
+    }
+    detach(id, from: entity, into: &actions)
+  }
+}
