@@ -55,6 +55,7 @@ import Testing
           body(&rig, number)
           try rig.run(milliseconds: 30)
         }
+        try rig.run(milliseconds: 200)
         rig.shards.faults = FakeShards.Faults()
         try rig.run(milliseconds: 500)
         for client in rig.clients { try client.checkComplete(in: rig.world) }

@@ -21,6 +21,8 @@ struct RigStore {
   var clockOffset: Int64 = 0
   var holdsSync = false
   var seesCoordinator = true
+  /// Whether its watch of the records tells it what changes.
+  var hearsRecords = true
   var batch: [(partition: PartitionID, write: ReplicaWrite)] = []
   var isTurnScheduled = false
   var lastSync: UInt64 = 0
@@ -94,9 +96,11 @@ struct ShardRig {
   private var lastRequest: UInt64 = 0
   private var lastBoot: UInt64 = 0
 
-  /// Every store is an owner of every partition; partition p is first of all store p's.
+  /// Every store is an owner of every partition, of partition p first of all store p, unless
+  /// `owners` says otherwise.
   init(
-    stores count: Int = 1, partitions: Int = 2, seed: UInt64 = 1, startsNow: Bool = true,
+    stores count: Int = 1, partitions: Int = 2, owners given: [Int: [Int]] = [:],
+    seed: UInt64 = 1, startsNow: Bool = true,
     configure: @escaping (inout ShardConfiguration) -> Void = { _ in }
   ) {
     ring = Ring(count: UInt32(partitions))
@@ -106,12 +110,12 @@ struct ShardRig {
     stores = (1...count).map { RigStore(id: store($0)) }
     var owners: [PartitionID: [StoreID]] = [:]
     for partition in 0..<partitions {
-      owners[PartitionID(UInt32(partition))] = (0..<count).map {
-        store((partition + $0) % count + 1)
-      }
+      let places = given[partition] ?? (0..<count).map { (partition + $0) % count }
+      owners[PartitionID(UInt32(partition))] = places.map { store($0 + 1) }
     }
     coordinator = FakeCoordinator(owners: owners)
-    for store in stores.indices { start(store, announcing: startsNow) }
+    // The first owners lead before the others can have an opinion.
+    for store in stores.indices { start(store, announcing: startsNow, dialingAfter: 100) }
   }
 
   var instant: Instant { Instant(nanoseconds: now * 1_000) }
@@ -128,7 +132,7 @@ struct ShardRig {
   // MARK: Processes
 
   /// The process starts with what is on its disk.
-  mutating func start(_ store: Int, announcing: Bool = true) {
+  mutating func start(_ store: Int, announcing: Bool = true, dialingAfter pause: Int = 1) {
     guard stores[store].core == nil else { return }
     lastBoot += 1
     let boot = BootID(1_000 + lastBoot)
@@ -154,7 +158,7 @@ struct ShardRig {
     schedule(.tick(store, life: stores[store].life), in: 0...delays.tick)
     if announcing { announceRecords(to: store) }
     for other in stores.indices where other != store {
-      queue.schedule(.dialed(store, other), at: now + 500)
+      queue.schedule(.dialed(store, other), at: now + UInt64(pause) * 1_000)
     }
   }
 
@@ -312,12 +316,13 @@ struct ShardRig {
 
   // MARK: What is seen
 
+  /// Whom the record names, if it takes commands.
   func leader(of partition: Int) -> Int? {
-    stores.indices.first { store in
-      stores[store].core?.partitions.contains {
-        $0.partition == PartitionID(UInt32(partition)) && $0.isLeader && $0.acceptsCommands
-      } ?? false
-    }
+    guard let record = coordinator.records[PartitionID(UInt32(partition))]?.record,
+      let leader = stores.indices.first(where: { stores[$0].id == record.leader.store }),
+      let status = status(leader, partition), status.isLeader, status.acceptsCommands
+    else { return nil }
+    return leader
   }
 
   func outcome(_ request: UInt64) -> Response.Outcome? { responses[request]?.first }
