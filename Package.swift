@@ -156,6 +156,17 @@ let package = Package(
       "ReplicaCoreTests", ["ReplicaCore", "Primitives", "ClusterModel", "NodeProtocol"],
       settings: [plantedBugs]),
     tests("ChatCoreTests", ["ChatCore", "Primitives", "ChatModel", "NodeProtocol"]),
+    tests(
+      "ShardCoreTests",
+      [
+        "ShardCore", "Primitives", "ChatModel", "ClusterModel", "NodeProtocol", "ReplicaCore",
+        "ChatCore",
+      ]),
+    tests(
+      "GatewayCoreTests",
+      [
+        "GatewayCore", "Primitives", "ChatModel", "ClusterModel", "ClientProtocol", "NodeProtocol",
+      ]),
     tests("TLSEngineTests", ["TLSEngine", "Primitives"]),
     tests("CredentialsTests", ["Credentials", "Primitives"]),
     tests("HTTP2EngineTests", ["HTTP2Engine", "Primitives"]),

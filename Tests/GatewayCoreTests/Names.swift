@@ -1,0 +1,98 @@
+import ChatModel
+import ClusterModel
+import NodeProtocol
+import Primitives
+
+// Things with names. Where something lies on the ring is chosen by counting up until the hash fits.
+
+func user(_ number: Int) -> UserID { UserID(UInt128(number) << 64 | 0xa11ce) }
+func device(_ number: Int) -> DeviceID { DeviceID(UInt64(number)) }
+func store(_ number: Int) -> StoreID { StoreID(UInt64(number)) }
+
+func handle(_ text: String) -> Handle {
+  guard let handle = Handle(text) else { preconditionFailure("no handle: \(text)") }
+  return handle
+}
+
+func clientID(_ text: String) -> ClientMessageID {
+  guard let id = ClientMessageID(String(text.map { $0 == " " ? "-" : $0 })) else { preconditionFailure("no client id: \(text)") }
+  return id
+}
+
+func profile(_ number: Int) -> UserProfile {
+  UserProfile(
+    user: user(number), handle: handle("user\(number)"), displayName: "User \(number)")
+}
+
+func member(_ number: Int, _ role: MemberRole = .member) -> Member {
+  Member(user: user(number), handle: handle("user\(number)"), role: role)
+}
+
+/// A conversation that lies in a partition; the same one for the same number.
+func conversation(_ number: Int, in partition: PartitionID, of count: UInt32) -> ConversationID {
+  var candidate = UInt128(number) << 64
+  while true {
+    let id = ConversationID(candidate)
+    if EntityID.conversation(id).token.partition(of: count) == partition { return id }
+    candidate += 1
+  }
+}
+
+/// A user whose own partition is this one; the same one for the same number.
+func user(_ number: Int, in partition: PartitionID, of count: UInt32) -> UserID {
+  var candidate = UInt128(number) << 64
+  while true {
+    let id = UserID(candidate)
+    if EntityID.user(id).token.partition(of: count) == partition { return id }
+    candidate += 1
+  }
+}
+
+func record(epoch: UInt64, leader: StoreID) -> PartitionRecord {
+  let replica = ReplicaID(store: leader, number: 1)
+  return PartitionRecord(
+    epoch: Epoch(epoch), leader: replica, leaderBoot: BootID(leader.rawValue), inSync: [replica],
+    target: [replica], nextReplica: 2, generation: 0)
+}
+
+func hello(_ store: StoreID, credits: UInt32) -> LinkHello {
+  LinkHello(
+    clusterID: 1, node: "shard\(store.rawValue)", role: .shard, store: store,
+    boot: BootID(store.rawValue), requestCredits: credits)
+}
+
+/// Draws everything that a walk leaves to chance.
+struct Dice {
+  private var random: SeededRandom
+
+  init(seed: UInt64) { random = SeededRandom(seed: seed) }
+
+  mutating func number() -> UInt64 { random.next() }
+  mutating func below(_ bound: Int) -> Int { Int(random.next() % UInt64(bound)) }
+  mutating func between(_ range: ClosedRange<Int>) -> Int {
+    range.lowerBound + below(range.upperBound - range.lowerBound + 1)
+  }
+  mutating func chance(permille: Int) -> Bool { below(1_000) < permille }
+  mutating func pick<Element>(_ elements: [Element]) -> Element { elements[below(elements.count)] }
+}
+
+/// Compiles before and after `Delivery` gets `isLastOfEntry`: its own property is the witness once
+/// it is there.
+protocol MarksEndOfEntry {
+  var isLastOfEntry: Bool { get set }
+}
+
+extension MarksEndOfEntry {
+  var isLastOfEntry: Bool {
+    get { false }
+    set { _ = newValue }
+  }
+
+  func marked(isLastOfEntry: Bool) -> Self {
+    var marked = self
+    marked.isLastOfEntry = isLastOfEntry
+    return marked
+  }
+}
+
+extension Delivery: MarksEndOfEntry {}
