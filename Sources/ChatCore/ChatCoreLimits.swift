@@ -1,3 +1,5 @@
+import ChatModel
+
 /// Bounds of the state machine itself; those of what a client may ask are in `ChatLimits`.
 package enum ChatCoreLimits {
   /// What one partition keeps in memory of clean records, unless its owner says otherwise. Records
@@ -34,7 +36,7 @@ package enum ChatCoreLimits {
   /// Conversations in one query for summaries.
   package static let summariesMax = 256
   /// Conversations in one query for changes.
-  package static let changesRequestsMax = 4_096
+  package static let changesRequestsMax = ChatLimits.conversationsPerUserMax
   /// Events of one page of changes.
   package static let changesPageMax = 1_000
   /// Events fetched at a time from each conversation while changes are merged.

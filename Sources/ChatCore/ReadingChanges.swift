@@ -7,7 +7,7 @@ extension ChatPartition {
     _ query: ChangesQuery, _ state: some StateReader
   ) throws(StateReadError) -> QueryAnswer {
     guard query.limit > 0, query.requests.count <= ChatCoreLimits.changesRequestsMax else {
-      return .refused(ServiceError(.invalidArgument, "at most 4,096 conversations at a time"))
+      return .refused(ServiceError(.invalidArgument, "at most \(ChatCoreLimits.changesRequestsMax) conversations at a time"))
     }
     var merge = ChangesMerge()
     for request in query.requests {

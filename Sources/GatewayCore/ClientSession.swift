@@ -76,7 +76,7 @@ struct SessionPartition {
   /// yet where the session begins, which is wherever its first pull ends.
   var position: LogIndex?
   var generation: UInt32 = 0
-  /// Conversations that start elsewhere than at `position`: those that were just joined.
+  /// Conversations that were read up to elsewhere than `position`: those that were just joined.
   var after: [ConversationID: LogIndex] = [:]
   /// In the order of their ids.
   var conversations: [ConversationID] = []
@@ -84,6 +84,34 @@ struct SessionPartition {
   var frozenAt: LogIndex?
   /// No subscription that came back was missing anything.
   var isGapless = true
+
+  /// What is asked of each conversation next. After the greatest index there is nothing: that asks
+  /// only where the log ends.
+  var requests: [ChangesQuery.Request] {
+    conversations.map {
+      ChangesQuery.Request(conversation: $0, after: after[$0] ?? position ?? LogIndex(.max))
+    }
+  }
+
+  /// A page with everything of the conversations that were asked for, up to `through`. One that was
+  /// left and joined again meanwhile keeps its own start.
+  mutating func read(_ asked: [ChangesQuery.Request], through: LogIndex, more: Bool) {
+    let answered = Set(asked.map(\.conversation))
+    let unchanged = Set(requests.filter { asked.contains($0) }.map(\.conversation))
+    guard more else {
+      after = after.filter { !unchanged.contains($0.key) }
+      position = max(position ?? .zero, through)
+      return
+    }
+    for request in asked where unchanged.contains(request.conversation) {
+      guard request.after < LogIndex(.max) else { continue }
+      after[request.conversation] = max(request.after, through)
+    }
+    guard let start = position, answered.isSuperset(of: conversations) else { return }
+    let reached = max(start, conversations.map { after[$0] ?? start }.min() ?? start)
+    position = reached
+    after = after.filter { $0.value != reached }
+  }
 
   mutating func insert(_ conversation: ConversationID) {
     let place = conversations.firstIndex { $0 >= conversation } ?? conversations.endIndex

@@ -23,11 +23,7 @@ extension GatewayCore {
     guard let session = sessions[id], let state = session.partitions[partition] else { return }
     session.partitions[partition]?.mode = .pulling
     session.pullCount += 1
-    // After the greatest index there is nothing: that asks only where the log ends.
-    let requests = state.conversations.map {
-      ChangesQuery.Request(
-        conversation: $0, after: state.after[$0] ?? state.position ?? LogIndex(.max))
-    }
+    let requests = state.requests
     let query = ChangesQuery(
       reader: session.user, requests: requests, limit: configuration.changesPageMax)
     request(
@@ -54,14 +50,8 @@ extension GatewayCore {
       return
     }
     for event in page.events { push(event, toCatchingUp: id, into: &actions) }
-    session.partitions[partition]?.position = page.through
+    session.partitions[partition]?.read(asked, through: page.through, more: page.more)
     session.partitions[partition]?.generation = page.generation
-    for request in asked {
-      // A conversation joined while this was under way keeps its own start.
-      if session.partitions[partition]?.after[request.conversation] == request.after {
-        session.partitions[partition]?.after[request.conversation] = nil
-      }
-    }
     noteCursor(id, now: now)
     guard let state = session.partitions[partition] else { return }
     let isComplete = state.conversations.allSatisfy {
@@ -125,7 +115,8 @@ extension GatewayCore {
     guard routing.leader(of: delivery.partition)?.store == store else { return }
     var position = livePositions[delivery.partition] ?? LivePosition()
     position.begun = max(position.begun, delivery.index)
-    if delivery.isLastOfEntry { position.complete = max(position.complete, delivery.index) }
+    let complete = delivery.isLastOfEntry ? delivery.index : delivery.index.predecessor
+    position.complete = max(position.complete, complete)
     livePositions[delivery.partition] = position
   }
 

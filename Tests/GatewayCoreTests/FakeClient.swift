@@ -140,10 +140,11 @@ struct FakeClient {
 
   // MARK: What it must have
 
-  /// What it must have got by now of a conversation that it is a member of.
+  /// What it must have got by now of a conversation that it is a member of. Who was taken out may
+  /// read no more, not even what came before.
   func owed(_ id: ConversationID, in world: ChatWorld) -> [Event] {
     guard let start, let listing = world.lists[user]?[id], !listing.isRemoved,
-      let found = world.conversations[id], let joined = found.joins[user]?.last
+      let found = world.conversations[id], found.members[user] != nil, let joined = found.joins[user]?.last
     else { return [] }
     var base = LogIndex.zero
     if listing.listed <= start.user.index {

@@ -63,7 +63,7 @@ import Testing
 
   private func outboxCounts(_ rig: ShardRig) -> [Int] {
     rig.stores.flatMap { store in
-      (store.core?.hosts ?? []).map(\.chat.outbox.count)
+      (store.core?.hosts ?? []).map { $0.chat.outbox.count }
     }
   }
 
