@@ -95,7 +95,7 @@ struct FakeClient {
       log[id]?.removeAll { $0.sequence >= event.sequence }
     }
     if let last = log[id]?.last, event.sequence != last.sequence.successor {
-      guard isJoining(event, in: world) else {
+      guard hasJoined(id, since: last, in: world) else {
         throw violation(.gap, "\(id): \(event.sequence) after \(last.sequence)")
       }
     }
@@ -108,12 +108,9 @@ struct FakeClient {
     world.lists[user]?[id].map { $0.listed > cursor.user.index } ?? false
   }
 
-  /// Whether an event is the first of an entry with which the user joined.
-  private func isJoining(_ event: Event, in world: ChatWorld) -> Bool {
-    guard let found = world.conversations[event.conversation] else { return false }
-    return (found.joins[user] ?? []).contains { joined in
-      found.events.first { $0.index >= joined } == event
-    }
+  /// What happened while the user was no member may be missing.
+  private func hasJoined(_ id: ConversationID, since last: Event, in world: ChatWorld) -> Bool {
+    world.conversations[id]?.joins[user]?.contains { $0 > last.index } ?? false
   }
 
   private mutating func receive(_ told: Cursor, in world: ChatWorld) throws(Violation) {
@@ -125,6 +122,13 @@ struct FakeClient {
       }
     }
     if start == nil { start = told }
+    // What it had of the list it would read again from the joinings.
+    if let cursor, told.user.index < cursor.user.index {
+      throw violation(.cursor, "the list goes back: \(told.user.index) < \(cursor.user.index)")
+    }
+    if told.user.index == .zero, world.lists[user] != nil {
+      throw violation(.cursor, "it says that nothing of the list was seen")
+    }
     cursor = told
     for (id, listing) in world.lists[user] ?? [:]
     where !listing.isRemoved && listing.listed <= told.user.index {
@@ -140,11 +144,11 @@ struct FakeClient {
 
   // MARK: What it must have
 
-  /// What it must have got by now of a conversation that it is a member of. Who was taken out may
-  /// read no more, not even what came before.
+  /// What it must have got by now of a conversation that it is a member of.
   func owed(_ id: ConversationID, in world: ChatWorld) -> [Event] {
     guard let start, let listing = world.lists[user]?[id], !listing.isRemoved,
-      let found = world.conversations[id], found.members[user] != nil, let joined = found.joins[user]?.last
+      let found = world.conversations[id], found.members[user] != nil,
+      let joined = found.joins[user]?.last
     else { return [] }
     var base = LogIndex.zero
     if listing.listed <= start.user.index {

@@ -62,14 +62,15 @@ struct GatewayRig {
         shards.receive(frame, at: store, link: link)
       case .toGateway(let store, let link, let frame):
         guard shards.isCurrent(store, link) else { continue }
-        if let line = note("from \(store.rawValue): \(frame)") { trace?.append(line) }
+        if let line = note("← \(store.rawValue) \(traceText(frame))") { trace?.append(line) }
         core.frameReceived(frame, from: store, now: instant, into: &actions)
       case .linkOpened(let store):
         guard !shards.isLinked(store) else { continue }
         shards.linkOpened(store)
+        if let line = note("link to \(store.rawValue) opens") { trace?.append(line) }
         core.linkOpened(store, peer: hello(store, credits: 50), now: instant, into: &actions)
       case .recordSeen(let partition, let record):
-        if let line = note("\(partition) is led: \(record)") { trace?.append(line) }
+        if let line = note("\(partition) is led by \(record.record.leader.store.rawValue)") { trace?.append(line) }
         core.recordObserved(partition, record, now: instant, into: &actions)
       case .read(let store, let link, let request):
         shards.read(request, at: store, link: link)
@@ -96,7 +97,7 @@ struct GatewayRig {
   }
 
   private mutating func perform(_ action: GatewayAction) throws(Violation) {
-    if let line = note("\(action)") { trace?.append(line) }
+    if let line = note(traceText(action)) { trace?.append(line) }
     switch action {
     case .send(let store, let frame):
       switch frame {
@@ -141,6 +142,9 @@ struct GatewayRig {
     guard clients[client].session == nil else { return }
     lastSession += 1
     let id = SessionID(lastSession)
+    if let line = note("  s\(lastSession) of \(clients[client].device) opens") {
+      trace?.append(line)
+    }
     clients[client].connect(id, in: world)
     core.sessionOpened(
       id, user: clients[client].user, device: clients[client].device,
@@ -150,12 +154,14 @@ struct GatewayRig {
 
   mutating func disconnect(_ client: Int) {
     guard let id = clients[client].session else { return }
+    if let line = note("  s\(id.rawValue) closes") { trace?.append(line) }
     clients[client].session = nil
     core.sessionClosed(id, into: &actions)
   }
 
   mutating func setCongested(_ client: Int, _ isCongested: Bool) {
     guard let id = clients[client].session else { return }
+    if let line = note("  s\(id.rawValue) congested: \(isCongested)") { trace?.append(line) }
     clients[client].isCongested = isCongested
     core.congestionChanged(id, isCongested: isCongested, now: instant, into: &actions)
   }

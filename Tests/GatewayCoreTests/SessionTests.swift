@@ -166,6 +166,17 @@ import Testing
     try rig.checkNothingLeaks()
   }
 
+  @Test func `a second device of a user that comes later gets its events, too`() throws {
+    var rig = try rig()
+    rig.addClient(user(1), device: 1)
+    try rig.run(milliseconds: 1_500)
+    rig.addClient(user(1), device: 2)
+    try rig.run(milliseconds: 1_500)
+    rig.say("m", in: conversation(1), by: user(2))
+    try rig.run(milliseconds: 100)
+    for client in rig.clients { #expect(texts(client, conversation(1)) == ["m"]) }
+  }
+
   @Test func `a session that comes later does not disturb one that is live`() throws {
     var rig = try rig()
     rig.addClient(user(1))

@@ -148,7 +148,8 @@ struct SessionWalk {
         forMilliseconds: dice.between(1...80))
     case 68..<76: endSubscription()
     case 76..<86: rig.setCongested(client, !rig.clients[client].isCongested)
-    default: reconnect(client)
+    case 86..<92: reconnect(client)
+    default: break
     }
   }
 

@@ -34,9 +34,10 @@ import Testing
       if let failure = Self.failure(seed: seed, counting: &events) { failures.append(failure) }
     }
     print("session walks from seed \(first): \(count); \(events.description)")
-    #expect(
-      failures.isEmpty,
-      "\(failures.count) of \(count) walks failed:\n\(failures.prefix(5).joined(separator: "\n"))")
+    if !failures.isEmpty {
+      let some = failures.prefix(8).joined(separator: "\n")
+      Issue.record("\(failures.count) of \(count) walks failed:\n\(some)")
+    }
     guard count >= 300, failures.isEmpty else { return }
     for name in [
       "behind told", "disconnects", "joins", "leader changes", "leaves", "links lost",

@@ -25,9 +25,10 @@ import Testing
     }
     let summary = counts.sorted { $0.key < $1.key }.map { "\($0.key) \($0.value)" }
     print("shard walks from seed \(first): \(count); \(summary.joined(separator: ", "))")
-    #expect(
-      failures.isEmpty,
-      "\(failures.count) of \(count) walks failed:\n\(failures.prefix(5).joined(separator: "\n"))")
+    if !failures.isEmpty {
+      let some = failures.prefix(8).joined(separator: "\n")
+      Issue.record("\(failures.count) of \(count) walks failed:\n\(some)")
+    }
     guard count >= 40, failures.isEmpty else { return }
     for name in [
       "acknowledged", "checkpoints", "cuts", "kills", "leader changes", "pauses", "resets",
