@@ -10,8 +10,9 @@ struct ChatWorld {
     var title: String
     var members: [UserID: Member]
     var events: [Event] = []
-    /// Every entry with which somebody joined.
+    /// Every entry with which somebody joined, or left.
     var joins: [UserID: [LogIndex]] = [:]
+    var leaves: [UserID: [LogIndex]] = [:]
   }
 
   struct Listing {
@@ -133,7 +134,10 @@ struct ChatWorld {
       conversations[change.conversation]?.members[member.user] = member
       conversations[change.conversation]?.joins[member.user, default: []].append(index)
     }
-    for user in leaving { conversations[change.conversation]?.members[user] = nil }
+    for user in leaving {
+      conversations[change.conversation]?.members[user] = nil
+      conversations[change.conversation]?.leaves[user, default: []].append(index)
+    }
     let event = append(
       .membersChanged(added: joining, removed: leaving), by: change.author,
       to: change.conversation, index, &output)

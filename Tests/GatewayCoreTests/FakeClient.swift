@@ -95,7 +95,7 @@ struct FakeClient {
       log[id]?.removeAll { $0.sequence >= event.sequence }
     }
     if let last = log[id]?.last, event.sequence != last.sequence.successor {
-      guard hasJoined(id, since: last, in: world) else {
+      guard wasAway(id, from: last, to: event, in: world) else {
         throw violation(.gap, "\(id): \(event.sequence) after \(last.sequence)")
       }
     }
@@ -108,9 +108,14 @@ struct FakeClient {
     world.lists[user]?[id].map { $0.listed > cursor.user.index } ?? false
   }
 
-  /// What happened while the user was no member may be missing.
-  private func hasJoined(_ id: ConversationID, since last: Event, in world: ChatWorld) -> Bool {
-    world.conversations[id]?.joins[user]?.contains { $0 > last.index } ?? false
+  /// What happened while the user was no member may be missing, and what came before it was seen.
+  private func wasAway(
+    _ id: ConversationID, from last: Event, to event: Event, in world: ChatWorld
+  ) -> Bool {
+    guard let found = world.conversations[id] else { return false }
+    return ((found.joins[user] ?? []) + (found.leaves[user] ?? [])).contains {
+      $0 > last.index && $0 <= event.index
+    }
   }
 
   private mutating func receive(_ told: Cursor, in world: ChatWorld) throws(Violation) {
@@ -153,6 +158,11 @@ struct FakeClient {
     var base = LogIndex.zero
     if listing.listed <= start.user.index {
       base = Self.position(of: id, in: start, world) ?? .zero
+    } else if found.joins[user]?.first != joined,
+      let position = Self.position(of: id, in: start, world), joined <= position
+    {
+      // It was listed before this life, left and joined again: it began as it was listed then.
+      base = position
     }
     return found.events.filter { $0.index > base && $0.index >= joined }
   }

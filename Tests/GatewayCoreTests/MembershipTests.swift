@@ -52,6 +52,20 @@ import Testing
     try rig.clients[0].checkComplete(in: rig.world)
   }
 
+  @Test func `two conversations listed by one entry both appear`() throws {
+    var rig = try rig(rooms: 1)
+    rig.addClient(reader)
+    try rig.run(milliseconds: 1_500)
+    // One turn of the conversations' partition, and one of the reader's.
+    for number in 2...4 { rig.create(room(number), members: [reader], creator: host) }
+    try rig.run(milliseconds: 200)
+    for number in 2...4 { rig.say("m\(number)", in: room(number), by: host) }
+    try rig.run(milliseconds: 200)
+    for number in 2...4 { #expect(heard(rig, number) == ["m\(number)"]) }
+    try rig.run(milliseconds: 1_500)
+    try rig.clients[0].checkComplete(in: rig.world)
+  }
+
   @Test func `a conversation that was left delivers nothing more`() throws {
     var rig = try rig(rooms: 2)
     rig.addClient(reader)
