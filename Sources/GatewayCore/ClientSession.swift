@@ -45,6 +45,8 @@ final class ClientSession {
 
   /// The last sequence number pushed; zero when none was.
   var conversations: [ConversationID: Sequence] = [:]
+  /// The same of conversations that left the list: they may come back.
+  var departed: [ConversationID: Sequence] = [:]
   var partitions: [PartitionID: SessionPartition] = [:]
   var pullCount = 0
   var isCongested = false
@@ -134,7 +136,10 @@ extension GatewayCore {
       completion: .call { core, outcome, _, actions in
         core.welcome(id, outcome, ref: ref, into: &actions)
       }, now: now, into: &actions)
-    if hello.events { attach(id, to: .user(user), now: now, into: &actions) }
+    guard hello.events else { return }
+    attach(id, to: .user(user), now: now, into: &actions)
+    // Another session may have subscribed before.
+    if subscriptions[.user(user)]?.isActive ?? false { loadList(id, now: now, into: &actions) }
   }
 
   package mutating func sessionClosed(_ id: SessionID, into actions: inout [GatewayAction]) {
@@ -201,6 +206,12 @@ extension GatewayCore {
       let live = livePositions[routing.partition(of: entity.token)]
     else { return max(session.safeListed, listed) }
     return max(session.safeListed, listed, live.complete)
+  }
+
+  /// Keeps how far the list is complete, before something makes that unknown.
+  func noteListIndex(_ id: SessionID) {
+    guard let session = sessions[id] else { return }
+    session.safeListed = listIndex(session)
   }
 
   // MARK: Starting

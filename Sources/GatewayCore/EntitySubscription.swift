@@ -121,6 +121,9 @@ extension GatewayCore {
     guard let subscription = subscriptions[entity] else { return }
     if subscription.isActive {
       subscriptions[entity]?.resumeAfter = livePositions[subscription.partition]?.complete
+      if case .user = entity {
+        for id in subscription.sessions { noteListIndex(id) }
+      }
     }
     subscriptions[entity]?.status = .wanted
     unasked.insert(entity)

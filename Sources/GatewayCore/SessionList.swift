@@ -28,6 +28,7 @@ extension GatewayCore {
     _ id: SessionID, now: Instant, into actions: inout [GatewayAction]
   ) {
     guard let session = sessions[id], session.loading == nil else { return }
+    noteListIndex(id)
     session.loading = ListLoading()
     session.needsList = false
     loadPage(id, after: nil, now: now, into: &actions)
@@ -72,7 +73,6 @@ extension GatewayCore {
   ) {
     guard let session = sessions[id], let loaded = session.loading, let applied = loaded.applied
     else { return }
-    session.safeListed = listIndex(session)
     session.loading = nil
     let present = Set(loaded.items.map(\.conversation))
     for gone in session.conversations.keys.filter({ !present.contains($0) }).sorted() {
@@ -81,6 +81,7 @@ extension GatewayCore {
     let since = session.listed ?? session.resumed?.user.index
     for item in loaded.items { join(id, item, since: since, now: now, into: &actions) }
     session.listed = max(session.listed ?? .zero, applied)
+    noteListIndex(id)
     for change in loaded.changes where change.index > applied {
       carryOut(id, change, now: now, into: &actions)
     }
@@ -102,7 +103,7 @@ extension GatewayCore {
       return
     }
     guard let listed = session.listed, change.index > listed else { return }
-    session.safeListed = listIndex(session)
+    noteListIndex(id)
     carryOut(id, change, now: now, into: &actions)
     considerWaiting(id, now: now, into: &actions)
   }
@@ -141,7 +142,8 @@ extension GatewayCore {
     let entity = EntityID.conversation(item.conversation)
     let partition = routing.partition(of: entity.token)
     let known = session.resumed?.positions.first { $0.partition == partition }
-    session.conversations[item.conversation] = Sequence.zero
+    session.conversations[item.conversation] =
+      session.departed.removeValue(forKey: item.conversation) ?? .zero
     if session.partitions[partition] == nil {
       let start = known?.index ?? (since == nil ? nil : .zero)
       session.partitions[partition] = SessionPartition(position: start)
@@ -159,8 +161,9 @@ extension GatewayCore {
     _ id: SessionID, _ conversation: ConversationID, into actions: inout [GatewayAction]
   ) {
     guard let session = sessions[id],
-      session.conversations.removeValue(forKey: conversation) != nil
+      let last = session.conversations.removeValue(forKey: conversation)
     else { return }
+    session.departed[conversation] = last
     let entity = EntityID.conversation(conversation)
     let partition = routing.partition(of: entity.token)
     session.partitions[partition]?.conversations.removeAll { $0 == conversation }
