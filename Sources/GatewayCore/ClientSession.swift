@@ -47,6 +47,8 @@ final class ClientSession {
   var conversations: [ConversationID: Sequence] = [:]
   /// The same of conversations that left the list: they may come back.
   var departed: [ConversationID: Sequence] = [:]
+  /// Conversations that are read once more from their beginning, because events were missing.
+  var reread: Set<ConversationID> = []
   var partitions: [PartitionID: SessionPartition] = [:]
   var pullCount = 0
   var isCongested = false

@@ -49,8 +49,12 @@ extension GatewayCore {
       restless.insert(id)
       return
     }
-    for event in page.events { push(event, toCatchingUp: id, into: &actions) }
+    var torn: Set<ConversationID> = []
+    for event in page.events where !torn.contains(event.conversation) {
+      if !push(event, toCatchingUp: session, into: &actions) { torn.insert(event.conversation) }
+    }
     session.partitions[partition]?.read(asked, through: page.through, more: page.more)
+    for conversation in torn { session.partitions[partition]?.after[conversation] = .zero }
     session.partitions[partition]?.generation = page.generation
     noteCursor(id, now: now)
     guard let state = session.partitions[partition] else { return }
@@ -72,14 +76,28 @@ extension GatewayCore {
     }
   }
 
-  mutating func push(
-    _ event: Event, toCatchingUp id: SessionID, into actions: inout [GatewayAction]
-  ) {
-    guard let session = sessions[id], let last = session.conversations[event.conversation],
-      event.sequence > last
-    else { return }
-    session.conversations[event.conversation] = event.sequence
-    actions.append(.push(.event(event), to: [id]))
+  /// Pushes an event unless it was pushed before.
+  ///
+  /// **Returns**: `false` when events before it are missing: who was taken out of a conversation and
+  /// comes back while it catches up was refused some of them. The conversation is then read again
+  /// from its beginning; if they are missing even there, the client is told so.
+  private func push(
+    _ event: Event, toCatchingUp session: ClientSession, into actions: inout [GatewayAction]
+  ) -> Bool {
+    let id = event.conversation
+    guard let last = session.conversations[id], event.sequence > last else { return true }
+    if last > .zero, event.sequence != last.successor, !event.adds(session.user) {
+      guard session.reread.remove(id) != nil else {
+        session.reread.insert(id)
+        return false
+      }
+      actions.append(.push(.gap(id), to: [session.id]))
+    } else {
+      session.reread.remove(id)
+    }
+    session.conversations[id] = event.sequence
+    actions.append(.push(.event(event), to: [session.id]))
+    return true
   }
 
   // MARK: Live
@@ -187,5 +205,13 @@ extension GatewayCore {
         && session.partitions.values.allSatisfy { $0.mode != .due }
       if isSettled, session.cursorDueAt == nil { restless.remove(id) }
     }
+  }
+}
+
+extension Event {
+  /// Whether with this event the user comes (back) into the conversation.
+  fileprivate func adds(_ user: UserID) -> Bool {
+    guard case .membersChanged(let added, _) = content else { return false }
+    return added.contains { $0.user == user }
   }
 }

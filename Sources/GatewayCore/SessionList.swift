@@ -73,6 +73,7 @@ extension GatewayCore {
   ) {
     guard let session = sessions[id], let loaded = session.loading, let applied = loaded.applied
     else { return }
+    noteListIndex(id)
     session.loading = nil
     let present = Set(loaded.items.map(\.conversation))
     for gone in session.conversations.keys.filter({ !present.contains($0) }).sorted() {
