@@ -43,9 +43,9 @@ final class ClientSession {
   var safeListed: LogIndex
   var wasToldCursor = false
 
-  /// The last sequence number pushed; zero when none was.
-  var conversations: [ConversationID: Sequence] = [:]
-  /// The same of conversations that left the list: they may come back.
+  /// The conversations of the list.
+  var conversations: [ConversationID: ConversationPlace] = [:]
+  /// The last sequence numbers of conversations that left the list: they may come back.
   var departed: [ConversationID: Sequence] = [:]
   /// Conversations that are read once more from their beginning, because events were missing.
   var reread: Set<ConversationID> = []
@@ -64,6 +64,14 @@ final class ClientSession {
     self.resumed = resumed
     safeListed = resumed?.user.index ?? .zero
   }
+}
+
+/// Where a session stands in one conversation.
+struct ConversationPlace {
+  /// The last sequence number pushed; zero when none was.
+  var last: Sequence
+  /// The entry with which the user joined.
+  let joined: LogIndex
 }
 
 /// Where a session stands in one partition.
@@ -174,7 +182,7 @@ extension GatewayCore {
 
   /// Everything up to here was pushed to the session; `nil` until it is known where it began.
   package func cursor(of id: SessionID) -> Cursor? {
-    guard let session = sessions[id], session.listed != nil,
+    guard let session = sessions[id], session.listed != nil, session.reread.isEmpty,
       session.partitions.values.allSatisfy({ $0.position != nil })
     else { return nil }
     let user = Cursor.Position(

@@ -85,7 +85,7 @@ extension GatewayCore {
     _ event: Event, toCatchingUp session: ClientSession, into actions: inout [GatewayAction]
   ) -> Bool {
     let id = event.conversation
-    guard let last = session.conversations[id], event.sequence > last else { return true }
+    guard let last = session.conversations[id]?.last, event.sequence > last else { return true }
     if last > .zero, event.sequence != last.successor, !event.adds(session.user) {
       guard session.reread.remove(id) != nil else {
         session.reread.insert(id)
@@ -95,7 +95,7 @@ extension GatewayCore {
     } else {
       session.reread.remove(id)
     }
-    session.conversations[id] = event.sequence
+    session.conversations[id]?.last = event.sequence
     actions.append(.push(.event(event), to: [session.id]))
     return true
   }
@@ -148,7 +148,7 @@ extension GatewayCore {
     for id in listeners {
       guard let session = sessions[id], let state = session.partitions[partition],
         state.mode == .live, let position = state.position, event.index > position,
-        let last = session.conversations[event.conversation], event.sequence > last
+        let last = session.conversations[event.conversation]?.last, event.sequence > last
       else { continue }
       guard last == .zero || event.sequence == last.successor else {
         // Something is missing between, at the earliest from where this began to be live.
@@ -156,7 +156,7 @@ extension GatewayCore {
         restless.insert(id)
         continue
       }
-      session.conversations[event.conversation] = event.sequence
+      session.conversations[event.conversation]?.last = event.sequence
       receivers.append(id)
       noteCursor(id, now: now)
     }

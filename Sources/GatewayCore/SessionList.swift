@@ -75,10 +75,10 @@ extension GatewayCore {
     else { return }
     noteListIndex(id)
     session.loading = nil
-    let present = Set(loaded.items.map(\.conversation))
-    for gone in session.conversations.keys.filter({ !present.contains($0) }).sorted() {
-      leave(id, gone, into: &actions)
-    }
+    let joined = Dictionary(loaded.items.map { ($0.conversation, $0.joined) }) { $1 }
+    // Who left and came back meanwhile is read from the new joining on.
+    let gone = session.conversations.filter { joined[$0.key] != $0.value.joined }
+    for conversation in gone.keys.sorted() { leave(id, conversation, into: &actions) }
     let since = session.listed ?? session.resumed?.user.index
     for item in loaded.items { join(id, item, since: since, now: now, into: &actions) }
     session.listed = max(session.listed ?? .zero, applied)
@@ -143,8 +143,8 @@ extension GatewayCore {
     let entity = EntityID.conversation(item.conversation)
     let partition = routing.partition(of: entity.token)
     let known = session.resumed?.positions.first { $0.partition == partition }
-    session.conversations[item.conversation] =
-      session.departed.removeValue(forKey: item.conversation) ?? .zero
+    session.conversations[item.conversation] = ConversationPlace(
+      last: session.departed.removeValue(forKey: item.conversation) ?? .zero, joined: item.joined)
     if session.partitions[partition] == nil {
       let start = known?.index ?? (since == nil ? nil : .zero)
       session.partitions[partition] = SessionPartition(position: start)
@@ -162,9 +162,10 @@ extension GatewayCore {
     _ id: SessionID, _ conversation: ConversationID, into actions: inout [GatewayAction]
   ) {
     guard let session = sessions[id],
-      let last = session.conversations.removeValue(forKey: conversation)
+      let place = session.conversations.removeValue(forKey: conversation)
     else { return }
-    session.departed[conversation] = last
+    session.departed[conversation] = place.last
+    session.reread.remove(conversation)
     let entity = EntityID.conversation(conversation)
     let partition = routing.partition(of: entity.token)
     session.partitions[partition]?.conversations.removeAll { $0 == conversation }
