@@ -47,7 +47,7 @@ final class ClientSession {
   var conversations: [ConversationID: ConversationPlace] = [:]
   /// The last sequence numbers of conversations that left the list: they may come back.
   var departed: [ConversationID: Sequence] = [:]
-  /// Conversations that are read once more from their beginning, because events were missing.
+  /// Conversations that were read once more from their beginning, because events were missing.
   var reread: Set<ConversationID> = []
   var partitions: [PartitionID: SessionPartition] = [:]
   var pullCount = 0
@@ -90,12 +90,17 @@ struct SessionPartition {
   var generation: UInt32 = 0
   /// Conversations that were read up to elsewhere than `position`: those that were just joined.
   var after: [ConversationID: LogIndex] = [:]
+  /// Those of `after` that are read again from their beginning, although the list shows them.
+  var reread: Set<ConversationID> = []
   /// In the order of their ids.
   var conversations: [ConversationID] = []
   /// The live position of the event loop when this stopped being live, if it was.
   var frozenAt: LogIndex?
   /// No subscription that came back was missing anything.
   var isGapless = true
+
+  /// Whether `position` says too much.
+  var isRereading: Bool { reread.contains { after[$0] != nil } }
 
   /// What is asked of each conversation next. After the greatest index there is nothing: that asks
   /// only where the log ends.
@@ -182,8 +187,8 @@ extension GatewayCore {
 
   /// Everything up to here was pushed to the session; `nil` until it is known where it began.
   package func cursor(of id: SessionID) -> Cursor? {
-    guard let session = sessions[id], session.listed != nil, session.reread.isEmpty,
-      session.partitions.values.allSatisfy({ $0.position != nil })
+    guard let session = sessions[id], session.listed != nil,
+      session.partitions.values.allSatisfy({ $0.position != nil && !$0.isRereading })
     else { return nil }
     let user = Cursor.Position(
       partition: routing.partition(of: EntityID.user(session.user).token),

@@ -54,7 +54,10 @@ extension GatewayCore {
       if !push(event, toCatchingUp: session, into: &actions) { torn.insert(event.conversation) }
     }
     session.partitions[partition]?.read(asked, through: page.through, more: page.more)
-    for conversation in torn { session.partitions[partition]?.after[conversation] = .zero }
+    for conversation in torn {
+      session.partitions[partition]?.after[conversation] = .zero
+      session.partitions[partition]?.reread.insert(conversation)
+    }
     session.partitions[partition]?.generation = page.generation
     noteCursor(id, now: now)
     guard let state = session.partitions[partition] else { return }

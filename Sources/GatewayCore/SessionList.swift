@@ -79,7 +79,8 @@ extension GatewayCore {
     // Who left and came back meanwhile is read from the new joining on.
     let gone = session.conversations.filter { joined[$0.key] != $0.value.joined }
     for conversation in gone.keys.sorted() { leave(id, conversation, into: &actions) }
-    let since = session.listed ?? session.resumed?.user.index
+    let since = session.listed ?? session.resumed?.user.index ?? applied
+    if session.listed == nil, session.resumed == nil { session.safeListed = applied }
     for item in loaded.items { join(id, item, since: since, now: now, into: &actions) }
     session.listed = max(session.listed ?? .zero, applied)
     noteListIndex(id)
@@ -115,7 +116,7 @@ extension GatewayCore {
     if change.removed {
       leave(id, change.item.conversation, into: &actions)
     } else {
-      join(id, change.item, since: sessions[id]?.listed, now: now, into: &actions)
+      join(id, change.item, since: sessions[id]?.listed ?? .zero, now: now, into: &actions)
     }
   }
 
@@ -132,9 +133,10 @@ extension GatewayCore {
   }
 
   /// Adds a conversation to a session. One that entered the list after `since` is read from where
-  /// the user joined it; an older one from where the session stands in its partition.
+  /// the user joined it; an older one from where the session stands in its partition, which for a
+  /// session that begins anew is the present end of the log.
   private mutating func join(
-    _ id: SessionID, _ item: ListedConversation, since: LogIndex?, now: Instant,
+    _ id: SessionID, _ item: ListedConversation, since: LogIndex, now: Instant,
     into actions: inout [GatewayAction]
   ) {
     guard let session = sessions[id], session.conversations[item.conversation] == nil else {
@@ -145,12 +147,13 @@ extension GatewayCore {
     let known = session.resumed?.positions.first { $0.partition == partition }
     session.conversations[item.conversation] = ConversationPlace(
       last: session.departed.removeValue(forKey: item.conversation) ?? .zero, joined: item.joined)
+    let beginsAnew = session.listed == nil && session.resumed == nil
     if session.partitions[partition] == nil {
-      let start = known?.index ?? (since == nil ? nil : .zero)
-      session.partitions[partition] = SessionPartition(position: start)
+      session.partitions[partition] = SessionPartition(
+        position: known?.index ?? (beginsAnew ? nil : .zero))
     }
     session.partitions[partition]?.insert(item.conversation)
-    if let since, item.listed > since || known == nil {
+    if item.listed > since || (known == nil && !beginsAnew) {
       session.partitions[partition]?.after[item.conversation] =
         item.joined == .zero ? .zero : item.joined.predecessor
     }
@@ -170,6 +173,7 @@ extension GatewayCore {
     let partition = routing.partition(of: entity.token)
     session.partitions[partition]?.conversations.removeAll { $0 == conversation }
     session.partitions[partition]?.after[conversation] = nil
+    session.partitions[partition]?.reread.remove(conversation)
     if let state = session.partitions[partition], state.conversations.isEmpty,
       state.mode != .pulling
     {
