@@ -95,7 +95,7 @@ struct FakeClient {
       log[id]?.removeAll { $0.sequence >= event.sequence }
     }
     if let last = log[id]?.last, event.sequence != last.sequence.successor {
-      guard wasAway(id, from: last, to: event, in: world) else {
+      guard wasAway(id, since: last, in: world) else {
         throw violation(.gap, "\(id): \(event.sequence) after \(last.sequence)")
       }
     }
@@ -108,14 +108,11 @@ struct FakeClient {
     world.lists[user]?[id].map { $0.listed > cursor.user.index } ?? false
   }
 
-  /// What happened while the user was no member may be missing, and what came before it was seen.
-  private func wasAway(
-    _ id: ConversationID, from last: Event, to event: Event, in world: ChatWorld
-  ) -> Bool {
+  /// Whoever was no member for a while may miss what happened before and meanwhile: nobody who is
+  /// no member can pull it.
+  private func wasAway(_ id: ConversationID, since last: Event, in world: ChatWorld) -> Bool {
     guard let found = world.conversations[id] else { return false }
-    return ((found.joins[user] ?? []) + (found.leaves[user] ?? [])).contains {
-      $0 > last.index && $0 <= event.index
-    }
+    return ((found.joins[user] ?? []) + (found.leaves[user] ?? [])).contains { $0 > last.index }
   }
 
   private mutating func receive(_ told: Cursor, in world: ChatWorld) throws(Violation) {

@@ -70,7 +70,9 @@ struct GatewayRig {
         if let line = note("link to \(store.rawValue) opens") { trace?.append(line) }
         core.linkOpened(store, peer: hello(store, credits: 50), now: instant, into: &actions)
       case .recordSeen(let partition, let record):
-        if let line = note("\(partition) is led by \(record.record.leader.store.rawValue)") { trace?.append(line) }
+        if let line = note("\(partition) is led by \(record.record.leader.store.rawValue)") {
+          trace?.append(line)
+        }
         core.recordObserved(partition, record, now: instant, into: &actions)
       case .read(let store, let link, let request):
         shards.read(request, at: store, link: link)

@@ -15,7 +15,9 @@ func handle(_ text: String) -> Handle {
 }
 
 func clientID(_ text: String) -> ClientMessageID {
-  guard let id = ClientMessageID(String(text.map { $0 == " " ? "-" : $0 })) else { preconditionFailure("no client id: \(text)") }
+  guard let id = ClientMessageID(String(text.map { $0 == " " ? "-" : $0 })) else {
+    preconditionFailure("no client id: \(text)")
+  }
   return id
 }
 

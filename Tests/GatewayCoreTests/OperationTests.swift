@@ -177,8 +177,9 @@ import Testing
     }
     #expect(items.map(\.conversation) == Array(ids.sorted().prefix(4)))
     #expect(next == items.last?.conversation)
-    guard case .conversations(let rest, nil) = try perform(
-      &rig, .listConversations(after: next, limit: 4))
+    guard
+      case .conversations(let rest, nil) = try perform(
+        &rig, .listConversations(after: next, limit: 4))
     else {
       Issue.record("no second page")
       return

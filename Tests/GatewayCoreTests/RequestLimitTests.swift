@@ -170,7 +170,8 @@ import Testing
       let outputs = script.take()
       for item in outputs.requests {
         tries += 1
-        script.respond(item.request, .failed(.unavailable("no", retryAfterMilliseconds: 0)), from: a)
+        script.respond(
+          item.request, .failed(.unavailable("no", retryAfterMilliseconds: 0)), from: a)
       }
       error = outputs.results[CallID(1)]?.error
     }

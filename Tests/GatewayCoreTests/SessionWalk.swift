@@ -10,7 +10,9 @@ struct RareEvents {
   var counts: [String: Int] = [:]
 
   mutating func count(_ name: String, _ number: Int = 1) { counts[name, default: 0] += number }
-  mutating func add(_ other: RareEvents) { for (name, number) in other.counts { count(name, number) } }
+  mutating func add(_ other: RareEvents) {
+    for (name, number) in other.counts { count(name, number) }
+  }
   var description: String {
     counts.sorted { $0.key < $1.key }.map { "\($0.key) \($0.value)" }.joined(separator: ", ")
   }

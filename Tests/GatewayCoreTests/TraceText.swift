@@ -77,7 +77,8 @@ func traceText(_ frame: LinkFrame) -> String {
       return "#\(response.id) not leader: \(leader?.store.rawValue ?? 0) at \(revision)"
     case .failed(let error): return "#\(response.id) failed \(error.code)"
     }
-  case .subscribe(let frame): return "subscribe \(frame.entity.short) > \(frame.after?.rawValue ?? 0)"
+  case .subscribe(let frame):
+    return "subscribe \(frame.entity.short) > \(frame.after?.rawValue ?? 0)"
   case .unsubscribe(let frame): return "unsubscribe \(frame.entity.short)"
   case .subscribed(let frame): return "subscribed \(frame.entity.short) from \(frame.from.rawValue)"
   case .subscriptionEnded(let frame): return "ended \(frame.entity.short): \(frame.reason)"

@@ -53,7 +53,8 @@ import Testing
     for request in asked { #expect(rig.responses[request]?.count == 1) }
   }
 
-  @Test func `a read sees what was acknowledged before it, and what shares its turn may be unseen`() {
+  @Test func `a read sees what was acknowledged before it, and what shares its turn may be unseen`()
+  {
     var rig = rig(stores: 2)
     rig.command(group(room, creator: ada, members: []), through: 0)
     for number in 1...5 {
@@ -119,12 +120,13 @@ import Testing
     #expect(notes(rig, 0).contains(.peerSuspected(store(2))))
     rig.start(1)
     rig.run(milliseconds: 300)
-    #expect(notes(rig, 0).last { note in
-      switch note {
-      case .peerSuspected, .peerReachable: true
-      default: false
-      }
-    } == .peerReachable(store(2)))
+    #expect(
+      notes(rig, 0).last { note in
+        switch note {
+        case .peerSuspected, .peerReachable: true
+        default: false
+        }
+      } == .peerReachable(store(2)))
   }
 
   @Test func `a refusal while the link is open says nothing`() {
@@ -202,7 +204,8 @@ import Testing
     var rig = rig(stores: 2)
     rig.command(group(room, creator: ada, members: []), through: 0)
     rig.run(milliseconds: 200)
-    guard let old = rig.connections.indices.last(where: { rig.touches($0, 0) && rig.touches($0, 1) }),
+    guard
+      let old = rig.connections.indices.last(where: { rig.touches($0, 0) && rig.touches($0, 1) }),
       let new = rig.connect(0, 1), let last = rig.status(1, 0)?.last,
       let leader = rig.status(0, 0)?.replica, let follower = rig.status(1, 0)?.replica,
       let record = rig.coordinator.records[first]

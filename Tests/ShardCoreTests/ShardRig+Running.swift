@@ -213,7 +213,8 @@ extension ShardRig {
       schedule(
         .changeAnswered(store, life: life, partition, base: base, outcome), in: delays.coordinator)
       guard case .succeeded = outcome, let current = coordinator.records[partition] else { return }
-      for other in stores.indices where stores[other].seesCoordinator && stores[other].hearsRecords {
+      for other in stores.indices where stores[other].seesCoordinator && stores[other].hearsRecords
+      {
         schedule(
           .recordSeen(other, life: stores[other].life, partition, current), in: delays.coordinator)
       }

@@ -245,8 +245,8 @@ struct ShardRig {
 
   /// Breaks the links between two stores; they dial again after a while, unless they are cut.
   mutating func resetLinks(_ one: Int, _ other: Int, pause milliseconds: Int = 20) {
-    for connection in connections.indices where touches(connection, one) && touches(connection, other)
-    {
+    for connection in connections.indices
+    where touches(connection, one) && touches(connection, other) {
       close(connection)
     }
     queue.schedule(.dialed(one, other), at: now + UInt64(milliseconds) * 1_000)

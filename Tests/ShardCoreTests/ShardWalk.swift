@@ -175,7 +175,8 @@ struct ShardWalk {
     default:
       if rig.cut.isEmpty {
         counts["cuts", default: 0] += 1
-        rig.cut = dice.chance(permille: 500) ? [[store, other]] : [[store, other], [other, store]]
+        rig.cut =
+          dice.chance(permille: 500) ? [[store, other]] : [[store, other], [other, store]]
       } else {
         heal()
       }
@@ -260,7 +261,8 @@ struct ShardWalk {
         let places = texts.indices.filter { texts[$0] == message.text }.map { UInt64($0) + 1 }
         guard places == [message.sequence] else {
           throw Violation(
-            "store \(store + 1): \(message.text) was acknowledged as \(message.sequence), is at \(places)")
+            "store \(store + 1): \(message.text) was acknowledged as \(message.sequence), is at \(places)"
+          )
         }
       }
       let sequences = writer.acknowledged.map(\.sequence)

@@ -78,7 +78,8 @@ import Testing
     #expect(subscribe(&rig, to: .conversation(room), after: position)?.from == position)
     let late = rig.openGateway(to: 0)
     let began = subscribe(&rig, to: .conversation(other), after: position, through: late)
-    #expect(began?.from == rig.status(0, 0)?.appliedIndex, "it changed: what lies between is pulled")
+    #expect(
+      began?.from == rig.status(0, 0)?.appliedIndex, "it changed: what lies between is pulled")
     let unknown = subscribe(
       &rig, to: .conversation(ring.conversation(9, in: 0)), after: position, through: late)
     #expect(unknown?.from == position)

@@ -51,9 +51,10 @@ import Testing
     let made = entries(rig)
     #expect(made.map(\.commands) == [5, 5])
     #expect(made.map(\.partition) == [PartitionID(0), PartitionID(1)])
-    #expect(rig.responses.values.compactMap { $0.first?.sequence }.sorted() == [
-      2, 2, 3, 3, 4, 4, 5, 5, 6, 6,
-    ])
+    #expect(
+      rig.responses.values.compactMap { $0.first?.sequence }.sorted() == [
+        2, 2, 3, 3, 4, 4, 5, 5, 6, 6,
+      ])
   }
 
   @Test func `answers keep the order of the commands, and each comes once`() {
