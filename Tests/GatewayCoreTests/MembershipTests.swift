@@ -190,6 +190,40 @@ import Testing
     #expect(heard(rig, 1) == ["m"])
   }
 
+  @Test func `what is listed before its page is read begins with the joining`() throws {
+    var rig = try rig(rooms: 4) { $0.listPageMax = 2 }
+    rig.shards.heldQueries = { query in
+      guard case .conversationList(_, let after, _) = query else { return false }
+      return after != nil
+    }
+    rig.addClient(reader)
+    try rig.run(milliseconds: 50)
+    // By its id it belongs on a page that was not read yet.
+    rig.create(room(9), members: [reader], creator: host)
+    try rig.run(milliseconds: 50)
+    rig.shards.releaseQueries()
+    try rig.run(milliseconds: 1_500)
+    rig.say("m", in: room(9), by: host)
+    try rig.run(milliseconds: 1_500)
+    #expect(rig.clients[0].log[room(9)]?.map(\.sequence) == [Sequence(1), Sequence(2)])
+    try rig.clients[0].checkComplete(in: rig.world)
+  }
+
+  @Test func `no cursor counts a listing whose conversation is still caught up with`() throws {
+    var rig = try rig(rooms: 1)
+    rig.addClient(reader)
+    try rig.run(milliseconds: 1_500)
+    let listed = rig.world.applied(PartitionID(2))
+    rig.shards.heldQueries = { if case .changes = $0 { true } else { false } }
+    rig.create(room(2), members: [reader], creator: host)
+    try rig.run(milliseconds: 2_500)
+    #expect(rig.clients[0].cursor.map { $0.user.index <= listed } ?? false)
+    rig.shards.releaseQueries()
+    try rig.run(milliseconds: 1_500)
+    #expect(rig.clients[0].cursor.map { $0.user.index > listed } ?? false)
+    try rig.clients[0].checkComplete(in: rig.world)
+  }
+
   @Test func `a conversation on a later page of the list is read from the cursor, too`() throws {
     var rig = try rig(rooms: 4) { $0.listPageMax = 2 }
     rig.addClient(reader)
