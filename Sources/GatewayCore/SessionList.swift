@@ -83,7 +83,9 @@ extension GatewayCore {
     if session.listed == nil, session.resumed == nil { session.safeListed = applied }
     for item in loaded.items { join(id, item, since: since, now: now, into: &actions) }
     session.listed = max(session.listed ?? .zero, applied)
-    noteListIndex(id)
+    if session.partitions.values.allSatisfy({ $0.after.isEmpty }) {
+      session.safeListed = max(session.safeListed, applied)
+    }
     for change in loaded.changes where change.index > applied {
       carryOut(id, change, now: now, into: &actions)
     }

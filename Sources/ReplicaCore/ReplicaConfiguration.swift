@@ -31,6 +31,8 @@ package struct ReplicaConfiguration: Sendable {
   package var barrierTimeout: Milliseconds = 150
   /// Each place in the order of succession waits this much longer before it promotes itself.
   package var promotionStagger: Milliseconds = 150
+  /// How much longer the others wait where nobody has led yet: the first owner is starting, too.
+  package var firstOwnerPatience: Milliseconds = 1_000
   /// First pause after a promotion that failed; doubles up to `promotionBackoffMax`, with jitter.
   package var promotionBackoff: Milliseconds = 100
   package var promotionBackoffMax: Milliseconds = 2_000

@@ -117,7 +117,10 @@ extension Replica {
     let record = known.record
     let order = record.target.filter { record.inSync.contains($0) && $0 != record.leader }
     let place = record.leader == id ? 0 : order.firstIndex(of: id) ?? order.count
-    let stagger = configuration.promotionStagger.rawValue * UInt64(place)
+    var stagger = configuration.promotionStagger.rawValue * UInt64(place)
+    if record.epoch == .zero, record.leader != id {
+      stagger += configuration.firstOwnerPatience.rawValue
+    }
     var backoff: UInt64 = 0
     if failedPromotionCount > 0 {
       let doubled =

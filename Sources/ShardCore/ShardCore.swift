@@ -87,7 +87,8 @@ package struct ShardCore {
     into actions: inout [ShardAction]
   ) {
     guard routing.observe(partition, observed) else { return }
-    if position(of: partition) == nil,
+    let isNew = position(of: partition) == nil
+    if isNew,
       let replica = observed.record.replica(on: configuration.store),
       mayCreate(replica, observed.record)
     {
@@ -96,6 +97,12 @@ package struct ShardCore {
     guard let position = position(of: partition) else { return }
     drive(position, now: now, into: &actions) { replica, pending in
       replica.recordObserved(observed, now: now, into: &pending)
+    }
+    guard isNew else { return }
+    for peer in peers where peer.link != nil {
+      drive(position, now: now, into: &actions) { replica, pending in
+        replica.peerRestarted(store: peer.store, boot: peer.boot, now: now, into: &pending)
+      }
     }
   }
 
@@ -114,13 +121,7 @@ package struct ShardCore {
             recovered: RecoveredReplica(empty: replica), configuration: configuration.replica,
             seed: random.next()),
           chat: chat, reader: reader, now: now))
-      let position = hosts.count - 1
-      for peer in peers where peer.link != nil {
-        drive(position, now: now, into: &actions) { replica, pending in
-          replica.peerRestarted(store: peer.store, boot: peer.boot, now: now, into: &pending)
-        }
-      }
-      tellReachability(to: position, now: now, into: &actions)
+      tellReachability(to: hosts.count - 1, now: now, into: &actions)
     } catch {
       actions.append(.note(.replicaNotCreated(partition, error)))
     }
