@@ -206,5 +206,7 @@ let package = Package(
     tests(
       "NodeConfigurationTests",
       ["ClusterModel", "Coordination", "NodeRuntime", "NodeConfiguration", .logging]),
+    // Runs the built `martlet`, which every build of the tests makes.
+    tests("ClusterTests", ["MartletClient", "ChatModel", "Primitives"]),
   ]
 )
