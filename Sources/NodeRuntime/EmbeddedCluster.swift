@@ -122,7 +122,9 @@ package final class EmbeddedCluster: Sendable {
   private static func prepare(_ options: EmbeddedOptions) throws(StartError) {
     if mkdir(options.dataDirectory, 0o700) != 0, errno != EEXIST {
       let why = String(cString: strerror(errno))
-      throw StartError("--data-dir '\(options.dataDirectory)': \(why)")
+      throw StartError(
+        "--data-dir '\(options.dataDirectory)': \(why); allowed is a directory of this cluster "
+          + "alone, or a new name in a directory that exists")
     }
     var stores = 0
     while access("\(options.dataDirectory)/shard\(stores + 1)", F_OK) == 0 { stores += 1 }
