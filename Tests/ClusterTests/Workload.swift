@@ -29,6 +29,23 @@ final class Workload: Sendable {
     let isStopping = Atomic(false)
   }
 
+  /// Somebody in one conversation.
+  ///
+  /// A class, because what Swift 6.3 makes of an asynchronous function that takes a
+  /// `ConversationID`, which is 16 bytes with an alignment of 16, can crash without optimisation.
+  private final class Seat: Sendable {
+    /// What its messages begin with.
+    let name: String
+    let client: MartletClient
+    let conversation: ConversationID
+
+    init(name: String, client: MartletClient, conversation: ConversationID) {
+      self.name = name
+      self.client = client
+      self.conversation = conversation
+    }
+  }
+
   private init(
     _ conversations: [ConversationID], senders: [MartletClient], listeners: [MartletClient],
     notes: Notes, listening: [Task<Void, Never>]
@@ -40,7 +57,8 @@ final class Workload: Sendable {
     self.listening = listening
     sending = senders.enumerated().flatMap { index, sender in
       conversations.enumerated().map { place, conversation in
-        Task { await Workload.send("s\(index)-c\(place)", sender, to: conversation, notes) }
+        let seat = Seat(name: "s\(index)-c\(place)", client: sender, conversation: conversation)
+        return Task { await Workload.talk(seat, notes) }
       }
     }
   }
@@ -96,22 +114,19 @@ final class Workload: Sendable {
     }
   }
 
-  private static func send(
-    _ name: String, _ client: MartletClient, to conversation: ConversationID, _ notes: Notes
-  ) async {
-    let place = conversation.description
+  private static func talk(_ seat: Seat, _ notes: Notes) async {
+    let place = seat.conversation.description
     var number = 0
     while !notes.isStopping.load(ordering: .relaxed) {
       number += 1
-      let text = "\(name)-\(number)"
+      let text = "\(seat.name)-\(number)"
       notes.transcript.withLock { $0.attempted(text, in: place) }
-      do throws(MartletError) {
-        let sent = try await client.send(text, to: conversation)
+      do {
+        let sent = try await seat.client.send(text, to: seat.conversation)
         let entry = Transcript.Entry(conversation: place, sequence: sent.sequence, text: text)
         notes.transcript.withLock { $0.acknowledged(entry, at: .now) }
       } catch {
         notes.transcript.withLock { $0.failed(text, "\(error)") }
-        if error == .closed { return }
       }
       try? await Task.sleep(for: pause)
     }
