@@ -1,18 +1,37 @@
 import ChatModel
 import Primitives
 
+/// 128 bits without the alignment of `UInt128`.
+///
+/// Swift 6.3 passes a captured value of that alignment wrongly to the body of a task that captures
+/// some more: `Task { try await client.send(…, to: conversation) }` would crash in the program of
+/// somebody who did nothing wrong.
+private struct Halves: Hashable, Sendable {
+  let high: UInt64
+  let low: UInt64
+
+  init(_ whole: UInt128) {
+    high = UInt64(truncatingIfNeeded: whole >> 64)
+    low = UInt64(truncatingIfNeeded: whole)
+  }
+
+  var whole: UInt128 { UInt128(high) << 64 | UInt128(low) }
+}
+
 /// A person's account. Opaque: keep it, compare it, show it as text.
 ///
 /// **Shape** (text): `u` and 26 characters.
 public struct UserID: Hashable, Comparable, Sendable, LosslessStringConvertible {
-  let wire: ChatModel.UserID
+  private let halves: Halves
 
-  init(_ wire: ChatModel.UserID) { self.wire = wire }
+  init(_ wire: ChatModel.UserID) { halves = Halves(wire.rawValue) }
+
+  var wire: ChatModel.UserID { ChatModel.UserID(halves.whole) }
 
   /// **Returns**: `nil` for a text that is no user's id.
   public init?(_ description: String) {
     guard let wire = ChatModel.UserID(description) else { return nil }
-    self.wire = wire
+    self.init(wire)
   }
 
   public var description: String { wire.description }
@@ -23,14 +42,16 @@ public struct UserID: Hashable, Comparable, Sendable, LosslessStringConvertible 
 ///
 /// **Shape** (text): `c` and 26 characters.
 public struct ConversationID: Hashable, Comparable, Sendable, LosslessStringConvertible {
-  let wire: ChatModel.ConversationID
+  private let halves: Halves
 
-  init(_ wire: ChatModel.ConversationID) { self.wire = wire }
+  init(_ wire: ChatModel.ConversationID) { halves = Halves(wire.rawValue) }
+
+  var wire: ChatModel.ConversationID { ChatModel.ConversationID(halves.whole) }
 
   /// **Returns**: `nil` for a text that is no conversation's id.
   public init?(_ description: String) {
     guard let wire = ChatModel.ConversationID(description) else { return nil }
-    self.wire = wire
+    self.init(wire)
   }
 
   public var description: String { wire.description }

@@ -29,23 +29,6 @@ final class Workload: Sendable {
     let isStopping = Atomic(false)
   }
 
-  /// Somebody in one conversation.
-  ///
-  /// A class, because what Swift 6.3 makes of an asynchronous function that takes a
-  /// `ConversationID`, which is 16 bytes with an alignment of 16, can crash without optimisation.
-  private final class Seat: Sendable {
-    /// What its messages begin with.
-    let name: String
-    let client: MartletClient
-    let conversation: ConversationID
-
-    init(name: String, client: MartletClient, conversation: ConversationID) {
-      self.name = name
-      self.client = client
-      self.conversation = conversation
-    }
-  }
-
   private init(
     _ conversations: [ConversationID], senders: [MartletClient], listeners: [MartletClient],
     notes: Notes, listening: [Task<Void, Never>]
@@ -57,8 +40,7 @@ final class Workload: Sendable {
     self.listening = listening
     sending = senders.enumerated().flatMap { index, sender in
       conversations.enumerated().map { place, conversation in
-        let seat = Seat(name: "s\(index)-c\(place)", client: sender, conversation: conversation)
-        return Task { await Workload.talk(seat, notes) }
+        Task { await Workload.talk("s\(index)-c\(place)", sender, to: conversation, notes) }
       }
     }
   }
@@ -114,15 +96,17 @@ final class Workload: Sendable {
     }
   }
 
-  private static func talk(_ seat: Seat, _ notes: Notes) async {
-    let place = seat.conversation.description
+  private static func talk(
+    _ name: String, _ client: MartletClient, to conversation: ConversationID, _ notes: Notes
+  ) async {
+    let place = conversation.description
     var number = 0
     while !notes.isStopping.load(ordering: .relaxed) {
       number += 1
-      let text = "\(seat.name)-\(number)"
+      let text = "\(name)-\(number)"
       notes.transcript.withLock { $0.attempted(text, in: place) }
       do {
-        let sent = try await seat.client.send(text, to: seat.conversation)
+        let sent = try await client.send(text, to: conversation)
         let entry = Transcript.Entry(conversation: place, sequence: sent.sequence, text: text)
         notes.transcript.withLock { $0.acknowledged(entry, at: .now) }
       } catch {
