@@ -39,8 +39,10 @@ final class Cluster: Sendable {
       try await cluster.waitUntilWhole()
     } catch {
       isKept = ProcessInfo.processInfo.environment["MARTLET_TEST_KEEP"] == "1"
+      // What was required and is not so is an issue already.
+      let what = error is ExpectationFailedError ? "the logs of this cluster end so:" : "\(error)"
       Issue.record(
-        "\(error)\n\(cluster.logTails)\(isKept ? "kept: \(directory.path)" : "")",
+        "\(what)\n\(cluster.logTails)\(isKept ? "kept: \(directory.path)" : "")",
         sourceLocation: sourceLocation)
     }
     await cluster.tearDown()
@@ -151,11 +153,14 @@ final class Cluster: Sendable {
 
   /// Waits until every partition has a leader and all replicas, and every process is ready.
   func waitUntilWhole() async throws {
-    try await eventually("a whole ring", within: Self.startTimeout) {
+    var last = "nothing"
+    try await eventually("a whole ring, only this:\n\(last)", within: Self.startTimeout) {
       try expectNobodyEnded()
       // Short waits, so that a process that ends meanwhile is noticed.
-      return try await Program.martlet(["ring", "status", "--wait", "2"] + layout.ringSource)
-        .ending == .exited(0)
+      let status = try await Program.martlet(
+        ["ring", "status", "--all", "--wait", "2"] + layout.ringSource)
+      last = status.output + status.error
+      return status.ending == .exited(0)
     }
     for node in layout.nodes where running.withLock({ $0[node] != nil }) {
       try await waitUntilReady(node)

@@ -16,9 +16,15 @@ extension RealProcesses {
           let node = try await node(cluster, workload)
           let start = ContinuousClock.now
           let ending = try await cluster.stop(node, within: Self.stopMax)
-          print("\(node) took \(ContinuousClock.now - start) to stop")
+          let duration = ContinuousClock.now - start
           try #require(ending == .exited(0))
-          if case .processes = shape { try await workload.progress(by: 60) }
+          if case .processes = shape {
+            for conversation in workload.conversations {
+              try await workload.progress(by: 20, in: conversation)
+            }
+          }
+          let pause = workload.longestPause(in: workload.conversations[0], since: start)
+          print("\(node) stopped in \(duration), and nothing was answered for \(pause)")
           try await cluster.startAll()
           try await workload.progress(by: 40)
         }
