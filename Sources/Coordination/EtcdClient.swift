@@ -31,7 +31,8 @@ final class EtcdClient: @unchecked Sendable {
   private enum Phase {
     case idle
     case waiting(Scheduled<Void>)
-    case connecting
+    /// The future is fulfilled when the attempt is over, whatever has become of it.
+    case connecting(EventLoopFuture<Void>)
     case probing(GRPCClientConnection)
     case ready(GRPCClientConnection, since: Instant)
     case shutDown
@@ -115,7 +116,9 @@ final class EtcdClient: @unchecked Sendable {
     connect()
   }
 
-  func shutDown() {
+  /// **Returns**: fulfilled when nothing uses the event loop any more. An attempt to connect cannot
+  /// be broken off: it is waited for, `connectTimeout` at most.
+  func shutDown() -> EventLoopFuture<Void> {
     eventLoop.preconditionInEventLoop()
     let before = phase
     phase = .shutDown
@@ -126,8 +129,10 @@ final class EtcdClient: @unchecked Sendable {
     switch before {
     case .waiting(let timer): timer.cancel()
     case .probing(let connection), .ready(let connection, _): connection.close()
-    case .idle, .connecting, .shutDown: break
+    case .connecting(let attempt): return attempt
+    case .idle, .shutDown: break
     }
+    return eventLoop.makeSucceededVoidFuture()
   }
 
   private func connect() {
@@ -138,16 +143,19 @@ final class EtcdClient: @unchecked Sendable {
     let settings = GRPCClientConfiguration(
       connectTimeout: configuration.connectTimeout, messageBytesMax: EtcdLimits.messageBytesMax,
       callsMax: EtcdLimits.callsInFlightMax)
-    phase = .connecting
-    GRPCClientConnection.connect(to: target, configuration: settings, on: eventLoop)
-      .whenComplete { result in
-        switch result {
-        case .success(let connection): self.connected(connection, endpoint)
-        case .failure(let error):
-          guard !self.isShutDown else { return }
-          self.retry(.unavailable("\(endpoint): \(Self.text(error))"))
-        }
+    let attempt = GRPCClientConnection.connect(
+      to: target, configuration: settings, on: eventLoop)
+    let end = eventLoop.makePromise(of: Void.self)
+    phase = .connecting(end.futureResult)
+    attempt.whenComplete { result in
+      defer { end.succeed() }
+      switch result {
+      case .success(let connection): self.connected(connection, endpoint)
+      case .failure(let error):
+        guard !self.isShutDown else { return }
+        self.retry(.unavailable("\(endpoint): \(Self.text(error))"))
       }
+    }
   }
 
   private static func text(_ error: any Error) -> String {

@@ -169,8 +169,7 @@ package final class EtcdCoordinator: Coordinator {
     let client = client
     await withCheckedContinuation { continuation in
       client.eventLoop.execute {
-        client.shutDown()
-        continuation.resume()
+        client.shutDown().whenComplete { _ in continuation.resume() }
       }
     }
   }
