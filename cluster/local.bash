@@ -112,6 +112,8 @@ start() {
   setsid "$program" "$@" >>"$LOG/$name.log" 2>&1 </dev/null 9>&- &
   printf '%s\n' "$!" "$program" "$program $*" >"$RUN/$name.new"
   mv "$RUN/$name.new" "$RUN/$name"
+  # Until it has become the program: before, it would be taken for one that has ended.
+  while kill -0 "$!" 2>/dev/null && ! is_running "$name"; do sleep 0.01; done
 }
 
 # stop NAME… — all at once with SIGTERM, and with SIGKILL who is still there after STOP_SECONDS.
