@@ -53,6 +53,8 @@ extension RealProcesses {
       do {
         try await live(scripts)
       } catch {
+        let status = (try? await scripts.run("status", "--all"))?.output ?? "no status"
+        Issue.record("the cluster at the end:\n\(status)")
         _ = try? await scripts.run("down", "--purge")
         throw error
       }
