@@ -118,7 +118,7 @@ extension Replica {
     let order = record.target.filter { record.inSync.contains($0) && $0 != record.leader }
     let place = record.leader == id ? 0 : order.firstIndex(of: id) ?? order.count
     var stagger = configuration.promotionStagger.rawValue * UInt64(place)
-    if record.epoch == .zero, record.leader != id {
+    if record.epoch == .zero, record.leader != id, !unreachable.contains(record.leader.store) {
       stagger += configuration.firstOwnerPatience.rawValue
     }
     var backoff: UInt64 = 0

@@ -88,10 +88,7 @@ package struct ShardCore {
   ) {
     guard routing.observe(partition, observed) else { return }
     let isNew = position(of: partition) == nil
-    if isNew,
-      let replica = observed.record.replica(on: configuration.store),
-      mayCreate(replica, observed.record)
-    {
+    if isNew, let replica = observed.record.replica(on: configuration.store) {
       create(partition, replica, generation: observed.record.generation, now: now, into: &actions)
     }
     guard let position = position(of: partition) else { return }
@@ -106,6 +103,10 @@ package struct ShardCore {
     }
   }
 
+  /// Makes an empty replica, of an in-sync member too: the record of a young partition may be seen
+  /// first when others have begun already, and without this replica's acknowledgement nothing was
+  /// committed. Had it been lost instead, it compares before it leads, and a leader that knows
+  /// better fences it (section 2.5).
   private mutating func create(
     _ partition: PartitionID, _ replica: ReplicaID, generation: UInt32, now: Instant,
     into actions: inout [ShardAction]
@@ -125,12 +126,6 @@ package struct ShardCore {
     } catch {
       actions.append(.note(.replicaNotCreated(partition, error)))
     }
-  }
-
-  /// An empty replica may be made where nothing can have been lost: before the first epoch, or as a
-  /// learner. An in-sync member without data has lost it and must not come back as itself.
-  private func mayCreate(_ replica: ReplicaID, _ record: PartitionRecord) -> Bool {
-    record.epoch == .zero || !record.inSync.contains(replica)
   }
 
   // MARK: Answers of the shell
