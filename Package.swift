@@ -145,7 +145,9 @@ let package = Package(
     // The echo endpoint that the WebSocket conformance cases run against.
     .executableTarget(
       name: "echo-server",
-      dependencies: ["Transport", "ClusterModel", "WebSocketEngine", "Primitives", .nioCore, .nioPosix],
+      dependencies: [
+        "Transport", "ClusterModel", "WebSocketEngine", "Primitives", .nioCore, .nioPosix,
+      ],
       path: "Tests/EchoServer", swiftSettings: strict),
 
     tests("TidyTests", []),

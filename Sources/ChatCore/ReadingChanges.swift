@@ -7,7 +7,8 @@ extension ChatPartition {
     _ query: ChangesQuery, _ state: some StateReader
   ) throws(StateReadError) -> QueryAnswer {
     guard query.limit > 0, query.requests.count <= ChatCoreLimits.changesRequestsMax else {
-      return .refused(ServiceError(.invalidArgument, "at most \(ChatCoreLimits.changesRequestsMax) conversations at a time"))
+      let most = ChatCoreLimits.changesRequestsMax
+      return .refused(ServiceError(.invalidArgument, "at most \(most) conversations at a time"))
     }
     var merge = ChangesMerge()
     for request in query.requests {

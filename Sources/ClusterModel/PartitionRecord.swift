@@ -49,6 +49,10 @@ package struct PartitionRecord: Equatable, Sendable {
   /// Everybody who has a part in this partition, in-sync members first.
   package var members: [ReplicaID] { inSync + target.filter { !inSync.contains($0) } }
 
+  package func hasMember(_ replica: ReplicaID) -> Bool {
+    inSync.contains(replica) || target.contains(replica)
+  }
+
   /// The life of this partition on `store` that the record lists, if any.
   package func replica(on store: StoreID) -> ReplicaID? { members.first { $0.store == store } }
 }

@@ -50,20 +50,26 @@ package enum StableHash {
     }
 
     mutating func absorb(_ bytes: some Collection<UInt8>) {
-      var word: UInt64 = 0
-      var filled: UInt64 = 0
-      var count: UInt64 = 0
-      for byte in bytes {
-        word |= UInt64(byte) << (8 * filled)
-        filled += 1
-        count &+= 1
-        if filled == 8 {
-          compress(word)
-          word = 0
-          filled = 0
-        }
+      let done: Void? = bytes.withContiguousStorageIfAvailable {
+        absorb(UnsafeRawBufferPointer($0))
       }
-      compress(word | (count << 56))
+      guard done == nil else { return }
+      let copy = Array(bytes)
+      copy.withUnsafeBytes { absorb($0) }
+    }
+
+    private mutating func absorb(_ bytes: UnsafeRawBufferPointer) {
+      var offset = 0
+      while offset + 8 <= bytes.count {
+        compress(
+          UInt64(littleEndian: bytes.loadUnaligned(fromByteOffset: offset, as: UInt64.self)))
+        offset += 8
+      }
+      var word = UInt64(truncatingIfNeeded: bytes.count) << 56
+      for position in offset..<bytes.count {
+        word |= UInt64(bytes[position]) << UInt64(8 * (position - offset))
+      }
+      compress(word)
     }
 
     mutating func compress(_ word: UInt64) {

@@ -11,7 +11,7 @@ extension Replica {
       return receiveStopped(message, reason, into: &actions)
     }
     guard message.to == id, message.from != id, let known else { return }
-    guard known.record.members.contains(message.from) else {
+    guard known.record.hasMember(message.from) else {
       return hold(message, into: &actions)
     }
     switch message.body {
@@ -45,8 +45,8 @@ extension Replica {
     }
   }
 
-  /// A replica that gave itself up holds nothing, and says so to whoever compares and would wait for
-  /// it. One that stopped for another reason may hold what others lost: it says nothing.
+  /// A replica that gave itself up holds nothing, and says so to whoever compares and would wait
+  /// for it. One that stopped for another reason may hold what others lost: it says nothing.
   private func receiveStopped(
     _ message: ReplicaMessage, _ reason: ReplicaStop, into actions: inout [ReplicaAction]
   ) {

@@ -43,7 +43,7 @@ extension Replica {
         if record.leader != id { failedPromotion(now: now) }
       }
     }
-    if !record.members.contains(id), record.nextReplica > id.number {
+    if !record.hasMember(id), record.nextReplica > id.number {
       return halt(.removed, into: &actions)
     }
     if before == nil {

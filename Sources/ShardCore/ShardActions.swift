@@ -91,7 +91,9 @@ package struct ShardConfiguration: Sendable {
   package var pauseMax: Milliseconds = 200
   /// A clock that is further away than this from those of most peers does not lead.
   package var clockSkewMax: Milliseconds = 5_000
-  package var checkpointInterval: Milliseconds = 1_000
+  /// What is not checkpointed is replayed after a restart, so this bounds that; longer intervals
+  /// write less, because more events share a block.
+  package var checkpointInterval: Milliseconds = 5_000
   package var checkpointEntries = 4_096
   package var checkpointOverlayBytes = 4 << 20
   /// Deliveries from outboxes that are on their way at a time, per source partition.

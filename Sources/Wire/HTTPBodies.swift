@@ -267,8 +267,8 @@ extension HTTPBodies {
   /// One block of `GET /v1/events`, or `nil` for a body that is never pushed.
   ///
   /// **Shape**: `event:` with what it is (`message` for every event of a conversation, `behind`,
-  /// `gap`, `draining`), `data:` with the body's JSON, an empty line; of a cursor `id:` alone, which
-  /// moves the browser's `Last-Event-ID` without an event.
+  /// `gap`, `draining`), `data:` with the body's JSON, an empty line; of a cursor `id:` alone,
+  /// which moves the browser's `Last-Event-ID` without an event.
   ///
   /// **Source**: WHATWG HTML, section "Server-sent events".
   package static func serverSentEvent(_ body: ServerBody) -> [UInt8]? {

@@ -39,7 +39,8 @@ import Testing
   @Test func truncatedEntriesThrow() throws {
     let payload = EntryPayload(
       time: WallTime(milliseconds: 1),
-      commands: [group(1).encoded()[...], send("hello", id: "a").encoded()[...]]).encoded()
+      commands: [group(1).encoded()[...], send("hello", id: "a").encoded()[...]]
+    ).encoded()
     var applied = 0
     for length in 1..<payload.count {
       var test = try TestPartition()

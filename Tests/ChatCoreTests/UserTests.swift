@@ -18,12 +18,13 @@ import Testing
     var test = try TestPartition()
     #expect(try test.apply(createUser(1)) == [.userPending])
     #expect(try test.apply(createUser(1)) == [.userPending])
-    #expect(test.outboxCommands == [
-      .claimHandle(
-        ClaimHandle(
-          handle: handle("user1"), user: user(1),
-          origin: OutboxOrigin(partition: PartitionID(7), index: LogIndex(1))))
-    ])
+    #expect(
+      test.outboxCommands == [
+        .claimHandle(
+          ClaimHandle(
+            handle: handle("user1"), user: user(1),
+            origin: OutboxOrigin(partition: PartitionID(7), index: LogIndex(1))))
+      ])
     #expect(try test.answer(.user(user(1))) == .user(nil))
     #expect(try test.answer(.credentials(user(1))) == .credentials(nil))
     try Self.deliverOutbox(&test)

@@ -1,4 +1,5 @@
 import ClusterModel
+import Foundation
 import NIOCore
 import NIOPosix
 import Primitives
@@ -6,7 +7,7 @@ import Transport
 import WebSocketEngine
 
 /// Sends every message back. It stands in for the gateway when a conformance suite tests the
-/// WebSocket: `echo-server PORT`.
+/// WebSocket: `echo-server PORT`, with 0 for one that is free.
 final class Echo: WebSocketSessionDelegate {
   func session(_ session: WebSocketSession, received messages: [WebSocketMessage]) {
     for message in messages {
@@ -37,5 +38,6 @@ let listener = try await PublicListener.bind(
     onRequest: { request, responder in responder.respond(200, body: request.body) },
     onWebSocket: { _, upgrader in _ = upgrader.accept(Echo()) })
 ).get()
-print("listening on \(listener.address)")
+// Not `print`, which keeps it back when the output is a file.
+FileHandle.standardOutput.write(Data("listening on \(listener.address)\n".utf8))
 while true { try await Task.sleep(for: .seconds(3_600)) }
