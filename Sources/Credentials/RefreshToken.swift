@@ -29,8 +29,8 @@ package struct RefreshToken: Sendable, CustomStringConvertible, CustomReflectabl
   }
 
   /// The token that takes this one's place. It is the same whenever and wherever it is asked for,
-  /// so that a device whose answer was lost can ask again; `key` is a secret of the servers, so that
-  /// nobody else can tell it beforehand.
+  /// so that a device whose answer was lost can ask again; `key` is a secret of the servers, so
+  /// that nobody else can tell it beforehand.
   package func successor(key: [UInt8]) -> RefreshToken {
     let purpose = Array("martlet refresh token".utf8)
     return RefreshToken(

@@ -82,8 +82,8 @@ extension GatewayCore {
   /// Pushes an event unless it was pushed before.
   ///
   /// **Returns**: `false` when events before it are missing: who was taken out of a conversation
-  /// and comes back while it catches up was refused some of them. The conversation is then read again
-  /// from its beginning; if they are missing even there, the client is told so.
+  /// and comes back while it catches up was refused some of them. The conversation is then read
+  /// again from its beginning; if they are missing even there, the client is told so.
   private func push(
     _ event: Event, toCatchingUp session: ClientSession, into actions: inout [GatewayAction]
   ) -> Bool {
