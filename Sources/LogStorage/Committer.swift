@@ -149,7 +149,9 @@ package final class Committer: @unchecked Sendable {
         var keysMax = limits.sweptKeysPerTurnMin
         switch nextTurn(hasSweeps: !sweeper.isIdle) {
         case .commit(let group):
+          let begun = MonotonicClock.nanoseconds()
           try commit(group, batch, &sweeper)
+          if group.entryCount >= limits.gatherEntriesMin { gather(since: begun) }
           keysMax = max(keysMax, 2 * group.entryCount)
         case .sweep: break
         case .end: return
@@ -159,6 +161,13 @@ package final class Committer: @unchecked Sendable {
     } catch {
       poison(error)
     }
+  }
+
+  /// Lets submissions come together. Short enough that neither stopping nor sweeping minds.
+  private func gather(since begun: UInt64) {
+    let elapsed = (MonotonicClock.nanoseconds() - begun) / 1_000
+    guard elapsed < UInt64(limits.gatherMicroseconds) else { return }
+    usleep(limits.gatherMicroseconds - UInt32(elapsed))
   }
 
   private func nextTurn(hasSweeps: Bool) -> Turn {

@@ -42,6 +42,23 @@ import Testing
     #expect(store.record.highestRevision == 99)
   }
 
+  @Test func aBusyStoreGathersAndAnIdleOneDoesNotWait() throws {
+    var limits = CommitterLimits()
+    limits.gatherEntriesMin = 5
+    limits.gatherMicroseconds = 400_000
+    try withCommitter(limits) { (_, committer) throws in
+      func milliseconds(_ batch: StorageBatch) -> UInt64 {
+        let began = MonotonicClock.nanoseconds()
+        #expect(committer.commit(batch) == nil)
+        return (MonotonicClock.nanoseconds() - began) / 1_000_000
+      }
+      _ = milliseconds(appends(1, 1...4))
+      #expect(milliseconds(appends(1, 5...9)) < 350, "the write before was a small one")
+      #expect(milliseconds(appends(1, 10...10)) >= 300, "the write before was a large one")
+      #expect(milliseconds(appends(1, 11...11)) < 350)
+    }
+  }
+
   @Test func aSuffixIsReplacedByEntriesOfAHigherEpoch() throws {
     try withCommitter { (store, committer) throws in
       #expect(committer.commit(appends(1, 1...10, epoch: 1)) == nil)

@@ -26,6 +26,13 @@ struct SendCommand: AsyncParsableCommand {
   @Option(name: .long, help: "A process id of a server, for its CPU time. Repeatable.") var pid:
     [Int32] = []
   @Option(name: .long, help: "Distinct users that the connections share.") var users = 16
+  @Flag(
+    name: .long,
+    help: """
+      Send into conversations that do not exist: what comes back is a refusal, made when the message \
+      was logged, replicated and applied like any other. All but the state machine's work.
+      """)
+  var logOnly = false
   @Flag(name: .long, help: "Print JSON.") var json = false
 
   func validate() throws {
@@ -62,7 +69,8 @@ struct SendCommand: AsyncParsableCommand {
     var channels: [any Channel] = []
     for (number, seat) in seats.enumerated() {
       let gateway = gateways[number % gateways.count]
-      let plan = SendPlan(host: gateway.host, window: window, text: text, runID: runID)
+      let plan = SendPlan(
+        host: gateway.host, window: window, text: text, runID: runID, isLogOnly: logOnly)
       do {
         channels.append(
           try await ClientBootstrap(group: loop)
@@ -112,6 +120,13 @@ struct SendCommand: AsyncParsableCommand {
     let conversation: String
   }
 
+  /// An id that nobody has: 40 of its bits are drawn anew.
+  private static func unused(like id: String) -> String {
+    let digits = Array("0123456789abcdefghjkmnpqrstvwxyz")
+    let drawn = (0..<8).map { _ in digits.randomElement() ?? "0" }
+    return String(id.prefix(6)) + String(drawn) + String(id.dropFirst(14))
+  }
+
   private func prepare(_ gateways: [GatewayAddress], runID: String) async throws -> [Seat] {
     let password = "load \(runID)"
     var tokens: [String] = []
@@ -124,7 +139,8 @@ struct SendCommand: AsyncParsableCommand {
       let token = tokens[number % tokens.count]
       let api = GatewayAPI(gateway: gateways[number % gateways.count])
       let conversation = try await api.makeGroup(title: "load \(number)", token: token)
-      seats.append(Seat(token: token, conversation: conversation))
+      seats.append(
+        Seat(token: token, conversation: logOnly ? Self.unused(like: conversation) : conversation))
     }
     return seats
   }

@@ -85,6 +85,15 @@ final class SendConnection: ChannelInboundHandler {
     return false
   }
 
+  private func acknowledge(_ ref: UInt64) -> Bool {
+    guard let began = sentAt.removeValue(forKey: ref) else {
+      run.failed("an answer to a message that was not sent, or was answered before: \(ref)")
+      return false
+    }
+    run.acknowledged(after: NIODeadline.now() - began)
+    return true
+  }
+
   /// **Returns**: whether a message was answered and another may go.
   private func take(_ answer: MartletFrames.Answer) -> Bool {
     switch (phase, answer) {
@@ -96,12 +105,9 @@ final class SendConnection: ChannelInboundHandler {
       run.failed("hello was refused: \(code) \(message)")
       return false
     case (.sending, .sent(let ref)), (.finished, .sent(let ref)):
-      guard let began = sentAt.removeValue(forKey: ref) else {
-        run.failed("an answer to a message that was not sent, or was answered before: \(ref)")
-        return false
-      }
-      run.acknowledged(after: NIODeadline.now() - began)
-      return true
+      return acknowledge(ref)
+    case (_, .error(let ref, "NOT_FOUND", _)) where plan.isLogOnly:
+      return acknowledge(ref)
     case (_, .error(let ref, let code, _)):
       sentAt[ref] = nil
       run.refused(code)

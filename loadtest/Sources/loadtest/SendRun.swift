@@ -8,6 +8,8 @@ struct SendPlan: Sendable {
   var text: String
   /// Makes client ids unique among runs.
   var runID: String
+  /// A refusal because the conversation does not exist counts as an acknowledgement.
+  var isLogOnly: Bool
 }
 
 /// What a run counted, written by the connections of one event loop.
