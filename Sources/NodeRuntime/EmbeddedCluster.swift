@@ -103,6 +103,20 @@ package final class EmbeddedCluster: Sendable {
     }
   }
 
+  /// Ends with `stop`. **Throws**: why one of the nodes does not follow the cluster any more.
+  package func watch() async throws {
+    let (ends, continuation) = AsyncThrowingStream.makeStream(of: Void.self)
+    let watches: [@Sendable () async throws -> Void] =
+      shards.map { shard in { @Sendable in try await shard.watch() } }
+      + gateways.map { gateway in { @Sendable in try await gateway.watch() } }
+    for watch in watches {
+      Task {
+        do { try await watch() } catch { continuation.finish(throwing: error) }
+      }
+    }
+    for try await _ in ends {}
+  }
+
   private struct Started {
     var shards: [ShardNode] = []
     var gateways: [GatewayNode] = []

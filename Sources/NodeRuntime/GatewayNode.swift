@@ -189,6 +189,10 @@ package final class GatewayNode: Sendable {
     return health
   }
 
+  /// Ends with `stop`. **Throws**: why the node does not follow the cluster any more: a coordinator
+  /// that has gone back in time, or refuses.
+  package func watch() async throws { try await background.value }
+
   /// Tells every client to go elsewhere, waits a little, leaves.
   package func stop() async {
     operatorServer?.drain()

@@ -136,6 +136,10 @@ package final class ShardNode: Sendable {
     try await lane.eventLoop.submit { [lane] in lane.partitions }.get()
   }
 
+  /// Ends with `stop`. **Throws**: why the node does not follow the cluster any more: a coordinator
+  /// that has gone back in time, or refuses.
+  package func watch() async throws { try await background.value }
+
   /// Finishes what was taken and leaves the cluster.
   package func stop() async {
     operatorServer?.drain()

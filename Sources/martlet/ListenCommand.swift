@@ -24,6 +24,7 @@ struct ListenCommand: AsyncParsableCommand {
     let isJSON = json
     try await Service.run(logger) {
       try await Self.listen(own, isJSON: isJSON, logger)
+    } watch: { _ in
     } stop: { _ in
     }
   }

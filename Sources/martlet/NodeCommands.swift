@@ -39,6 +39,8 @@ struct ShardCommand: AsyncParsableCommand {
     try await EtcdConnection.use(source, logger: logger) { coordinator in
       try await Service.run(logger) {
         try await ShardNode.start(options, coordinator: coordinator, logger: logger)
+      } watch: {
+        try await $0.watch()
       } stop: {
         await $0.stop()
       }
@@ -69,6 +71,8 @@ struct GatewayCommand: AsyncParsableCommand {
     try await EtcdConnection.use(source, logger: logger) { coordinator in
       try await Service.run(logger) {
         try await GatewayNode.start(options, coordinator: coordinator, logger: logger)
+      } watch: {
+        try await $0.watch()
       } stop: {
         await $0.stop()
       }
@@ -104,6 +108,8 @@ struct EmbeddedCommand: AsyncParsableCommand {
     let options = try EmbeddedSettings.options(source)
     try await Service.run(logger) {
       try await EmbeddedCluster.start(options, logger: logger)
+    } watch: {
+      try await $0.watch()
     } stop: {
       await $0.stop()
     }

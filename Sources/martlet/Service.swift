@@ -8,11 +8,14 @@ import NIOPosix
 import NodeConfiguration
 import Synchronization
 
-/// Runs something until SIGTERM or SIGINT.
+/// Runs something until SIGTERM, SIGINT, or its own failure.
 enum Service {
-  /// - Parameter start: is cancelled by the first signal when it has not returned yet.
+  /// - Parameters:
+  ///   - start: is cancelled by the first signal when it has not returned yet.
+  ///   - watch: throws when there is no point in going on.
   static func run<Running: Sendable>(
     _ logger: Logger, start: @escaping @Sendable () async throws -> Running,
+    watch: @escaping @Sendable (Running) async throws -> Void,
     stop: @Sendable (Running) async -> Void
   ) async throws {
     let signals = StopSignals()
@@ -30,8 +33,20 @@ enum Service {
       if signals.hasCome { return }
       throw error
     }
-    await first.value
-    await stop(running)
+    let (ends, continuation) = AsyncStream.makeStream(of: (any Error)?.self)
+    Task {
+      await first.value
+      continuation.yield(nil)
+    }
+    Task {
+      do { try await watch(running) } catch { continuation.yield(error) }
+    }
+    for await failure in ends {
+      if let failure { logger.error("cannot go on", metadata: ["why": "\(failure)"]) }
+      await stop(running)
+      if let failure { throw failure }
+      return
+    }
   }
 }
 

@@ -29,8 +29,8 @@ struct SendCommand: AsyncParsableCommand {
   @Flag(
     name: .long,
     help: """
-      Send into conversations that do not exist: what comes back is a refusal, made when the message \
-      was logged, replicated and applied like any other. All but the state machine's work.
+      Send into conversations that do not exist: what comes back is a refusal, made when the \
+      message was logged, replicated and applied like any other. All but the state machine's work.
       """)
   var logOnly = false
   @Flag(name: .long, help: "Print JSON.") var json = false
