@@ -91,8 +91,8 @@ package struct CommitterLimits: Sendable {
   /// After a synced write of at least this many entries the next one begins no sooner than
   /// `gatherMicroseconds` after it began: a busy store gathers more for each fsync, and fewer of
   /// them leave more time for everything else. An idle one never waits.
-  package var gatherEntriesMin = 12
-  package var gatherMicroseconds: UInt32 = 2_000
+  package var gatherEntriesMin = 8
+  package var gatherMicroseconds: UInt32 = 2_500
   /// Between two synced writes, submissions that need no sync are written up to this size.
   package var unsyncedBytesPerTurnMax = 256 << 10
   /// From here on `submit` answers `takenQueueFull`: the shell stops admitting.
