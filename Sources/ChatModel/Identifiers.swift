@@ -89,6 +89,9 @@ package struct Sequence: Hashable, Comparable, Sendable, CustomStringConvertible
 
   package static let zero = Sequence(0)
   package static func < (left: Self, right: Self) -> Bool { left.rawValue < right.rawValue }
+  package static func > (left: Self, right: Self) -> Bool { left.rawValue > right.rawValue }
+  package static func <= (left: Self, right: Self) -> Bool { left.rawValue <= right.rawValue }
+  package static func >= (left: Self, right: Self) -> Bool { left.rawValue >= right.rawValue }
   package var successor: Sequence { Sequence(rawValue + 1) }
   package var description: String { String(rawValue) }
 }

@@ -34,6 +34,9 @@ package struct Epoch: Hashable, Comparable, Sendable, CustomStringConvertible {
 
   package static let zero = Epoch(0)
   package static func < (left: Self, right: Self) -> Bool { left.rawValue < right.rawValue }
+  package static func > (left: Self, right: Self) -> Bool { left.rawValue > right.rawValue }
+  package static func <= (left: Self, right: Self) -> Bool { left.rawValue <= right.rawValue }
+  package static func >= (left: Self, right: Self) -> Bool { left.rawValue >= right.rawValue }
   package var successor: Epoch { Epoch(rawValue + 1) }
   package var description: String { "e\(rawValue)" }
 }
@@ -46,6 +49,9 @@ package struct LogIndex: Hashable, Comparable, Sendable, CustomStringConvertible
 
   package static let zero = LogIndex(0)
   package static func < (left: Self, right: Self) -> Bool { left.rawValue < right.rawValue }
+  package static func > (left: Self, right: Self) -> Bool { left.rawValue > right.rawValue }
+  package static func <= (left: Self, right: Self) -> Bool { left.rawValue <= right.rawValue }
+  package static func >= (left: Self, right: Self) -> Bool { left.rawValue >= right.rawValue }
   package static func + (left: Self, count: Int) -> LogIndex {
     LogIndex(left.rawValue + UInt64(count))
   }
@@ -122,5 +128,8 @@ package struct Revision: Hashable, Comparable, Sendable, CustomStringConvertible
 
   package static let zero = Revision(0)
   package static func < (left: Self, right: Self) -> Bool { left.rawValue < right.rawValue }
+  package static func > (left: Self, right: Self) -> Bool { left.rawValue > right.rawValue }
+  package static func <= (left: Self, right: Self) -> Bool { left.rawValue <= right.rawValue }
+  package static func >= (left: Self, right: Self) -> Bool { left.rawValue >= right.rawValue }
   package var description: String { "r\(rawValue)" }
 }

@@ -1,6 +1,9 @@
 /// An instant of a process's monotonic clock. Logic gets it as an argument and never reads a clock.
 ///
 /// **Units**: nanoseconds since an origin that means nothing outside the process.
+///
+/// Here and in its neighbours all four comparisons are spelled out: those that `Comparable` supplies
+/// are reached from other modules through witness tables, many times per message.
 package struct Instant: Hashable, Comparable, Sendable {
   package let nanoseconds: UInt64
 
@@ -10,6 +13,9 @@ package struct Instant: Hashable, Comparable, Sendable {
   package static let distantFuture = Instant(nanoseconds: .max)
 
   package static func < (left: Self, right: Self) -> Bool { left.nanoseconds < right.nanoseconds }
+  package static func > (left: Self, right: Self) -> Bool { left.nanoseconds > right.nanoseconds }
+  package static func <= (left: Self, right: Self) -> Bool { left.nanoseconds <= right.nanoseconds }
+  package static func >= (left: Self, right: Self) -> Bool { left.nanoseconds >= right.nanoseconds }
 
   package static func + (left: Self, milliseconds: Milliseconds) -> Instant {
     Instant(nanoseconds: left.nanoseconds &+ milliseconds.rawValue * 1_000_000)
@@ -42,4 +48,7 @@ package struct WallTime: Hashable, Comparable, Sendable {
 
   package static let zero = WallTime(milliseconds: 0)
   package static func < (left: Self, right: Self) -> Bool { left.milliseconds < right.milliseconds }
+  package static func > (left: Self, right: Self) -> Bool { left.milliseconds > right.milliseconds }
+  package static func <= (left: Self, right: Self) -> Bool { left.milliseconds <= right.milliseconds }
+  package static func >= (left: Self, right: Self) -> Bool { left.milliseconds >= right.milliseconds }
 }

@@ -112,6 +112,12 @@ package struct Replica: ~Copyable {
 
   // MARK: What others may know
 
+  package var standing: ReplicaStanding {
+    ReplicaStanding(
+      isLeader: isLeader, epoch: epoch, acceptsCommands: acceptsCommands, servesReads: servesReads,
+      isStopped: stop != nil, appliedIndex: appliedIndex, wakeAt: wakeAt)
+  }
+
   package var isLeader: Bool { if case .leader = role { true } else { false } }
   package var stop: ReplicaStop? { if case .stopped(let reason) = role { reason } else { nil } }
   package var lastEntry: EntryID { log.last }

@@ -35,6 +35,17 @@ package struct ReplicaWrite: Equatable, Sendable {
   package let entries: [Entry]
 }
 
+/// What a shell asks of a replica all the time, in one small value.
+package struct ReplicaStanding: Equatable, Sendable {
+  package var isLeader: Bool
+  package var epoch: Epoch
+  package var acceptsCommands: Bool
+  package var servesReads: Bool
+  package var isStopped: Bool
+  package var appliedIndex: LogIndex
+  package var wakeAt: Instant
+}
+
 /// Why a replica is out of service.
 package enum ReplicaStop: Equatable, Sendable {
   /// A committed entry conflicts with the leader's. Nothing is repaired; a person decides.

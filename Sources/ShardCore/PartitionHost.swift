@@ -37,8 +37,13 @@ struct PendingRead {
 /// A class, so that looking at one field does not copy the others; `ShardCore` alone refers to it.
 final class PartitionHost {
   let partition: PartitionID
-  var replica: Replica
+  private(set) var replica: Replica
+  /// How the replica stands since it was last visited. To read one field of the replica itself is to
+  /// move all of it, so what is asked at every turn is asked here.
+  private(set) var standing: ReplicaStanding
   var chat: ChatPartition
+  /// Entries applied since the last checkpoint began.
+  var entriesToCheckpoint = 0
   let reader: any StateReader
 
   /// Commands of this turn, and their size.
@@ -62,11 +67,27 @@ final class PartitionHost {
     reader: any StateReader, now: Instant
   ) {
     self.partition = partition
+    standing = replica.standing
     self.replica = replica
     self.chat = chat
     self.reader = reader
     lastCheckpoint = now
   }
+
+  /// Does something with the replica where it lies.
+  func visit<Result>(_ body: (inout Replica) -> Result) -> Result {
+    Self.visit(&replica, &standing, body)
+  }
+
+  private static func visit<Result>(
+    _ replica: inout Replica, _ standing: inout ReplicaStanding, _ body: (inout Replica) -> Result
+  ) -> Result {
+    defer { standing = replica.standing }
+    return body(&replica)
+  }
+
+  /// Reads the state where it lies.
+  func visitChat<Result>(_ body: (inout ChatPartition) -> Result) -> Result { body(&chat) }
 }
 
 /// Delivers the outbox of one partition while this store leads it: each entry until its target

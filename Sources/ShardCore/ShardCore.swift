@@ -193,7 +193,7 @@ package struct ShardCore {
     notePause(now: now, into: &actions)
     tendPeers(now: now, wall: wall, into: &actions)
     for position in hosts.indices {
-      if hosts[position].replica.wakeAt <= now {
+      if hosts[position].standing.wakeAt <= now {
         drive(position, now: now, into: &actions) { replica, pending in
           replica.tick(now: now, into: &pending)
         }
@@ -209,7 +209,7 @@ package struct ShardCore {
     guard let lastTick, now > lastTick + configuration.pauseMax else { return }
     actions.append(.note(.pausedFor(now.milliseconds(since: lastTick))))
     forgiveSilence(now: now)
-    for position in hosts.indices where hosts[position].replica.stop == nil {
+    for position in hosts.indices where !hosts[position].standing.isStopped {
       drive(position, now: now, into: &actions) { replica, pending in
         replica.resumedAfterPause(now: now, into: &pending)
       }
@@ -219,16 +219,17 @@ package struct ShardCore {
   private mutating func checkpointIfDue(
     _ position: Int, now: Instant, into actions: inout [ShardAction]
   ) {
-    let entries = hosts[position].chat.entriesSinceCheckpoint
-    guard entries > 0, !hosts[position].isCheckpointing, hosts[position].replica.stop == nil else {
+    let entries = hosts[position].entriesToCheckpoint
+    guard entries > 0, !hosts[position].isCheckpointing, !hosts[position].standing.isStopped else {
       return
     }
     guard
       entries >= configuration.checkpointEntries
-        || hosts[position].chat.overlayBytes >= configuration.checkpointOverlayBytes
         || now >= hosts[position].lastCheckpoint + configuration.checkpointInterval
+        || hosts[position].visitChat({ $0.overlayBytes }) >= configuration.checkpointOverlayBytes
     else { return }
     hosts[position].isCheckpointing = true
+    hosts[position].entriesToCheckpoint = 0
     actions.append(
       .checkpoint(
         hosts[position].partition, hosts[position].chat.beginCheckpoint(),
@@ -260,5 +261,5 @@ package struct ShardCore {
     }
   }
 
-  package var ledPartitionCount: Int { hosts.count { $0.replica.isLeader } }
+  package var ledPartitionCount: Int { hosts.count { $0.standing.isLeader } }
 }

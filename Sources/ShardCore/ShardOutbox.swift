@@ -17,7 +17,7 @@ extension ShardCore {
   /// Sends what the outbox of a led partition holds and is due, within the window.
   mutating func deliverOutbox(_ position: Int, now: Instant, into actions: inout [ShardAction]) {
     hosts[position].courier.wakeAt = .distantFuture
-    guard hosts[position].replica.isLeader else { return }
+    guard hosts[position].standing.isLeader else { return }
     confirmDelivered(position, now: now, into: &actions)
     for entry in hosts[position].chat.outbox.entries(
       after: nil, countMax: configuration.outboxWindow)
@@ -89,7 +89,7 @@ extension ShardCore {
     if case .refused(let error) = result, error.retryable {
       return outboxFailed(source: source, entry: entry, now: now)
     }
-    guard let position = position(of: source), hosts[position].replica.isLeader else { return }
+    guard let position = position(of: source), hosts[position].standing.isLeader else { return }
     hosts[position].courier.shipments.removeAll { $0.entry == entry }
     if !hosts[position].courier.confirmed.contains(entry) {
       hosts[position].courier.confirmed.append(entry)
@@ -124,7 +124,7 @@ extension ShardCore {
     hosts[position].courier.confirming.formIntersection(waiting)
     let confirmed = hosts[position].courier.confirmed.filter { waiting.contains($0) }
     hosts[position].courier.confirmed.removeAll()
-    guard !confirmed.isEmpty, hosts[position].replica.acceptsCommands else {
+    guard !confirmed.isEmpty, hosts[position].standing.acceptsCommands else {
       hosts[position].courier.confirmed = confirmed
       if !confirmed.isEmpty { hosts[position].courier.wakeAt = now + configuration.outboxRetry }
       return

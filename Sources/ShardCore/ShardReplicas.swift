@@ -13,9 +13,9 @@ extension ShardCore {
   ) {
     var pending: [ReplicaAction] = []
     swap(&pending, &scratch)
-    let led = hosts[position].replica.isLeader
-    let epoch = hosts[position].replica.epoch
-    input(&hosts[position].replica, &pending)
+    let led = hosts[position].standing.isLeader
+    let epoch = hosts[position].standing.epoch
+    hosts[position].visit { input(&$0, &pending) }
     var next = 0
     while next < pending.count {
       let action = pending[next]
@@ -24,8 +24,8 @@ extension ShardCore {
     }
     pending.removeAll(keepingCapacity: true)
     swap(&pending, &scratch)
-    let leads = hosts[position].replica.isLeader
-    if leads, !led || hosts[position].replica.epoch != epoch {
+    let leads = hosts[position].standing.isLeader
+    if leads, !led || hosts[position].standing.epoch != epoch {
       startedLeading(position, now: now, into: &actions)
     } else if led, !leads {
       stoppedLeading(position, epoch: epoch, now: now, into: &actions)
@@ -50,8 +50,9 @@ extension ShardCore {
       actions.append(.readRecord(partition, ticket: ticket))
     case .loadEntries(let replica, let index, let bytesMax):
       let entries = storage.entries(of: partition, from: index, bytesMax: bytesMax)
-      hosts[position].replica.entriesLoaded(
-        for: replica, from: index, entries: entries, now: now, into: &pending)
+      hosts[position].visit {
+        $0.entriesLoaded(for: replica, from: index, entries: entries, now: now, into: &pending)
+      }
     case .readsReady(let reads):
       for read in reads { serve(read, position, into: &actions) }
     case .readsFailed(let reads):
@@ -72,9 +73,9 @@ extension ShardCore {
     _ position: Int, through index: LogIndex, pending: inout [ReplicaAction], now: Instant,
     into actions: inout [ShardAction]
   ) {
-    while hosts[position].replica.appliedIndex < index {
-      let next = hosts[position].replica.appliedIndex.successor
-      guard let entry = hosts[position].replica.entry(at: next) else {
+    while hosts[position].standing.appliedIndex < index {
+      let next = hosts[position].standing.appliedIndex.successor
+      guard let entry = hosts[position].visit({ $0.entry(at: next) }) else {
         preconditionFailure("\(hosts[position].partition): \(next) is committed but not in memory")
       }
       output.removeAll()
@@ -82,13 +83,14 @@ extension ShardCore {
         try hosts[position].chat.apply(
           index: next, payload: entry.payload, state: hosts[position].reader, into: &output)
       } catch {
-        hosts[position].replica.applyFailed(at: next, into: &pending)
+        hosts[position].visit { $0.applyFailed(at: next, into: &pending) }
         return
       }
-      hosts[position].replica.applied(through: next, into: &pending)
+      hosts[position].visit { $0.applied(through: next, into: &pending) }
+      hosts[position].entriesToCheckpoint += 1
       settle(entry, position, now: now, into: &actions)
     }
-    if hosts[position].replica.isLeader, !hosts[position].chat.outbox.isEmpty {
+    if hosts[position].standing.isLeader, hosts[position].visitChat({ !$0.outbox.isEmpty }) {
       deliverOutbox(position, now: now, into: &actions)
     }
   }
@@ -98,7 +100,7 @@ extension ShardCore {
   private mutating func settle(
     _ entry: Entry, _ position: Int, now: Instant, into actions: inout [ShardAction]
   ) {
-    guard hosts[position].replica.isLeader else { return }
+    guard hosts[position].standing.isLeader else { return }
     if let first = hosts[position].inFlight.first, first.id == entry.id {
       hosts[position].inFlight.removeFirst()
       precondition(
@@ -179,7 +181,7 @@ extension ShardCore {
   private mutating func startedLeading(
     _ position: Int, now: Instant, into actions: inout [ShardAction]
   ) {
-    actions.append(.note(.becameLeader(hosts[position].partition, hosts[position].replica.epoch)))
+    actions.append(.note(.becameLeader(hosts[position].partition, hosts[position].standing.epoch)))
     hosts[position].courier.reset()
     hosts[position].lastStamp = hosts[position].chat.lastStamp
     deliverOutbox(position, now: now, into: &actions)
@@ -212,7 +214,7 @@ extension ShardCore {
   /// Why this shard does not serve a partition now.
   func notServed(_ position: Int) -> Response.Outcome {
     let host = hosts[position]
-    if host.replica.isLeader {
+    if host.standing.isLeader {
       return .failed(.unavailable("the partition waits for an in-sync replica"))
     }
     guard let leader = host.replica.knownLeader, leader != host.replica.id else {

@@ -100,7 +100,7 @@ extension ShardCore {
   }
 
   private func capacityRefusal(_ bytes: Int, _ position: Int) -> Response.Outcome? {
-    guard hosts[position].replica.acceptsCommands, !isDraining else { return notServed(position) }
+    guard hosts[position].standing.acceptsCommands, !isDraining else { return notServed(position) }
     guard hosts[position].pendingBytes + bytes <= configuration.pendingCommandBytesMax else {
       return .failed(.overloaded("too much waits for this partition"))
     }
@@ -122,7 +122,7 @@ extension ShardCore {
     _ query: Query, _ request: UInt64, on link: LinkID, _ position: Int, now: Instant,
     into actions: inout [ShardAction]
   ) {
-    guard hosts[position].replica.isLeader else {
+    guard hosts[position].standing.isLeader else {
       return respond(link, request, notServed(position), into: &actions)
     }
     if let entity = query.entity, routing.partition(of: entity.token) != hosts[position].partition {

@@ -18,8 +18,8 @@ extension ShardCore {
           SubscriptionEnded(
             partition: subscribe.partition, entity: subscribe.entity, reason: reason)))
     }
-    guard let position = position(of: subscribe.partition), hosts[position].replica.isLeader,
-      hosts[position].replica.servesReads
+    guard let position = position(of: subscribe.partition), hosts[position].standing.isLeader,
+      hosts[position].standing.servesReads
     else { return actions.append(end(.notLeader)) }
     guard routing.partition(of: subscribe.entity.token) == subscribe.partition,
       let count = links[id]?.subscriptions.count, count < configuration.subscriptionsPerLinkMax
@@ -28,7 +28,7 @@ extension ShardCore {
       Subscription(partition: subscribe.partition, entity: subscribe.entity)
     ).inserted
     if isNew ?? false { hosts[position].subscribers[subscribe.entity, default: []].append(id) }
-    var from = hosts[position].replica.appliedIndex
+    var from = hosts[position].standing.appliedIndex
     if let after = subscribe.after, after < from,
       let changed = try? hosts[position].chat.lastChange(
         of: subscribe.entity, state: hosts[position].reader),
