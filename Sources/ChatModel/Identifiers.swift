@@ -9,7 +9,8 @@ package struct UserID: Hashable, Comparable, Sendable, CustomStringConvertible {
   package init(_ rawValue: UInt128) { self.rawValue = rawValue }
 
   package init?(_ text: some StringProtocol) {
-    guard text.first == "u", let value = Base32.decode128(text.dropFirst()) else { return nil }
+    guard text.first == "u", let value = Base32.decode128(text.dropFirst()), value != 0
+    else { return nil }
     rawValue = value
   }
 
@@ -36,7 +37,8 @@ package struct ConversationID: Hashable, Comparable, Sendable, CustomStringConve
   }
 
   package init?(_ text: some StringProtocol) {
-    guard text.first == "c", let value = Base32.decode128(text.dropFirst()) else { return nil }
+    guard text.first == "c", let value = Base32.decode128(text.dropFirst()), value != 0
+    else { return nil }
     rawValue = value
   }
 
@@ -53,7 +55,8 @@ package struct DeviceID: Hashable, Comparable, Sendable, CustomStringConvertible
   package init(_ rawValue: UInt64) { self.rawValue = rawValue }
 
   package init?(_ text: some StringProtocol) {
-    guard text.first == "d", let value = Base32.decode64(text.dropFirst()) else { return nil }
+    guard text.first == "d", let value = Base32.decode64(text.dropFirst()), value != 0
+    else { return nil }
     rawValue = value
   }
 

@@ -63,6 +63,8 @@ package struct GatewayConfiguration: Sendable {
   package var pendingPerSessionMax = 1_024
   /// A request that is not answered by then is given up: its outcome is unknown.
   package var requestTimeout: Milliseconds = 10_000
+  /// Lost links after which a request that was under way on each of them is given up.
+  package var linkLossesMax = 3
   /// Before a request is tried again when nobody can be asked.
   package var retryPause: Milliseconds = 50
   /// Events of one page while a session catches up.

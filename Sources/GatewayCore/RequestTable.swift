@@ -22,6 +22,8 @@ struct PendingRequest {
   var sentTo: StoreID?
   /// Whether it ever went to a shard.
   var wasSent = false
+  /// Links that were lost while it was on its way.
+  var lossCount = 0
 
   /// Whether a client that asks for the same thing again gets the same, and does nothing twice.
   var isRepeatable: Bool {
@@ -188,6 +190,12 @@ extension GatewayCore {
   mutating func requestsLost(on store: StoreID, now: Instant, into actions: inout [GatewayAction]) {
     let lost = requests.values.filter { $0.sentTo == store }.sorted { $0.id < $1.id }
     for request in lost {
+      requests[request.id]?.lossCount += 1
+      guard request.lossCount < configuration.linkLossesMax else {
+        // Perhaps it is this request that ends them: everybody else needs the link.
+        complete(request, .failed(Self.lateness(of: request)), now: now, into: &actions)
+        continue
+      }
       wait(request.id, request.partition, until: now + configuration.retryPause)
     }
   }

@@ -66,9 +66,31 @@ final class GatewayAPI {
     case ("GET", "v1/events"): try events(request, responder)
     case ("GET", "v1/openapi.json"):
       respond(200, Array(OpenAPI.document.utf8), responder)
+    case (_, "v1/ws"):
+      let error = ServiceError(.failedPrecondition, "a WebSocket's handshake belongs here")
+      respond(426, HTTPBodies.error(error), responder)
     default:
       throw ServiceError(.notFound, "no such path or method")
     }
+  }
+
+  /// The body of an error that the connection answers before anything is asked of this.
+  static func refusal(_ status: Int) -> (headers: HTTPFields.List, body: ByteBuffer) {
+    let error =
+      switch status {
+      case 403: ServiceError(.permissionDenied, "this origin may not open a WebSocket here")
+      case 404: ServiceError(.notFound, "no such path")
+      case 408: ServiceError(.deadlineExceeded, "the request came too slowly", retryable: true)
+      case 413: ServiceError(.invalidArgument, "the body is too long")
+      case 426: ServiceError(.failedPrecondition, "this version of WebSocket is not spoken")
+      case 431: ServiceError(.invalidArgument, "the header is too long")
+      case 501, 505: ServiceError(.unimplemented, "this is not spoken here")
+      case 503: ServiceError.overloaded("this connection asks for too much at a time")
+      default: ServiceError(.invalidArgument, "the request is malformed")
+      }
+    return (
+      [("content-type", HTTPBodies.contentType)], ByteBuffer(bytes: HTTPBodies.error(error))
+    )
   }
 
   // MARK: Who asks

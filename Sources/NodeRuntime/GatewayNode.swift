@@ -87,7 +87,7 @@ package final class GatewayNode: Sendable {
       },
       onWebSocket: { [apis] request, upgrader in
         apis[ObjectIdentifier(upgrader.eventLoop)]?.api.open(request, upgrader)
-      })
+      }, refusal: GatewayAPI.refusal)
     let (listeners, plain, tls) = try await listen(options, on: group, handlers)
     let record = NodeRecord(
       name: options.name, role: .gateway, store: nil, boot: boot, laneAddresses: [],

@@ -2,8 +2,8 @@
 ///
 /// **Units**: nanoseconds since an origin that means nothing outside the process.
 ///
-/// Here and in its neighbours all four comparisons are spelled out: those that `Comparable` supplies
-/// are reached from other modules through witness tables, many times per message.
+/// Here and in its neighbours all four comparisons are spelled out: those that `Comparable`
+/// supplies are reached from other modules through witness tables, many times per message.
 package struct Instant: Hashable, Comparable, Sendable {
   package let nanoseconds: UInt64
 
@@ -49,6 +49,10 @@ package struct WallTime: Hashable, Comparable, Sendable {
   package static let zero = WallTime(milliseconds: 0)
   package static func < (left: Self, right: Self) -> Bool { left.milliseconds < right.milliseconds }
   package static func > (left: Self, right: Self) -> Bool { left.milliseconds > right.milliseconds }
-  package static func <= (left: Self, right: Self) -> Bool { left.milliseconds <= right.milliseconds }
-  package static func >= (left: Self, right: Self) -> Bool { left.milliseconds >= right.milliseconds }
+  package static func <= (left: Self, right: Self) -> Bool {
+    left.milliseconds <= right.milliseconds
+  }
+  package static func >= (left: Self, right: Self) -> Bool {
+    left.milliseconds >= right.milliseconds
+  }
 }

@@ -38,12 +38,12 @@ struct PendingRead {
 final class PartitionHost {
   let partition: PartitionID
   private(set) var replica: Replica
-  /// How the replica stands since it was last visited. To read one field of the replica itself is to
-  /// move all of it, so what is asked at every turn is asked here.
+  /// How the replica stands since it was last visited. To read one field of the replica itself is
+  /// to move all of it, so what is asked at every turn is asked here.
   private(set) var standing: ReplicaStanding
   var chat: ChatPartition
-  /// Entries applied since the last checkpoint began.
-  var entriesToCheckpoint = 0
+  /// Entries that no checkpoint covers.
+  private(set) var entriesToCheckpoint = 0
   let reader: any StateReader
 
   /// Commands of this turn, and their size.
@@ -85,6 +85,9 @@ final class PartitionHost {
     defer { standing = replica.standing }
     return body(&replica)
   }
+
+  /// Something was applied, or a checkpoint was begun or written.
+  func noteEntries() { entriesToCheckpoint = visitChat { $0.entriesSinceCheckpoint } }
 
   /// Reads the state where it lies.
   func visitChat<Result>(_ body: (inout ChatPartition) -> Result) -> Result { body(&chat) }

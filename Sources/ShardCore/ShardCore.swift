@@ -143,6 +143,7 @@ package struct ShardCore {
   package mutating func checkpointWritten(_ partition: PartitionID, now: Instant) {
     guard let position = position(of: partition) else { return }
     hosts[position].chat.checkpointWritten()
+    hosts[position].noteEntries()
     hosts[position].isCheckpointing = false
     hosts[position].lastCheckpoint = now
   }
@@ -229,11 +230,11 @@ package struct ShardCore {
         || hosts[position].visitChat({ $0.overlayBytes }) >= configuration.checkpointOverlayBytes
     else { return }
     hosts[position].isCheckpointing = true
-    hosts[position].entriesToCheckpoint = 0
     actions.append(
       .checkpoint(
         hosts[position].partition, hosts[position].chat.beginCheckpoint(),
         commitIndex: hosts[position].replica.commitIndex))
+    hosts[position].noteEntries()
   }
 
   // MARK: Status

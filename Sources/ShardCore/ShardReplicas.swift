@@ -87,9 +87,9 @@ extension ShardCore {
         return
       }
       hosts[position].visit { $0.applied(through: next, into: &pending) }
-      hosts[position].entriesToCheckpoint += 1
       settle(entry, position, now: now, into: &actions)
     }
+    hosts[position].noteEntries()
     if hosts[position].standing.isLeader, hosts[position].visitChat({ !$0.outbox.isEmpty }) {
       deliverOutbox(position, now: now, into: &actions)
     }

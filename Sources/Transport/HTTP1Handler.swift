@@ -223,7 +223,9 @@ final class HTTP1Handler: ChannelDuplexHandler, RemovableChannelHandler {
       loop.handlers.onWebSocket(
         request, WebSocketUpgrader(upgrade, responder, carrier: self, id: 0))
     } catch {
-      responder.respond(error.httpStatus, headers: error.responseHeaders)
+      let refusal = loop.handlers.refusal(error.httpStatus)
+      responder.respond(
+        error.httpStatus, headers: error.responseHeaders + refusal.headers, body: refusal.body)
     }
   }
 
@@ -236,8 +238,10 @@ final class HTTP1Handler: ChannelDuplexHandler, RemovableChannelHandler {
     case .idle, .receiving, .answering: break
     }
     loop.count(limit)
+    let refusal = loop.handlers.refusal(status)
     writeHead(
-      status, [], length: 0, isChunked: false, keepsAlive: false, body: ByteBuffer())
+      status, refusal.headers, length: refusal.body.readableBytes, isChunked: false,
+      keepsAlive: false, body: refusal.body)
     close()
   }
 

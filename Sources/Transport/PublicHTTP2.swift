@@ -138,7 +138,15 @@ final class PublicHTTP2 {
     stream.isRefused = stream.isReceiving
     endReceiving(stream)
     stream.request.body = ByteBuffer()
-    try? http2.submitResponse(id, [HTTP2HeaderField(":status", "\(status)")], endStream: true)
+    let refusal = loop.handlers.refusal(status)
+    let fields =
+      [HTTP2HeaderField(":status", "\(status)")]
+      + refusal.headers.map { HTTP2HeaderField($0.name, $0.value) }
+    let isEmpty = refusal.body.readableBytes == 0
+    try? http2.submitResponse(id, fields, endStream: isEmpty)
+    guard !isEmpty else { return }
+    stream.pending = refusal.body
+    sendPending(id, stream)
   }
 
   private func streamClosed(_ id: StreamID) {
@@ -176,7 +184,9 @@ final class PublicHTTP2 {
       loop.handlers.onWebSocket(
         request, WebSocketUpgrader(upgrade, responder, carrier: self, id: id.rawValue))
     } catch {
-      responder.respond(error.httpStatus, headers: error.responseHeaders)
+      let refusal = loop.handlers.refusal(error.httpStatus)
+      responder.respond(
+        error.httpStatus, headers: error.responseHeaders + refusal.headers, body: refusal.body)
     }
   }
 }

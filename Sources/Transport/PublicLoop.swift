@@ -1,4 +1,4 @@
-import NIOCore
+package import NIOCore
 import Primitives
 package import WebSocketEngine
 
@@ -13,13 +13,19 @@ package struct PublicHandlers: Sendable {
   package var onRequest: @Sendable (HTTPRequest, HTTPResponder) -> Void
   /// A request for the WebSocket's path that passed the policy; it is to be accepted or refused.
   package var onWebSocket: @Sendable (HTTPRequest, WebSocketUpgrader) -> Void
+  /// What goes with an error status of the connection's own: a short body and its fields.
+  package var refusal: @Sendable (Int) -> (headers: HTTPFields.List, body: ByteBuffer)
 
   package init(
     onRequest: @escaping @Sendable (HTTPRequest, HTTPResponder) -> Void,
-    onWebSocket: @escaping @Sendable (HTTPRequest, WebSocketUpgrader) -> Void
+    onWebSocket: @escaping @Sendable (HTTPRequest, WebSocketUpgrader) -> Void,
+    refusal: @escaping @Sendable (Int) -> (headers: HTTPFields.List, body: ByteBuffer) = { _ in
+      ([], ByteBuffer())
+    }
   ) {
     self.onRequest = onRequest
     self.onWebSocket = onWebSocket
+    self.refusal = refusal
   }
 }
 

@@ -22,7 +22,7 @@ package struct WebSocketLimits: Hashable, Sendable {
   package var closeTimeout: Milliseconds
 
   package init(
-    frameBytesMax: Int = 65_536, messageBytesMax: Int = 1_048_576, fragmentsMax: Int = 64,
+    frameBytesMax: Int = 1_048_576, messageBytesMax: Int = 1_048_576, fragmentsMax: Int = 64,
     pingInterval: Milliseconds = 1_000, pingBurstMax: Int = 16, closeTimeout: Milliseconds = 5_000
   ) {
     self.frameBytesMax = frameBytesMax

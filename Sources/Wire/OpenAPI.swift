@@ -295,12 +295,50 @@ package enum OpenAPI {
               "200": {
                 "description": "`event: message` carries an Event as `data`; `behind`, `gap` \#
     (with the conversation) and `draining` tell of the stream itself. `id` is the cursor to \#
-    resume from; a block may carry it alone.",
+    resume from and comes in a block of its own, after the events that it covers: a stream that \#
+    breaks before it repeats them, so drop what has a `seq` that was seen.",
                 "content": {"text/event-stream": {"schema": {"type": "string"}}}
               },
               "400": {"$ref": "#/components/responses/Error"},
               "401": {"$ref": "#/components/responses/Error"},
               "503": {"$ref": "#/components/responses/Error"},
+              "default": {"$ref": "#/components/responses/Error"}
+            }
+          }
+        },
+        "/v1/ws": {
+          "get": {
+            "operationId": "webSocket",
+            "tags": ["events"],
+            "summary": "The same operations and events on a WebSocket",
+            "description": "Subprotocol `martlet.v1.json` or `martlet.v1.proto`. The token comes in \#
+    the header or in a first `hello` frame, never in the URL. With a token in the header events \#
+    begin at once. `cursor` frames tell from where to resume; what came after the last of them is \#
+    repeated, so drop what has a `seq` that was seen. A frame and a message have at most 1 MiB.",
+            "security": [{}, {"bearer": []}],
+            "parameters": [
+              {
+                "name": "cursor", "in": "query",
+                "description": "From where to resume; without it events start now.",
+                "schema": {"type": "string", "maxLength": 16384}
+              },
+              {
+                "name": "events", "in": "query",
+                "description": "`false` asks for no events.",
+                "schema": {"type": "boolean", "default": true}
+              },
+              {
+                "name": "hello", "in": "query",
+                "description": "`later`: a `hello` frame follows although the header has a token.",
+                "schema": {"type": "string", "enum": ["later"]}
+              }
+            ],
+            "responses": {
+              "101": {"description": "The WebSocket is open."},
+              "400": {"$ref": "#/components/responses/Error"},
+              "401": {"$ref": "#/components/responses/Error"},
+              "403": {"$ref": "#/components/responses/Error"},
+              "426": {"$ref": "#/components/responses/Error"},
               "default": {"$ref": "#/components/responses/Error"}
             }
           }

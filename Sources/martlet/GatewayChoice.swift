@@ -77,9 +77,21 @@ struct SignedIn {
     }
   }
 
-  /// The direct conversation with somebody, or one by its id.
-  func conversation(with member: String?, id: String?) async throws -> ConversationID {
-    if let member { return try await client.createDirect(with: member).id }
+  /// The direct conversation with somebody, which is made where `makes` says so, or one by its id.
+  func conversation(
+    with member: String?, id: String?, makes: Bool
+  ) async throws -> ConversationID {
+    if let member, makes { return try await client.createDirect(with: member).id }
+    if let member {
+      let handle = member.lowercased()
+      let found = try await client.conversations().first {
+        $0.kind == .direct
+          && $0.members.contains { $0.handle == handle || $0.user.description == member }
+          && (handle != files.handle || $0.memberCount == 1)
+      }
+      guard let found else { throw Failure("there is no conversation with \(member)") }
+      return found.id
+    }
     guard let id, let conversation = ConversationID(id) else {
       throw Failure("--conversation '\(id ?? "")'; allowed is a conversation's id", code: 64)
     }

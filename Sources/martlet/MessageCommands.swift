@@ -28,7 +28,8 @@ struct SendCommand: AsyncParsableCommand {
 
   func run() async throws {
     let own = try SignedIn(as: place.user, choice)
-    let conversation = try await own.conversation(with: to, id: place.conversation)
+    let conversation = try await own.conversation(
+      with: to, id: place.conversation, makes: true)
     let sent = try await own.client.send(text, to: conversation)
     let time = EventText.time(sent.timeMilliseconds)
     Output.write("conversation \(sent.conversation) seq \(sent.sequence) time \(time)\n")
@@ -59,7 +60,8 @@ struct HistoryCommand: AsyncParsableCommand {
 
   func run() async throws {
     let own = try SignedIn(as: place.user, choice)
-    let conversation = try await own.conversation(with: member, id: place.conversation)
+    let conversation = try await own.conversation(
+      with: member, id: place.conversation, makes: false)
     var events: [Event] = []
     var range = HistoryRange.latest
     while events.count < limit {

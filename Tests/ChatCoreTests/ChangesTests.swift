@@ -111,7 +111,9 @@ import Testing
 
   @Test func requestsAreBounded() throws {
     var test = try TestPartition()
-    let many = (0...4_096).map { (conversation: $0 + 1, after: UInt64(0)) }
+    let many = (0...ChatLimits.conversationsPerUserMax).map {
+      (conversation: $0 + 1, after: UInt64(0))
+    }
     #expect(try test.answer(changes(many)).refusal == .invalidArgument)
     #expect(try test.answer(changes([(1, 0)], limit: 0)).refusal == .invalidArgument)
   }

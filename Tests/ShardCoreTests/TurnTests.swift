@@ -278,7 +278,10 @@ import Testing
   // MARK: Checkpoints
 
   @Test func `a checkpoint is made after so many entries, or after a while, one at a time`() {
-    var rig = rig { $0.checkpointEntries = 4 }
+    var rig = rig {
+      $0.checkpointEntries = 4
+      $0.checkpointInterval = 1_000
+    }
     rig.run(milliseconds: 1_100)
     rig.checkpoints = []
     rig.run(milliseconds: 5_000)

@@ -174,7 +174,7 @@ import WebSocketEngine
     arguments: [
       ([0x81, 0x05], WebSocketCloseCode.protocolError),
       ([0xf1, 0x80, 0, 0, 0, 0], .protocolError),
-      ([0x81, 0xff, 0, 0, 0, 0, 0, 2, 0, 0, 1, 2, 3, 4], .messageTooBig),
+      ([0x81, 0xff, 0, 0, 0, 0, 0, 0x20, 0, 0, 1, 2, 3, 4], .messageTooBig),
       ([0x81, 0x81, 0, 0, 0, 0, 0xff], .invalidPayload),
     ] as [([UInt8], WebSocketCloseCode)])
   func whatIsNotTheProtocolIsToldAndEnded(bytes: [UInt8], code: WebSocketCloseCode) async throws {

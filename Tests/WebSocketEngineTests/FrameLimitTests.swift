@@ -10,7 +10,7 @@ import Testing
 
   @Test func theDefaultsAreTheDocumentedOnes() {
     let limits = WebSocketLimits()
-    #expect(limits.frameBytesMax == 65_536)
+    #expect(limits.frameBytesMax == 1_048_576)
     #expect(limits.messageBytesMax == 1_048_576)
     #expect(limits.fragmentsMax == 64)
     #expect(limits.pingInterval == 1_000)
