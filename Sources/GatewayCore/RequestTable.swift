@@ -191,7 +191,7 @@ extension GatewayCore {
     let lost = requests.values.filter { $0.sentTo == store }.sorted { $0.id < $1.id }
     for request in lost {
       requests[request.id]?.lossCount += 1
-      guard request.lossCount < configuration.linkLossesMax else {
+      guard request.lossCount + 1 < configuration.linkLossesMax else {
         // Perhaps it is this request that ends them: everybody else needs the link.
         complete(request, .failed(Self.lateness(of: request)), now: now, into: &actions)
         continue

@@ -147,6 +147,21 @@ import Testing
     #expect(script.take().results[CallID(1)]?.error?.code == .deadlineExceeded)
   }
 
+  @Test func `a request that ends one link after the other is given up, and the next one is served`() {
+    var script = script(credits: 10)
+    script.send(1)
+    for _ in 1..<script.core.configuration.linkLossesMax {
+      script.close(a)
+      #expect(script.take().results.isEmpty)
+      script.open(a)
+    }
+    script.close(a)
+    script.send(2)
+    #expect(script.take().results[CallID(1)]?.error?.code == .deadlineExceeded)
+    script.open(a)
+    #expect(script.take().texts == ["2→1"])
+  }
+
   @Test func `a request whose time is over does not block those behind it`() {
     var script = GatewayScript { $0.requestTimeout = 1_000 }
     script.send(1)
