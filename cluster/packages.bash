@@ -10,6 +10,9 @@ is_installed() {
   [[ $(dpkg-query -W -f '${db:Status-Status}' "$1" 2>/dev/null || true) == installed ]]
 }
 
+# announce WHAT — what is installed and why, or would be by root.
+announce() { if ((EUID == 0)); then say "installing $1"; else say "missing: $1"; fi; }
+
 # install PACKAGE… — with apt-get; false when that cannot be.
 install() {
   if ! command -v apt-get >/dev/null; then
@@ -43,7 +46,7 @@ install_missing() {
     shift 2
   done
   ((${#missing[@]} > 0)) || return 0
-  say "installing ${reasons:2}"
+  announce "${reasons:2}"
   install "${missing[@]}"
 }
 
@@ -58,7 +61,7 @@ install_libraries() {
 # is stopped again; an etcd that somebody else runs is none of its business.
 install_etcd() {
   if command -v etcd >/dev/null; then return 0; fi
-  say "installing etcd-server (agreement on who leads; its system service stays off)"
+  announce 'etcd-server (agreement on who leads; its system service stays off)'
   install etcd-server || return 1
   if [[ -d /run/systemd/system ]]; then
     systemctl disable --now etcd.service >>"$INSTALL_LOG" 2>&1 9>&- || true

@@ -11,6 +11,7 @@ public struct ClientConfiguration: Hashable, Sendable {
     case json
   }
 
+  /// How frames are coded.
   public var encoding = Encoding.protobuf
   /// Whether events are wanted. Without them a connection costs the gateway nearly nothing.
   public var wantsEvents = true
@@ -41,6 +42,7 @@ public struct ClientConfiguration: Hashable, Sendable {
   /// The gateway's path for WebSockets.
   public var webSocketPath = "/v1/ws"
 
+  /// The defaults.
   public init() {}
 }
 

@@ -3,11 +3,14 @@ import Primitives
 
 /// A person as others see them.
 public struct User: Hashable, Sendable, Codable {
+  /// Never changes and is never given to somebody else.
   public var id: UserID
   /// The unique name, in its normal form.
   public var handle: String
+  /// How the person wants to be called; at most 128 bytes, not unique.
   public var displayName: String
 
+  /// For tests of programs that embed the client.
   public init(id: UserID, handle: String, displayName: String) {
     self.id = id
     self.handle = handle
@@ -22,16 +25,21 @@ public struct User: Hashable, Sendable, Codable {
 
 /// A participant of a conversation.
 public struct Member: Hashable, Sendable, Codable {
+  /// What a participant may do.
   public enum Role: String, Hashable, Sendable, Codable {
     case member
     /// May add and remove members and change the title.
     case admin
   }
 
+  /// Who it is.
   public var user: UserID
+  /// The unique name when the member came in.
   public var handle: String
+  /// What the member may do here.
   public var role: Role
 
+  /// For tests of programs that embed the client.
   public init(user: UserID, handle: String, role: Role) {
     self.user = user
     self.handle = handle
@@ -55,14 +63,19 @@ public enum ConversationKind: String, Hashable, Sendable, Codable {
 
 /// A conversation as its list shows it.
 public struct Conversation: Hashable, Sendable {
+  /// Never changes.
   public var id: ConversationID
+  /// Of two people, or a group.
   public var kind: ConversationKind
+  /// Empty for a direct conversation.
   public var title: String
   /// The first 64 members in the order of their ids; `memberCount` says how many there are.
   public var members: [Member]
+  /// All members, also those that `members` leaves out.
   public var memberCount: Int
   /// The sequence number of the last event.
   public var head: UInt64
+  /// The last event, if there is one.
   public var last: Event?
 
   init(_ summary: ConversationSummary) {
@@ -78,6 +91,7 @@ public struct Conversation: Hashable, Sendable {
 
 /// Something that happened in a conversation and that every reader sees in the same place.
 public struct Event: Hashable, Sendable {
+  /// What happened.
   public enum Content: Hashable, Sendable {
     case message(text: String)
     case created(kind: ConversationKind, title: String, members: [Member])
@@ -88,6 +102,7 @@ public struct Event: Hashable, Sendable {
     case historyCut
   }
 
+  /// Where it happened.
   public var conversation: ConversationID
   /// Dense, from 1; the same for every reader.
   public var sequence: UInt64
@@ -95,8 +110,10 @@ public struct Event: Hashable, Sendable {
   public var timeMilliseconds: UInt64
   /// `nil` with `historyCut`.
   public var author: UserID?
+  /// What happened.
   public var content: Content
 
+  /// For tests of programs that embed the client.
   public init(
     conversation: ConversationID, sequence: UInt64, timeMilliseconds: UInt64, author: UserID?,
     content: Content
@@ -127,6 +144,7 @@ public struct Event: Hashable, Sendable {
 
 /// The acknowledgement of a send: the message is stored for good.
 public struct Sent: Hashable, Sendable {
+  /// Where the message is.
   public var conversation: ConversationID
   /// The message's place in the conversation.
   public var sequence: UInt64
@@ -157,14 +175,18 @@ public enum HistoryRange: Hashable, Sendable {
 /// What a login gives: keep it as a password. The refresh token is good for one refresh, so what
 /// `onCredentialsChanged` gives must replace it.
 public struct Credentials: Hashable, Sendable, Codable {
+  /// Shown to gateways; good until `expiresMilliseconds`.
   public var accessToken: String
+  /// Exchanged for the next pair.
   public var refreshToken: String
   /// **Units**: milliseconds since 1970-01-01T00:00:00Z, by this machine's clock.
   public var expiresMilliseconds: UInt64
+  /// Who logged in.
   public var user: User
   /// This login's name. Ids of messages are remembered per device.
   public var device: String
 
+  /// From what was stored.
   public init(
     accessToken: String, refreshToken: String, expiresMilliseconds: UInt64, user: User,
     device: String
@@ -185,6 +207,7 @@ public struct ResumePoint: Hashable, Sendable, Codable {
   /// The last sequence number that was consumed, by conversation.
   public var sequences: [ConversationID: UInt64]
 
+  /// Without arguments: with what happens from now on.
   public init(cursor: String = "", sequences: [ConversationID: UInt64] = [:]) {
     self.cursor = cursor
     self.sequences = sequences
