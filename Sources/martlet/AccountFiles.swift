@@ -71,7 +71,7 @@ struct AccountFiles: Sendable {
     unlink(path(".json"))
   }
 
-  /// A new login is a new device, from whose beginning on everything is new to it.
+  /// After a login everything is new.
   func forgetResumePoint() { unlink(path(".cursor.json")) }
 
   /// Lets one process alone renew the tokens of this login for a long time: a refresh token is good

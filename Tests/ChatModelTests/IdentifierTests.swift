@@ -3,7 +3,7 @@ import Primitives
 import Testing
 
 @Suite struct IdentifierTests {
-  private static let values: [UInt128] = [0, 1, 31, 32, 1 << 64, UInt128.max - 1, .max]
+  private static let values: [UInt128] = [1, 31, 32, 1 << 64, UInt128.max - 1, .max]
 
   @Test(arguments: values)
   func identifiersOf128BitsReadTheirOwnText(value: UInt128) {
@@ -16,11 +16,18 @@ import Testing
     #expect(UserID(user.bytes.reduce(UInt128(0)) { $0 << 8 | UInt128($1) }) == user)
   }
 
-  @Test(arguments: [0, 1, 31, UInt64.max])
+  @Test(arguments: [1, 31, UInt64.max])
   func devicesReadTheirOwnText(value: UInt64) {
     let device = DeviceID(value)
     #expect(DeviceID(device.description) == device)
     #expect(device.description.count == 14 && device.description.first == "d")
+  }
+
+  /// Zero is how a missing id looks where ids are coded.
+  @Test func nobodyHasTheIdZero() {
+    #expect(UserID(UserID(0).description) == nil)
+    #expect(ConversationID(ConversationID(0).description) == nil)
+    #expect(DeviceID(DeviceID(0).description) == nil)
   }
 
   @Test func textsOfOtherKindsAreRefused() {

@@ -131,9 +131,10 @@ import Testing
       conversation: GatewayScript.conversation(), sequence: Sequence(sequence),
       time: WallTime(milliseconds: 1), author: user(2), index: LogIndex(index),
       content: .message(text: "\(sequence)"))
-    let delivery = Delivery(
-      partition: GatewayScript.first, index: LogIndex(index), content: .event(event))
-    return .delivery(delivery.marked(isLastOfEntry: isLastOfEntry))
+    return .delivery(
+      Delivery(
+        partition: GatewayScript.first, index: LogIndex(index), content: .event(event),
+        isLastOfEntry: isLastOfEntry))
   }
 
   @Test func `an entry of which more may come is not counted`() {

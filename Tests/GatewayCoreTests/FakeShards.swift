@@ -273,8 +273,9 @@ struct FakeShards {
       }
     }
     for (position, frame) in frames.enumerated() {
-      let isLast = !isCut && position == frames.count - 1
-      emit(.delivery(frame.marked(isLastOfEntry: isLast)), from: leader)
+      var frame = frame
+      frame.isLastOfEntry = !isCut && position == frames.count - 1
+      emit(.delivery(frame), from: leader)
     }
   }
 

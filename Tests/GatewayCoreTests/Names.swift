@@ -77,24 +77,3 @@ struct Dice {
   mutating func chance(permille: Int) -> Bool { below(1_000) < permille }
   mutating func pick<Element>(_ elements: [Element]) -> Element { elements[below(elements.count)] }
 }
-
-/// Compiles before and after `Delivery` gets `isLastOfEntry`: its own property is the witness once
-/// it is there.
-protocol MarksEndOfEntry {
-  var isLastOfEntry: Bool { get set }
-}
-
-extension MarksEndOfEntry {
-  var isLastOfEntry: Bool {
-    get { false }
-    set { _ = newValue }
-  }
-
-  func marked(isLastOfEntry: Bool) -> Self {
-    var marked = self
-    marked.isLastOfEntry = isLastOfEntry
-    return marked
-  }
-}
-
-extension Delivery: MarksEndOfEntry {}

@@ -147,7 +147,7 @@ import Testing
     #expect(script.take().results[CallID(1)]?.error?.code == .deadlineExceeded)
   }
 
-  @Test func `a request that ends one link after the other is given up, and the next one is served`() {
+  @Test func `a request that ends link after link is given up, and the next one is served`() {
     var script = script(credits: 10)
     script.send(1)
     for _ in 1..<script.core.configuration.linkLossesMax {

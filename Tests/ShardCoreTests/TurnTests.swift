@@ -160,7 +160,7 @@ import Testing
       rig.command(send("b\(number)", to: ring.conversation(7, in: 0), by: ada), through: 0)
     }
     rig.run(milliseconds: 20)
-    let marks = rig.deliveries(0).map(\.isMarkedLast)
+    let marks = rig.deliveries(0).map(\.isLastOfEntry)
     #expect(marks == [false, false, false, false, false, true])
   }
 
@@ -344,19 +344,3 @@ import Testing
     #expect(rig.outcome(later)?.error?.retryable == true)
   }
 }
-
-/// Compiles before and after `Delivery` gets `isLastOfEntry`.
-protocol MarksEndOfEntry {
-  var isLastOfEntry: Bool { get }
-}
-
-extension MarksEndOfEntry {
-  var isLastOfEntry: Bool { false }
-  var isMarkedLast: Bool { witnessed(self) }
-
-  private func witnessed<Marked: MarksEndOfEntry>(_ marked: Marked) -> Bool {
-    marked.isLastOfEntry
-  }
-}
-
-extension Delivery: MarksEndOfEntry {}
