@@ -120,7 +120,7 @@ package final class GRPCClientConnection: @unchecked Sendable {
     ready?.futureResult.whenComplete { _ in timer.cancel() }
     ClientBootstrap(group: eventLoop)
       .connectTimeout(timeout)
-      .channelOption(.socketOption(.tcp_nodelay), value: 1)
+      .channelOption(.tcpOption(.tcp_nodelay), value: 1)
       .channelInitializer { channel in
         channel.eventLoop.makeCompletedFuture { try self.setUp(channel) }
       }

@@ -63,7 +63,7 @@ package enum LinkDialer {
   ) -> EventLoopFuture<any Channel> {
     let bootstrap = ClientBootstrap(group: eventLoop)
       .connectTimeout(TimeAmount(configuration.connectTimeout))
-      .channelOption(.socketOption(.tcp_nodelay), value: 1)
+      .channelOption(.tcpOption(.tcp_nodelay), value: 1)
       .channelOption(.tcpOption(.unsentBytes), value: configuration.unsentBytesMax)
       .channelOption(.writeBufferWaterMark, value: configuration.waterMark)
       .channelOption(.recvAllocator, value: LinkConfiguration.receiveAllocator)

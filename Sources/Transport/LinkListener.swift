@@ -46,7 +46,7 @@ package final class LinkListener: @unchecked Sendable {
     return ServerBootstrap(group: eventLoop)
       .serverChannelOption(.backlog, value: LinkConfiguration.backlogMax)
       .serverChannelOption(.socketOption(.so_reuseaddr), value: 1)
-      .childChannelOption(.socketOption(.tcp_nodelay), value: 1)
+      .childChannelOption(.tcpOption(.tcp_nodelay), value: 1)
       .childChannelOption(.tcpOption(.unsentBytes), value: configuration.unsentBytesMax)
       .childChannelOption(.writeBufferWaterMark, value: configuration.waterMark)
       .childChannelOption(.recvAllocator, value: LinkConfiguration.receiveAllocator)

@@ -37,7 +37,7 @@ package final class PublicListener: Sendable {
     return ServerBootstrap(group: group)
       .serverChannelOption(.backlog, value: PublicLimits.backlogMax)
       .serverChannelOption(.socketOption(.so_reuseaddr), value: 1)
-      .childChannelOption(.socketOption(.tcp_nodelay), value: 1)
+      .childChannelOption(.tcpOption(.tcp_nodelay), value: 1)
       .childChannelOption(.tcpOption(.unsentBytes), value: limits.unsentBytesMax)
       .childChannelOption(.recvAllocator, value: allocator)
       .childChannelOption(
