@@ -33,6 +33,7 @@ extension Target.Dependency {
   static let protobuf = product(name: "SwiftProtobuf", package: "swift-protobuf")
   static let logging = product(name: "Logging", package: "swift-log")
   static let argumentParser = product(name: "ArgumentParser", package: "swift-argument-parser")
+  static let heap = product(name: "HeapModule", package: "swift-collections")
   static let deque = product(name: "DequeModule", package: "swift-collections")
 }
 
@@ -57,8 +58,6 @@ let package = Package(
       name: "CNGHTTP2", pkgConfig: "libnghttp2", providers: [.apt(["libnghttp2-dev"])]),
     .systemLibrary(name: "CRocksDB", pkgConfig: "rocksdb", providers: [.apt(["librocksdb-dev"])]),
     .systemLibrary(name: "CArgon2", pkgConfig: "libargon2", providers: [.apt(["libargon2-dev"])]),
-
-    // Layer 0: C
 
     // Layer 1: words
     module("Primitives"),
@@ -150,23 +149,31 @@ let package = Package(
       ],
       path: "Tests/EchoServer", swiftSettings: strict),
 
+    // What walks from a seed share: chance, virtual time, names.
+    .target(
+      name: "WalkSupport", dependencies: ["Primitives", "ChatModel", .heap],
+      path: "Tests/WalkSupport", swiftSettings: strict),
+
     tests("TidyTests", []),
     tests("PrimitivesTests", ["Primitives"]),
     tests("ChatModelTests", ["Primitives", "ChatModel"]),
     tests("HashRingTests", ["HashRing", "Primitives"]),
     tests(
-      "ReplicaCoreTests", ["ReplicaCore", "Primitives", "ClusterModel", "NodeProtocol"],
+      "ReplicaCoreTests",
+      ["ReplicaCore", "Primitives", "ClusterModel", "NodeProtocol", "WalkSupport"],
       settings: [plantedBugs]),
-    tests("ChatCoreTests", ["ChatCore", "Primitives", "ChatModel", "NodeProtocol"]),
+    tests("ChatCoreTests", ["ChatCore", "Primitives", "ChatModel", "NodeProtocol", "WalkSupport"]),
     tests(
       "ShardCoreTests",
       [
+        "WalkSupport",
         "ShardCore", "Primitives", "ChatModel", "ClusterModel", "NodeProtocol", "ReplicaCore",
         "ChatCore",
       ]),
     tests(
       "GatewayCoreTests",
       [
+        "WalkSupport",
         "GatewayCore", "Primitives", "ChatModel", "ClusterModel", "ClientProtocol", "NodeProtocol",
       ]),
     tests("TLSEngineTests", ["TLSEngine", "Primitives"]),

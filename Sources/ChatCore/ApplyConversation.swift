@@ -14,9 +14,7 @@ extension ChatPartition {
   mutating func apply(
     _ send: SendMessage, _ index: LogIndex, _ state: some StateReader, _ output: inout ApplyOutput
   ) throws(StateReadError) -> CommandResult {
-    guard (1...ChatLimits.messageTextBytesMax).contains(send.text.utf8.count) else {
-      return .refused(ServiceError(.invalidArgument, "a message has 1 to 65,536 bytes of text"))
-    }
+    if let refusal = ServiceError.refusal(ofText: send.text) { return .refused(refusal) }
     guard let position = try conversationPosition(send.conversation, state) else {
       return .refused(.conversationNotFound)
     }

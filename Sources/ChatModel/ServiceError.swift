@@ -77,6 +77,13 @@ package struct ServiceError: Error, Equatable, Sendable {
       .unavailable, message, retryable: true, retryAfterMilliseconds: retryAfterMilliseconds)
   }
 
+  /// What is wrong with the length of a message's text, if anything.
+  package static func refusal(ofText text: String) -> Self? {
+    let bytesMax = ChatLimits.messageTextBytesMax
+    guard !(1...bytesMax).contains(text.utf8.count) else { return nil }
+    return ServiceError(.invalidArgument, "a message has 1 to 65,536 bytes of text")
+  }
+
   /// A queue is full; nothing was done.
   package static func overloaded(_ message: String) -> Self {
     ServiceError(.resourceExhausted, message, retryable: true, retryAfterMilliseconds: 200)

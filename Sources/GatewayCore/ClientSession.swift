@@ -113,18 +113,17 @@ struct SessionPartition {
   /// A page with everything of the conversations that were asked for, up to `through`. One that was
   /// left and joined again meanwhile keeps its own start.
   mutating func read(_ asked: [ChangesQuery.Request], through: LogIndex, more: Bool) {
-    let answered = Set(asked.map(\.conversation))
-    let unchanged = Set(requests.filter { asked.contains($0) }.map(\.conversation))
+    let starts = Dictionary(asked.map { ($0.conversation, $0.after) }) { $1 }
+    let unchanged = requests.filter { starts[$0.conversation] == $0.after }
     guard more else {
-      after = after.filter { !unchanged.contains($0.key) }
+      for request in unchanged { after[request.conversation] = nil }
       position = max(position ?? .zero, through)
       return
     }
-    for request in asked where unchanged.contains(request.conversation) {
-      guard request.after < LogIndex(.max) else { continue }
+    for request in unchanged where request.after < LogIndex(.max) {
       after[request.conversation] = max(request.after, through)
     }
-    guard let start = position, answered.isSuperset(of: conversations) else { return }
+    guard let start = position, conversations.allSatisfy({ starts[$0] != nil }) else { return }
     let reached = max(start, conversations.map { after[$0] ?? start }.min() ?? start)
     position = reached
     after = after.filter { $0.value != reached }

@@ -71,9 +71,8 @@ extension GatewayCore {
     case .ping:
       self.reply(reply, .pong, into: &actions)
     case .send(let conversation, let clientID, let text):
-      guard (1...ChatLimits.messageTextBytesMax).contains(text.utf8.count) else {
-        let error = ServiceError(.invalidArgument, "a message has 1 to 65,536 bytes of text")
-        return self.reply(reply, .error(error), into: &actions)
+      if let refusal = ServiceError.refusal(ofText: text) {
+        return self.reply(reply, .error(refusal), into: &actions)
       }
       let command = Command.sendMessage(
         SendMessage(

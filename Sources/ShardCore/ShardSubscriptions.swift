@@ -60,6 +60,7 @@ extension ShardCore {
   mutating func deliverOutput(
     at index: LogIndex, _ position: Int, into actions: inout [ShardAction]
   ) {
+    guard !hosts[position].subscribers.isEmpty else { return }
     for (ordinal, delivery) in output.deliveries.enumerated() {
       for link in hosts[position].subscribers[delivery.entity] ?? [] {
         links[link]?.lastDelivery = ordinal

@@ -223,9 +223,7 @@ final class HTTP1Handler: ChannelDuplexHandler, RemovableChannelHandler {
       loop.handlers.onWebSocket(
         request, WebSocketUpgrader(upgrade, responder, carrier: self, id: 0))
     } catch {
-      let refusal = loop.handlers.refusal(error.httpStatus)
-      responder.respond(
-        error.httpStatus, headers: error.responseHeaders + refusal.headers, body: refusal.body)
+      loop.handlers.refuse(error, responder)
     }
   }
 

@@ -180,8 +180,7 @@ package final class LinkConnection: @unchecked Sendable {
   /// Remembers why, and ends the connection at the end of this turn.
   private func fail(_ reason: LinkCloseReason) {
     self.reason = self.reason ?? reason
-    // The peer may not have seen yet that the stream has ended in order.
-    handler?.http2.terminate(self.reason == .drained ? .none : .cancel)
+    handler?.http2.terminate(.cancel)
     handler?.scheduleFlush()
   }
 

@@ -184,9 +184,7 @@ final class PublicHTTP2 {
       loop.handlers.onWebSocket(
         request, WebSocketUpgrader(upgrade, responder, carrier: self, id: id.rawValue))
     } catch {
-      let refusal = loop.handlers.refusal(error.httpStatus)
-      responder.respond(
-        error.httpStatus, headers: error.responseHeaders + refusal.headers, body: refusal.body)
+      loop.handlers.refuse(error, responder)
     }
   }
 }

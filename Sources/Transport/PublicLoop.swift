@@ -27,6 +27,13 @@ package struct PublicHandlers: Sendable {
     self.onWebSocket = onWebSocket
     self.refusal = refusal
   }
+
+  /// Answers a handshake that broke the protocol or the policy.
+  func refuse(_ error: WebSocketUpgradeError, _ responder: HTTPResponder) {
+    let refusal = refusal(error.httpStatus)
+    responder.respond(
+      error.httpStatus, headers: error.responseHeaders + refusal.headers, body: refusal.body)
+  }
 }
 
 /// Where WebSockets are and who may open one.

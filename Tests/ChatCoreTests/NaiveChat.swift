@@ -1,6 +1,7 @@
 import ChatCore
 import ChatModel
 import Primitives
+import WalkSupport
 
 /// The rules of the chat written down as simply as possible: everything in dictionaries, nothing
 /// stored, searched from end to end. What `ChatPartition` is compared with.

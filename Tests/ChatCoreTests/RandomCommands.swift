@@ -1,5 +1,6 @@
 import ChatModel
 import Primitives
+import WalkSupport
 
 /// Draws commands and queries about a small world, so that they meet often.
 struct RandomCommands {

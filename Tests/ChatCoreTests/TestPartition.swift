@@ -2,6 +2,7 @@ import ChatCore
 import ChatModel
 import NodeProtocol
 import Primitives
+import WalkSupport
 
 /// A partition together with its log and its stored state, as an owner would hold them.
 struct TestPartition {
@@ -75,20 +76,9 @@ struct TestPartition {
 
 func user(_ number: Int) -> UserID { UserID(UInt128(number) << 64 | 0xa11ce) }
 func conversation(_ number: Int) -> ConversationID { ConversationID(UInt128(number) << 64 | 0xc0) }
-func device(_ number: Int) -> DeviceID { DeviceID(UInt64(number)) }
 
 func token(_ number: Int) -> [UInt8] {
   [UInt8](repeating: UInt8(truncatingIfNeeded: number), count: 32)
-}
-
-func handle(_ text: String) -> Handle {
-  guard let handle = Handle(text) else { preconditionFailure("no handle: \(text)") }
-  return handle
-}
-
-func clientID(_ text: String) -> ClientMessageID {
-  guard let id = ClientMessageID(text) else { preconditionFailure("no client id: \(text)") }
-  return id
 }
 
 func member(_ number: Int, _ role: MemberRole = .member) -> Member {

@@ -3,6 +3,7 @@ import ChatModel
 import NodeProtocol
 import Primitives
 import Testing
+import WalkSupport
 
 @Suite struct AccountTests {
   /// Delivers everything in the outbox to the same partition, until nothing is left.

@@ -1,6 +1,7 @@
 import ChatModel
 import NodeProtocol
 import Primitives
+import WalkSupport
 
 /// What the shards hold, as naively as it can be said: per partition a log that only counts, and
 /// on top of it conversations, members, lists and events. Leaders come and go; this stays.

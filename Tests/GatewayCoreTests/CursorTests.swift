@@ -5,6 +5,7 @@ import GatewayCore
 import NodeProtocol
 import Primitives
 import Testing
+import WalkSupport
 
 /// A cursor says that everything up to it was pushed: never more, and when nothing is under way
 /// not less.

@@ -2,6 +2,7 @@ import ChatModel
 import ClusterModel
 import NodeProtocol
 import Primitives
+import WalkSupport
 
 /// All shards and the network between them and one gateway, on virtual time: leaders that come and
 /// go over one `ChatWorld`, links that break, answers that are late or never come.
@@ -64,7 +65,7 @@ struct FakeShards {
   let partitionCount: UInt32
   var world: ChatWorld
   var faults = Faults()
-  var queue = TimedQueue<Happening>()
+  var queue = TimedQueue<UInt64, Happening>()
   var dice: Dice
   /// Microseconds.
   var now: UInt64 = 1_000_000

@@ -4,6 +4,7 @@ import ClusterModel
 import GatewayCore
 import NodeProtocol
 import Primitives
+import WalkSupport
 
 /// A gateway, its shards and its clients on virtual time.
 struct GatewayRig {

@@ -5,6 +5,7 @@ import GatewayCore
 import NodeProtocol
 import Primitives
 import Testing
+import WalkSupport
 
 /// A gateway whose shards are played by the test, frame by frame.
 struct GatewayScript {

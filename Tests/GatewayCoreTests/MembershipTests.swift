@@ -5,6 +5,7 @@ import GatewayCore
 import NodeProtocol
 import Primitives
 import Testing
+import WalkSupport
 
 /// Conversations that enter and leave a session's list while other things happen.
 @Suite struct MembershipTests {

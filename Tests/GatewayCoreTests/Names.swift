@@ -2,24 +2,11 @@ import ChatModel
 import ClusterModel
 import NodeProtocol
 import Primitives
+import WalkSupport
 
 // Things with names. Where something lies on the ring is chosen by counting up until the hash fits.
 
 func user(_ number: Int) -> UserID { UserID(UInt128(number) << 64 | 0xa11ce) }
-func device(_ number: Int) -> DeviceID { DeviceID(UInt64(number)) }
-func store(_ number: Int) -> StoreID { StoreID(UInt64(number)) }
-
-func handle(_ text: String) -> Handle {
-  guard let handle = Handle(text) else { preconditionFailure("no handle: \(text)") }
-  return handle
-}
-
-func clientID(_ text: String) -> ClientMessageID {
-  guard let id = ClientMessageID(String(text.map { $0 == " " ? "-" : $0 })) else {
-    preconditionFailure("no client id: \(text)")
-  }
-  return id
-}
 
 func profile(_ number: Int) -> UserProfile {
   UserProfile(
@@ -61,19 +48,4 @@ func hello(_ store: StoreID, credits: UInt32) -> LinkHello {
   LinkHello(
     clusterID: 1, node: "shard\(store.rawValue)", role: .shard, store: store,
     boot: BootID(store.rawValue), requestCredits: credits)
-}
-
-/// Draws everything that a walk leaves to chance.
-struct Dice {
-  private var random: SeededRandom
-
-  init(seed: UInt64) { random = SeededRandom(seed: seed) }
-
-  mutating func number() -> UInt64 { random.next() }
-  mutating func below(_ bound: Int) -> Int { Int(random.next() % UInt64(bound)) }
-  mutating func between(_ range: ClosedRange<Int>) -> Int {
-    range.lowerBound + below(range.upperBound - range.lowerBound + 1)
-  }
-  mutating func chance(permille: Int) -> Bool { below(1_000) < permille }
-  mutating func pick<Element>(_ elements: [Element]) -> Element { elements[below(elements.count)] }
 }

@@ -5,6 +5,7 @@ import GatewayCore
 import NodeProtocol
 import Primitives
 import Testing
+import WalkSupport
 
 /// Operations that ask more than one shard, and what accounts need.
 @Suite struct OperationTests {

@@ -5,6 +5,7 @@ import GatewayCore
 import NodeProtocol
 import Primitives
 import Testing
+import WalkSupport
 
 /// Credits, timeouts and the bounds beyond which an operation is refused.
 @Suite struct RequestLimitTests {

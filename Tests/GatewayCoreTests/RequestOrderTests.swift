@@ -4,6 +4,7 @@ import GatewayCore
 import NodeProtocol
 import Primitives
 import Testing
+import WalkSupport
 
 /// Requests of one partition keep their order, whatever happens to its leader.
 @Suite struct RequestOrderTests {

@@ -5,6 +5,7 @@ import GatewayCore
 import NodeProtocol
 import Primitives
 import Testing
+import WalkSupport
 
 /// The life of one session, and what sessions share.
 @Suite struct SessionTests {

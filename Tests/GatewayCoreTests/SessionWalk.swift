@@ -4,6 +4,7 @@ import ClusterModel
 import GatewayCore
 import NodeProtocol
 import Primitives
+import WalkSupport
 
 /// What rarely happens, and must happen in some walk.
 struct RareEvents {

@@ -3,6 +3,7 @@ import ClientProtocol
 import GatewayCore
 import NodeProtocol
 import Primitives
+import WalkSupport
 
 // Lines of a trace, short enough to be read by the hundred.
 

@@ -2,6 +2,7 @@ import NodeProtocol
 import Primitives
 @testable import ReplicaCore
 import Testing
+import WalkSupport
 
 @Suite struct LogTailTests {
   typealias F = ReplicaFixture

@@ -2,6 +2,7 @@ import ClusterModel
 import NodeProtocol
 import Primitives
 import ReplicaCore
+import WalkSupport
 
 extension RandomWalk {
   /// Does what a replica asked for, as its shell would.

@@ -2,6 +2,7 @@ import ClusterModel
 import NodeProtocol
 import Primitives
 import ReplicaCore
+import WalkSupport
 
 /// The coordinator of a walk: one key with its revision, and the changes on their way to it.
 struct WalkCoordinator {

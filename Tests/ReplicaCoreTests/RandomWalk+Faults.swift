@@ -2,6 +2,7 @@ import ClusterModel
 import NodeProtocol
 import Primitives
 import ReplicaCore
+import WalkSupport
 
 extension RandomWalk {
   // MARK: Processes

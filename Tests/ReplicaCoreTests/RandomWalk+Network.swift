@@ -1,6 +1,7 @@
 import NodeProtocol
 import Primitives
 import ReplicaCore
+import WalkSupport
 
 /// The links of a walk: which ways are cut, and which connection between two stores is the newest.
 struct WalkNetwork {

@@ -2,6 +2,7 @@ import ClusterModel
 import NodeProtocol
 import Primitives
 import ReplicaCore
+import WalkSupport
 
 /// One store of the miniature cluster: a process that comes and goes, and a disk that stays.
 struct WalkStore {
@@ -49,7 +50,7 @@ struct RandomWalk {
   let checksRules: Bool
   var dice: Dice
   var now = Instant.zero
-  var queue = WalkQueue()
+  var queue = TimedQueue<Instant, Happening>()
   var phase = Phase.faulting
   var stores: [WalkStore]
   var coordinator: WalkCoordinator

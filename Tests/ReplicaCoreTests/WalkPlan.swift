@@ -1,20 +1,6 @@
 import Primitives
 import ReplicaCore
-
-/// Draws everything that a walk leaves to chance.
-struct Dice {
-  private var random: SeededRandom
-
-  init(seed: UInt64) { random = SeededRandom(seed: seed) }
-
-  mutating func number() -> UInt64 { random.next() }
-  mutating func below(_ bound: Int) -> Int { Int(random.next() % UInt64(bound)) }
-  mutating func between(_ range: ClosedRange<Int>) -> Int {
-    range.lowerBound + below(range.upperBound - range.lowerBound + 1)
-  }
-  mutating func chance(permille: Int) -> Bool { below(1_000) < permille }
-  mutating func pick<Element>(_ elements: [Element]) -> Element { elements[below(elements.count)] }
-}
+import WalkSupport
 
 /// What can go wrong in a walk.
 enum Fault: Int, CaseIterable {

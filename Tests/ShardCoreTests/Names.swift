@@ -2,23 +2,9 @@ import ChatModel
 import ClusterModel
 import NodeProtocol
 import Primitives
+import WalkSupport
 
 // Things with names. Where something lies on the ring is chosen by counting up until the hash fits.
-
-func store(_ number: Int) -> StoreID { StoreID(UInt64(number)) }
-func device(_ number: Int) -> DeviceID { DeviceID(UInt64(number)) }
-
-func handle(_ text: String) -> Handle {
-  guard let handle = Handle(text) else { preconditionFailure("no handle: \(text)") }
-  return handle
-}
-
-func clientID(_ text: String) -> ClientMessageID {
-  guard let id = ClientMessageID(String(text.map { $0 == " " ? "-" : $0 })) else {
-    preconditionFailure("no client id: \(text)")
-  }
-  return id
-}
 
 /// Everything that is placed on a ring of this many partitions.
 struct Ring {
@@ -35,7 +21,7 @@ struct Ring {
   func handle(_ number: Int, in partition: Int) -> Handle {
     var candidate = number * 1_000
     while true {
-      let found = ShardCoreTests.handle("name\(candidate)")
+      let found = WalkSupport.handle("name\(candidate)")
       if self.partition(.handle(found)) == PartitionID(UInt32(partition)) { return found }
       candidate += 1
     }
@@ -103,19 +89,4 @@ extension QueryAnswer {
     guard case .conversationList(let page) = self else { return nil }
     return page.conversations.map(\.conversation)
   }
-}
-
-/// Draws everything that a walk leaves to chance.
-struct Dice {
-  private var random: SeededRandom
-
-  init(seed: UInt64) { random = SeededRandom(seed: seed) }
-
-  mutating func number() -> UInt64 { random.next() }
-  mutating func below(_ bound: Int) -> Int { Int(random.next() % UInt64(bound)) }
-  mutating func between(_ range: ClosedRange<Int>) -> Int {
-    range.lowerBound + below(range.upperBound - range.lowerBound + 1)
-  }
-  mutating func chance(permille: Int) -> Bool { below(1_000) < permille }
-  mutating func pick<Element>(_ elements: [Element]) -> Element { elements[below(elements.count)] }
 }

@@ -6,6 +6,7 @@ import Primitives
 import Testing
 
 @testable import ShardCore
+import WalkSupport
 
 /// What one partition must tell another arrives once, whatever happens on the way.
 @Suite struct OutboxTests {

@@ -6,6 +6,7 @@ import Primitives
 import ReplicaCore
 
 @testable import ShardCore
+import WalkSupport
 
 /// A checkpoint on its way to the disk.
 struct Checkpointing {

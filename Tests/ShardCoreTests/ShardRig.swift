@@ -5,6 +5,7 @@ import Primitives
 import ReplicaCore
 
 @testable import ShardCore
+import WalkSupport
 
 /// One shard: a process that comes and goes, and a disk that stays.
 struct RigStore {
@@ -76,7 +77,7 @@ struct ShardRig {
   var stores: [RigStore]
   var coordinator: FakeCoordinator
   var connections: [RigConnection] = []
-  var queue = TimedQueue<Happening>()
+  var queue = TimedQueue<UInt64, Happening>()
   var dice: Dice
   /// Microseconds.
   var now: UInt64 = 1_000_000

@@ -6,6 +6,7 @@ import Primitives
 import ReplicaCore
 
 @testable import ShardCore
+import WalkSupport
 
 /// Something that must not happen.
 struct Violation: Error, CustomStringConvertible {

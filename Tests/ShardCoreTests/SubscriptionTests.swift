@@ -5,6 +5,7 @@ import Primitives
 import Testing
 
 @testable import ShardCore
+import WalkSupport
 
 /// What gateways that subscribed are told, and that it ends when it cannot be complete.
 @Suite struct SubscriptionTests {
