@@ -119,8 +119,11 @@ extension GatewayCore {
     let id = event.conversation
     guard let place = session.conversations[id], event.sequence > place.last else { return true }
     let last = place.last
-    // What the entry that brought the user in did before is none of theirs.
-    if last == .zero, event.index == place.joined, !event.brings(session.user) { return true }
+    if event.index == place.joined, !place.hasJoined {
+      // What the entry that brought the user in did before is none of theirs.
+      guard event.brings(session.user) else { return true }
+      session.conversations[id]?.hasJoined = true
+    }
     if last > .zero, event.sequence != last.successor, !event.adds(session.user) {
       guard session.reread.remove(id) != nil else {
         session.reread.insert(id)
@@ -185,8 +188,9 @@ extension GatewayCore {
         state.mode == .live, let position = state.position, event.index > position,
         let last = session.conversations[event.conversation]?.last, event.sequence > last
       else { continue }
-      guard last == .zero || event.sequence == last.successor
-        || PlantedBug.isActive(.pushedAcrossGap)
+      guard
+        last == .zero || event.sequence == last.successor
+          || PlantedBug.isActive(.pushedAcrossGap)
       else {
         // Something is missing between, at the earliest from where this began to be live.
         session.partitions[partition]?.mode = .due

@@ -118,6 +118,12 @@ extension GatewayCore {
     if change.removed {
       leave(id, change.item.conversation, into: &actions)
     } else {
+      // The list may tell of the return alone: what came before it is not read any more.
+      if let place = sessions[id]?.conversations[change.item.conversation],
+        place.joined != change.item.joined
+      {
+        leave(id, change.item.conversation, into: &actions)
+      }
       join(id, change.item, since: sessions[id]?.listed ?? .zero, now: now, into: &actions)
     }
   }

@@ -67,7 +67,8 @@ final class ShardLane: CompletionSink, @unchecked Sendable {
   }
 
   init(
-    core: ShardCore, actions: [ShardAction], store: ShardStore, committer: Committer, coordinator: any Coordinator,
+    core: ShardCore, actions: [ShardAction], store: ShardStore, committer: Committer,
+    coordinator: any Coordinator,
     dialer: ShardDialer, on eventLoop: any EventLoop, logger: Logger
   ) {
     self.core = core

@@ -94,7 +94,8 @@ package final class ShardNode: Sendable {
     let dialer = ShardDialer(
       on: eventLoop, tls: tls?.client, hello: hello, logger: logger, seed: SecureRandom.uint64())
     let lane = ShardLane(
-      core: core, actions: actions, store: shardStore, committer: committer, coordinator: coordinator,
+      core: core, actions: actions, store: shardStore, committer: committer,
+      coordinator: coordinator,
       dialer: dialer, on: eventLoop, logger: logger)
     let listener: LinkListener
     do {

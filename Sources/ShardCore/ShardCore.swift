@@ -154,7 +154,6 @@ package struct ShardCore {
     }
   }
 
-
   // MARK: Answers of the shell
 
   /// Everything of a partition up to this ticket is durable.

@@ -182,7 +182,8 @@ extension ShardCore {
   // MARK: Reading
 
   private mutating func serve(
-    _ read: UInt64, _ position: Int, pending: inout [ReplicaAction], into actions: inout [ShardAction]
+    _ read: UInt64, _ position: Int, pending: inout [ReplicaAction],
+    into actions: inout [ShardAction]
   ) {
     guard let waiting = hosts[position].reads.removeValue(forKey: read) else { return }
     do {

@@ -63,8 +63,8 @@ import Testing
     try withCommitter { (store, committer) throws in
       #expect(committer.commit(appends(1, 1...10, epoch: 1)) == nil)
       var batch = StorageBatch(needsSync: true)
-      batch.append(1, index: index(6), epoch: epoch(3), payload: bytes("new"))
       batch.truncateSuffix(1, from: index(6), through: index(10))
+      batch.append(1, index: index(6), epoch: epoch(3), payload: bytes("new"))
       #expect(committer.commit(batch) == nil)
     }
     let store = try directory.open()
@@ -75,6 +75,27 @@ import Testing
     #expect(extent.epochStarts == [
       EntryID(epoch: epoch(1), index: index(1)), EntryID(epoch: epoch(3), index: index(6)),
     ])
+  }
+
+  /// What a paused follower does when it wakes up: the entries of a leader that is none any more and
+  /// those of the next come in one turn.
+  @Test func aSuffixOfTheSameBatchIsReplaced() throws {
+    try withCommitter { (store, committer) throws in
+      #expect(committer.commit(appends(1, 1...4, epoch: 1)) == nil)
+      var batch = StorageBatch(needsSync: true)
+      for number in 5...7 {
+        batch.append(1, index: index(UInt64(number)), epoch: epoch(2), payload: bytes("old"))
+      }
+      let bytesBefore = batch.bytes
+      batch.truncateSuffix(1, from: index(5), through: index(7))
+      #expect(batch.bytes <= bytesBefore)
+      batch.append(1, index: index(5), epoch: epoch(3), payload: bytes("new"))
+      #expect(committer.commit(batch) == nil)
+    }
+    let store = try directory.open()
+    let entries = try store.allEntries(1)
+    #expect(entries.map(\.index.rawValue) == [1, 2, 3, 4, 5])
+    #expect(entries.last?.payload == bytes("new"))
   }
 
   @Test func aTruncatedPrefixIsDeletedInChunksAndReadingStartsAtFirstIndex() throws {

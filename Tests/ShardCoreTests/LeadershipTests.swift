@@ -202,7 +202,7 @@ import WalkSupport
 
   // MARK: Peers
 
-  @Test func `messages of an earlier connection of a peer are dropped`() {
+  @Test func `two connections to one process serve alike`() {
     var rig = rig(stores: 2)
     rig.command(group(room, creator: ada, members: []), through: 0)
     rig.run(milliseconds: 200)
@@ -231,10 +231,15 @@ import WalkSupport
       rig.transmit(.replica(message), on: connection, to: end ?? 0)
       rig.run(milliseconds: 50)
     }
-    append(on: old, "late")
-    #expect(rig.status(1, 0)?.last == last)
-    append(on: new, "present")
+    append(on: old, "first")
     #expect(rig.status(1, 0)?.last.index == last.index.successor)
+    rig.close(new)
+    rig.run(milliseconds: 400)
+    // The other one is taken: nobody is suspected, replication goes on.
+    #expect(rig.stores[1].core?.link(to: store(1)) != nil)
+    rig.command(send("second", to: room, by: ada), through: 0)
+    rig.run(milliseconds: 300)
+    #expect(rig.status(1, 0)?.appliedIndex == rig.status(0, 0)?.appliedIndex)
   }
 
   @Test func `a replica that gave itself up answers that it holds nothing`() {
@@ -247,12 +252,19 @@ import WalkSupport
     rig.stores[1].disk.lose(from: LogIndex(2), of: first)
     rig.start(1)
     rig.run(milliseconds: 500)
-    guard case .fenced? = rig.status(1, 0)?.stop, let fenced = rig.status(1, 0)?.replica,
-      let asker = rig.status(2, 0)?.replica
-    else {
+    let fenced = ReplicaID(store: store(2), number: 2)
+    let wasFenced = rig.notes.contains { noted in
+      if case (1, .replicaStopped(first, .fenced)) = noted { true } else { false }
+    }
+    guard wasFenced, let asker = rig.status(2, 0)?.replica else {
       Issue.record("it was not fenced: \(String(describing: rig.status(1, 0)))")
       return
     }
+    // A fresh replica has taken its place and is in sync.
+    rig.run(milliseconds: 2_000)
+    let record = rig.coordinator.records[first]?.record
+    #expect(record?.inSync.contains(fenced) == false)
+    #expect(record?.inSync.contains { $0.store == store(2) } == true)
     var actions: [ShardAction] = []
     guard let link = rig.stores[1].core?.link(to: store(3)) else {
       Issue.record("no link")

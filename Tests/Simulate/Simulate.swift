@@ -69,7 +69,8 @@ extension Simulate {
     defer { fclose(stream) }
     var buffer = [CChar](repeating: 0, count: 4_096)
     while fgets(&buffer, Int32(buffer.count), stream) != nil {
-      let text = String(decoding: buffer.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }, as: UTF8.self)
+      let text = String(
+        decoding: buffer.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }, as: UTF8.self)
       let line = text.prefix { $0 != "\n" }
       guard !line.isEmpty, !line.hasPrefix("#") else { continue }
       guard let plan = SimulationPlan(line: line) else {

@@ -57,7 +57,8 @@ final class ClientHistory {
   }
 
   func read(
-    _ conversation: ConversationID, _ page: HistoryPage, floor: UInt64, in simulation: SimulatedCluster
+    _ conversation: ConversationID, _ page: HistoryPage, floor: UInt64,
+    in simulation: SimulatedCluster
   ) {
     readCount += 1
     if page.head.rawValue < floor {
@@ -133,7 +134,9 @@ final class ClientHistory {
   /// Real-time order: who began after another was acknowledged comes after it.
   private func checkOrder(_ conversation: ConversationID, in simulation: SimulatedCluster) {
     let done = sends.filter { $0.conversation == conversation && $0.sequence != nil }
-    let byEnd = done.sorted { ($0.ended ?? 0, $0.sequence ?? 0) < ($1.ended ?? 0, $1.sequence ?? 0) }
+    let byEnd = done.sorted {
+      ($0.ended ?? 0, $0.sequence ?? 0) < ($1.ended ?? 0, $1.sequence ?? 0)
+    }
     var next = 0
     var greatest: UInt64 = 0
     for send in done.sorted(by: { $0.began < $1.began }) {

@@ -105,7 +105,9 @@ final class ProtocolChecker {
     logs[shard.number][place] = log
   }
 
-  func becameDurable(_ item: PendingWrite, on shard: SimulatedShard, in simulation: SimulatedCluster) {
+  func becameDurable(
+    _ item: PendingWrite, on shard: SimulatedShard, in simulation: SimulatedCluster
+  ) {
     guard let from = item.write.truncatingFrom, !isDamaged(item.replica, item.partition),
       simulation.coordinator.records[item.partition]?.record.inSync.contains(item.replica) ?? false
     else { return }
@@ -124,7 +126,8 @@ final class ProtocolChecker {
   }
 
   func leads(
-    _ partition: PartitionID, _ epoch: Epoch, _ shard: SimulatedShard, in simulation: SimulatedCluster
+    _ partition: PartitionID, _ epoch: Epoch, _ shard: SimulatedShard,
+    in simulation: SimulatedCluster
   ) {
     let leadership = Leadership(partition: partition, epoch: epoch)
     if let other = leaders[leadership], other != shard.boot {
@@ -145,12 +148,14 @@ final class ProtocolChecker {
         applied > log.applied
       else { continue }
       guard applied <= log.entries.count else {
-        simulation.fail("\(host.partition): \(host.replicaID) applied \(applied), which it never had")
+        simulation.fail(
+          "\(host.partition): \(host.replicaID) applied \(applied), which it never had")
         return
       }
       for index in (log.applied + 1)...applied {
         noteCommitted(
-          log.entries[index - 1], index, host.partition, by: host.replicaID, coordinator, simulation)
+          log.entries[index - 1], index, host.partition, by: host.replicaID, coordinator, simulation
+        )
       }
       logs[shard.number][place]?.applied = applied
       noteState(host.rollingHash, at: applied, host.partition, host.replicaID, simulation)

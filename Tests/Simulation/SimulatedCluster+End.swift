@@ -51,7 +51,8 @@ extension SimulatedCluster {
       lines.append(
         "\(partition) \(known.revision.rawValue): \(record.epoch) led by \(record.leader), "
           + "boot \(record.leaderBoot.rawValue); in sync \(record.inSync), target \(record.target), "
-          + "next \(record.nextReplica), \(checker.committed[Int(partition.rawValue)].count) committed")
+          + "next \(record.nextReplica), \(checker.committed[Int(partition.rawValue)].count) committed"
+      )
       for shard in shards {
         for host in shard.core?.inspected ?? [] where host.partition == partition {
           lines.append("  store \(shard.id.rawValue) boot \(shard.boot.rawValue): \(host.summary)")

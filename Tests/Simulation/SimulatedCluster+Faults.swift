@@ -33,7 +33,8 @@ extension SimulatedCluster {
   private var isStoreMissing: Bool {
     let present = shards.map(\.id)
     return coordinator.records.keys.contains { partition in
-      coordinator.records[partition]?.record.inSync.contains { !present.contains($0.store) } ?? false
+      coordinator.records[partition]?.record.inSync.contains { !present.contains($0.store) }
+        ?? false
     }
   }
 
@@ -99,7 +100,9 @@ extension SimulatedCluster {
       queue.schedule(.faultEnded(.slowness(connection: connection)), at: end)
     case .clientReset: if client.gateway != nil { lose(client) }
     case .clientCongestion:
-      guard let number = client.gateway, let id = client.session, !client.isCongested else { return }
+      guard let number = client.gateway, let id = client.session, !client.isCongested else {
+        return
+      }
       client.isCongested = true
       input(gateways[number]) { $0.congestionChanged(id, isCongested: true, now: $1, into: &$2) }
       queue.schedule(
@@ -321,9 +324,10 @@ extension SimulatedCluster {
     coordinatorSlowness = 1
     cutFromCoordinator = []
     lateWatchers = []
-    uncut(cuts.keys.sorted { $0.lexicographicallyPrecedes($1) }.flatMap { pair in
-      Array(repeating: pair, count: cuts[pair] ?? 0)
-    }, resets: true)
+    uncut(
+      cuts.keys.sorted { $0.lexicographicallyPrecedes($1) }.flatMap { pair in
+        Array(repeating: pair, count: cuts[pair] ?? 0)
+      }, resets: true)
     for shard in shards {
       shard.stalledUntil = 0
       shard.failsNextSync = false

@@ -95,8 +95,9 @@ extension SimulatedCluster {
 
   /// Gives an input to a shard's core and carries out what it asks for; its turn ends after all
   /// that arrives at the same instant.
-  func input(_ shard: SimulatedShard, _ body: (inout ShardCore, Instant, inout [ShardAction]) -> Void)
-  {
+  func input(
+    _ shard: SimulatedShard, _ body: (inout ShardCore, Instant, inout [ShardAction]) -> Void
+  ) {
     guard shard.core != nil else { return }
     body(&shard.core!, instant, &actions)
     performActions(of: shard)
@@ -275,6 +276,7 @@ extension SimulatedCluster {
     input(shard) { $0.storageFailed(now: $1, into: &$2) }
     kill(shard)
     queue.schedule(
-      .faultEnded(.restart(.shard(shard.number))), at: now + UInt64(lifeDice.between(50_000...900_000)))
+      .faultEnded(.restart(.shard(shard.number))),
+      at: now + UInt64(lifeDice.between(50_000...900_000)))
   }
 }
