@@ -96,6 +96,9 @@ extension Replica {
     return !witnesses.isEmpty && !witnesses.contains { $0.last > log.last }
   }
 
+  /// Whether it could take the lead now without asking anybody how far the log went.
+  package var knowsItsEnd: Bool { known.map { isCompared(with: $0.record) } ?? false }
+
   // MARK: Promotion (T1)
 
   /// Whether the leader is gone: unreachable, or another process answers in its place.

@@ -84,6 +84,7 @@ package final class PartitionHost {
 
   package var replicaID: ReplicaID { replica.id }
   package var stop: ReplicaStop? { replica.stop }
+  package var knowsItsEnd: Bool { visit { $0.knowsItsEnd } }
   /// Over everything that was applied.
   package var rollingHash: UInt64 { visitChat { $0.rollingHash } }
   package var summary: String {

@@ -79,15 +79,20 @@ extension ShardCore {
   mutating func considerReplacement(
     _ position: Int, now: Instant, into actions: inout [ShardAction]
   ) {
-    guard hosts[position].standing.isStopped, now >= hosts[position].replacementAt,
-      hosts[position].replica.stop?.isFinal ?? false
+    let host = hosts[position]
+    guard host.standing.isStopped, now >= host.replacementAt,
+      let known = routing.record(of: host.partition),
+      let listed = known.record.replica(on: configuration.store)
     else { return }
-    let partition = hosts[position].partition
-    hosts[position].replacementAt = now + configuration.replacementRetry
-    guard let known = routing.record(of: partition),
-      let changed = known.record.replacing(hosts[position].replica.id)
+    // One that an earlier one of this store gave its place to may be listed alone again: whoever
+    // moves partitions cannot know that there is nothing left of it.
+    let hosted = host.replica.id
+    guard listed == hosted && host.replica.stop?.isFinal ?? false || listed.number < hosted.number
     else { return }
-    actions.append(.compareAndSet(partition, changed, base: known.revision))
+    host.replacementAt = now + configuration.replacementRetry
+    if let changed = known.record.replacing(listed) {
+      actions.append(.compareAndSet(host.partition, changed, base: known.revision))
+    }
   }
 
   /// Deletes what is left of replicas that no record lists any more and that no later record can
@@ -100,8 +105,9 @@ extension ShardCore {
     host.former.removeAll { gone.contains($0) }
     for replica in gone { actions.append(.forget(host.partition, replica)) }
     let hosted = host.replica.id
-    if host.standing.isStopped, !host.isForgotten, record.nextReplica > hosted.number,
-      !record.hasMember(hosted)
+    // The last one is what this store knows by that earlier ones gave themselves up.
+    if host.standing.isStopped, !host.isForgotten, host.former.isEmpty,
+      record.nextReplica > hosted.number, !record.hasMember(hosted)
     {
       host.isForgotten = true
       actions.append(.forget(host.partition, hosted))
@@ -113,12 +119,24 @@ extension ShardCore {
   func answerForFormer(
     _ message: ReplicaMessage, on link: LinkID, into actions: inout [ShardAction]
   ) {
-    guard case .inquiry = message.body else { return }
-    let answer = ReplicaMessage(
+    guard let answer = answerForFormer(message) else { return }
+    actions.append(.send(link, .replica(answer)))
+  }
+
+  /// The same where the one that compares is of this store, too.
+  func answerForFormer(
+    _ message: ReplicaMessage, _ position: Int, pending: inout [ReplicaAction], now: Instant
+  ) {
+    guard let answer = answerForFormer(message) else { return }
+    hosts[position].visit { $0.messageReceived(answer, now: now, into: &pending) }
+  }
+
+  private func answerForFormer(_ message: ReplicaMessage) -> ReplicaMessage? {
+    guard case .inquiry = message.body else { return nil }
+    return ReplicaMessage(
       partition: message.partition, from: message.to, fromBoot: configuration.boot,
       to: message.from, epoch: message.epoch,
       revision: routing.record(of: message.partition)?.revision ?? .zero,
       body: .inquiryAnswered(last: .zero, inquirerBoot: message.fromBoot))
-    actions.append(.send(link, .replica(answer)))
   }
 }

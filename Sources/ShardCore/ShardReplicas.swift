@@ -41,7 +41,11 @@ extension ShardCore {
     case .persist(let write):
       actions.append(.write(partition, hosts[position].replica.id, write))
     case .send(let message):
-      if let link = link(to: message.to.store) { actions.append(.send(link, .replica(message))) }
+      if message.to.store == configuration.store {
+        answerForFormer(message, position, pending: &pending, now: now)
+      } else if let link = link(to: message.to.store) {
+        actions.append(.send(link, .replica(message)))
+      }
     case .apply(let through):
       apply(position, through: through, pending: &pending, now: now, into: &actions)
     case .compareAndSet(let record, let base):

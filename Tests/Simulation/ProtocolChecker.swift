@@ -158,7 +158,10 @@ final class ProtocolChecker {
         )
       }
       logs[shard.number][place]?.applied = applied
-      noteState(host.rollingHash, at: applied, host.partition, host.replicaID, simulation)
+      // One that stopped in the middle of an entry has no state.
+      if !host.standing.isStopped {
+        noteState(host.rollingHash, at: applied, host.partition, host.replicaID, simulation)
+      }
     }
   }
 

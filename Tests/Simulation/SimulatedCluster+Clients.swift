@@ -129,8 +129,9 @@ extension SimulatedCluster {
   func leave(_ client: SimulatedClient) { lose(client) }
 
   private func forgetSession(of client: SimulatedClient) {
-    guard let number = client.gateway, let id = client.session else { return }
+    // What is still on its way to the old connection comes to nothing.
     client.connection += 1
+    guard let number = client.gateway, let id = client.session else { return }
     let gateway = gateways[number]
     guard gateway.sessions.removeValue(forKey: id) != nil else { return }
     input(gateway) { core, _, actions in core.sessionClosed(id, into: &actions) }

@@ -142,6 +142,23 @@ extension SimulatedCluster {
     }
   }
 
+  /// Whether somebody else could take the lead of each of its partitions at once: that a store is lost
+  /// while all others start is not promised to pass by itself.
+  private func othersKnowTheirEnd(_ shard: SimulatedShard) -> Bool {
+    coordinator.records.keys.sorted().allSatisfy { partition in
+      guard let record = coordinator.records[partition]?.record,
+        record.inSync.contains(where: { $0.store == shard.id })
+      else { return true }
+      return record.inSync.contains { member in
+        let other = shards.first { $0.id == member.store && $0 !== shard }
+        let host = other?.core?.inspected.first {
+          $0.partition == partition && $0.replicaID == member
+        }
+        return host.map { !$0.standing.isStopped && $0.knowsItsEnd } ?? false
+      }
+    }
+  }
+
   private func isWhole(after shard: Int?) -> Bool {
     coordinator.records.keys.sorted().allSatisfy { partition in
       guard let record = coordinator.records[partition]?.record else { return false }
@@ -192,10 +209,7 @@ extension SimulatedCluster {
       shard.disk = SimulatedDisk()
       shard.wasMadeAnew = true
     case .wipedStore:
-      // Its peers know what they have: nobody starts just now.
-      guard
-        shards.allSatisfy({ $0 === shard || ($0.core != nil && now > $0.startedAt + 3_000_000) })
-      else { return }
+      guard othersKnowTheirEnd(shard) else { return }
       kill(shard)
       for partition in partitions { markDamaged(shard, partition) }
       shard.disk = SimulatedDisk()

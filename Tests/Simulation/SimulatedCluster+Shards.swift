@@ -21,7 +21,6 @@ extension SimulatedCluster {
     lastBoot += 1
     shard.boot = BootID(1_000 + lastBoot)
     shard.life += 1
-    shard.startedAt = now
     shard.isPaused = false
     shard.deferred = []
     shard.batch = []

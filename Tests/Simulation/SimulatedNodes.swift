@@ -35,7 +35,6 @@ final class SimulatedShard {
   var boot = BootID.none
   /// Counts processes: what was meant for an earlier one comes to nothing.
   var life = 0
-  var startedAt: UInt64 = 0
   var wasMadeAnew = false
 
   var isPaused = false
