@@ -153,6 +153,10 @@ let package = Package(
     .target(
       name: "WalkSupport", dependencies: ["Primitives", "ChatModel", .heap],
       path: "Tests/WalkSupport", swiftSettings: strict),
+    // A client that knows nothing of the product.
+    .target(
+      name: "RawSockets", dependencies: [.nioCore, .nioPosix], path: "Tests/RawSockets",
+      swiftSettings: strict),
 
     tests("TidyTests", []),
     tests("PrimitivesTests", ["Primitives"]),
@@ -191,7 +195,8 @@ let package = Package(
       "TransportTests",
       [
         "Transport", "HTTP2Engine", "TLSEngine", "WebSocketEngine", "Wire", "Primitives",
-        "ClusterModel", "ChatModel", "NodeProtocol", .nioCore, .nioPosix, .nioHTTP1, .nioEmbedded,
+        "ClusterModel", "ChatModel", "NodeProtocol", "RawSockets", .nioCore, .nioPosix, .nioHTTP1,
+        .nioEmbedded,
       ]),
     tests(
       "CoordinationTests",
