@@ -214,8 +214,8 @@ let package = Package(
     tests(
       "NodeRuntimeTests",
       [
-        "Primitives", "ClusterModel", "LogStorage", "Telemetry", "NodeRuntime", .nioCore, .nioPosix,
-        .nioHTTP1, .logging,
+        "Primitives", "ChatModel", "ClusterModel", "Coordination", "Credentials", "LogStorage",
+        "Telemetry", "NodeRuntime", .nioCore, .nioPosix, .nioHTTP1, .logging,
       ]),
     tests(
       "NodeConfigurationTests",

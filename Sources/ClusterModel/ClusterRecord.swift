@@ -56,7 +56,10 @@ package enum CoordinationKey {
   package static let cluster = root + "cluster"
   package static let partitions = root + "partitions/"
   package static let nodes = root + "nodes/"
+  /// The keys that sign and verify access tokens.
   package static let signingKeys = root + "signing-keys"
+  /// 32 bytes, made once: from them and a refresh token follows the next one.
+  package static let refreshSecret = root + "refresh-secret"
 
   /// Eight decimal digits, so that the order of keys is the order of partitions.
   package static func partition(_ partition: PartitionID) -> String {

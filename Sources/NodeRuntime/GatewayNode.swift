@@ -7,6 +7,7 @@ import NIOCore
 import NIOPosix
 import NodeProtocol
 import Primitives
+import Synchronization
 import TLSEngine
 import Transport
 import WebSocketEngine
@@ -15,7 +16,7 @@ import Wire
 /// A running gateway: its public ports, its event loops, its links to the shards. It keeps nothing.
 package final class GatewayNode: Sendable {
   /// How long clients have to leave by themselves when the gateway stops.
-  private static let drainGrace: Milliseconds = 3_000
+  static let drainGrace: Milliseconds = 3_000
 
   package let name: String
   package let plainAddress: NodeAddress?
@@ -27,6 +28,7 @@ package final class GatewayNode: Sendable {
   private let group: MultiThreadedEventLoopGroup
   private let background: Task<Void, any Error>
   private let logger: Logger
+  private let isStopping = Atomic(false)
 
   private init(
     name: String, plainAddress: NodeAddress?, tlsAddress: NodeAddress?, lanes: [GatewayLane],
@@ -57,7 +59,8 @@ package final class GatewayNode: Sendable {
     let linkTLS = try options.identity?.contexts()
     let view = ClusterView(coordinator, logger: logger)
     let cluster = try await view.clusterRecord()
-    let authority = try await TokenAuthority.load(coordinator, logger: logger)
+    let authority = try await TokenAuthority.load(
+      coordinator, times: options.tokenTimes, logger: logger)
     let boot = BootID(SecureRandom.uint64() | 1)
     let hello = LinkHello(
       clusterID: cluster.clusterID, node: options.name, role: .gateway, store: nil, boot: boot,
@@ -78,7 +81,9 @@ package final class GatewayNode: Sendable {
       try await eventLoop.submit { lane.start() }.get()
       lanes.append(lane)
       apis[ObjectIdentifier(eventLoop)] = APIBox(
-        GatewayAPI(lane: lane, authority: authority, passwords: passwords))
+        GatewayAPI(
+          lane: lane, authority: authority, passwords: passwords,
+          helloTimeout: options.helloTimeout))
     }
 
     let handlers = PublicHandlers(
@@ -193,8 +198,9 @@ package final class GatewayNode: Sendable {
   /// that has gone back in time, or refuses.
   package func watch() async throws { try await background.value }
 
-  /// Tells every client to go elsewhere, waits a little, leaves.
+  /// Tells every client to go elsewhere, waits a little, leaves. A second call does nothing.
   package func stop() async {
+    guard !isStopping.exchange(true, ordering: .relaxed) else { return }
     operatorServer?.drain()
     background.cancel()
     _ = await background.result

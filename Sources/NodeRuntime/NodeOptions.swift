@@ -1,5 +1,6 @@
 package import ClusterModel
 import Logging
+package import Primitives
 import TLSEngine
 
 /// The files by which a node proves who it is to the others, all PEM. The certificate carries the
@@ -85,6 +86,9 @@ package struct GatewayOptions: Sendable {
   package var eventLoopCount: Int
   /// Threads that hash passwords.
   package var passwordThreadCount: Int
+  package var tokenTimes = TokenTimes()
+  /// A WebSocket without a token in its header says hello by then.
+  package var helloTimeout: Milliseconds = 10_000
 
   package init(
     name: String, plainAddress: NodeAddress? = nil, tlsAddress: NodeAddress? = nil,
