@@ -44,6 +44,7 @@ package enum OpenAPI {
               },
               "400": {"$ref": "#/components/responses/Error"},
               "409": {"$ref": "#/components/responses/Error"},
+              "413": {"$ref": "#/components/responses/Error"},
               "429": {"$ref": "#/components/responses/Error"},
               "503": {"$ref": "#/components/responses/Error"},
               "default": {"$ref": "#/components/responses/Error"}
@@ -71,6 +72,7 @@ package enum OpenAPI {
               },
               "400": {"$ref": "#/components/responses/Error"},
               "401": {"$ref": "#/components/responses/Error"},
+              "413": {"$ref": "#/components/responses/Error"},
               "429": {"$ref": "#/components/responses/Error"},
               "503": {"$ref": "#/components/responses/Error"},
               "default": {"$ref": "#/components/responses/Error"}
@@ -98,6 +100,7 @@ package enum OpenAPI {
               },
               "400": {"$ref": "#/components/responses/Error"},
               "401": {"$ref": "#/components/responses/Error"},
+              "413": {"$ref": "#/components/responses/Error"},
               "429": {"$ref": "#/components/responses/Error"},
               "503": {"$ref": "#/components/responses/Error"},
               "default": {"$ref": "#/components/responses/Error"}
@@ -173,6 +176,7 @@ package enum OpenAPI {
               "400": {"$ref": "#/components/responses/Error"},
               "401": {"$ref": "#/components/responses/Error"},
               "404": {"$ref": "#/components/responses/Error"},
+              "413": {"$ref": "#/components/responses/Error"},
               "429": {"$ref": "#/components/responses/Error"},
               "503": {"$ref": "#/components/responses/Error"},
               "default": {"$ref": "#/components/responses/Error"}
@@ -204,6 +208,7 @@ package enum OpenAPI {
               "401": {"$ref": "#/components/responses/Error"},
               "403": {"$ref": "#/components/responses/Error"},
               "404": {"$ref": "#/components/responses/Error"},
+              "413": {"$ref": "#/components/responses/Error"},
               "429": {"$ref": "#/components/responses/Error"},
               "503": {"$ref": "#/components/responses/Error"},
               "default": {"$ref": "#/components/responses/Error"}
@@ -271,6 +276,7 @@ package enum OpenAPI {
               "401": {"$ref": "#/components/responses/Error"},
               "403": {"$ref": "#/components/responses/Error"},
               "404": {"$ref": "#/components/responses/Error"},
+              "413": {"$ref": "#/components/responses/Error"},
               "429": {"$ref": "#/components/responses/Error"},
               "503": {"$ref": "#/components/responses/Error"},
               "default": {"$ref": "#/components/responses/Error"}
@@ -288,6 +294,13 @@ package enum OpenAPI {
                 "in": "header",
                 "description": "The last `id` that was received; without it the stream starts \#
     now.",
+                "schema": {"type": "string", "maxLength": 16384}
+              },
+              {
+                "name": "cursor",
+                "in": "query",
+                "description": "The same for a first request, which cannot have the header in a \#
+    browser. The header comes first.",
                 "schema": {"type": "string", "maxLength": 16384}
               }
             ],
