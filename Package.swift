@@ -218,6 +218,8 @@ let package = Package(
         "Telemetry", "NodeRuntime", .nioCore, .nioPosix, .nioHTTP1, .logging,
       ]),
     tests(
+      "HTTPAPITests", ["Primitives", "NodeRuntime", "ClusterModel", "RawSockets", .logging]),
+    tests(
       "NodeConfigurationTests",
       ["ClusterModel", "Coordination", "NodeRuntime", "NodeConfiguration", .logging]),
     // Runs the built `martlet`, which every build of the tests makes.
