@@ -62,6 +62,11 @@ package final class GatewayNode: Sendable {
     let authority = try await TokenAuthority.load(
       coordinator, times: options.tokenTimes, logger: logger)
     let boot = BootID(SecureRandom.uint64() | 1)
+    var record = NodeRecord(
+      name: options.name, role: .gateway, store: nil, boot: boot, laneAddresses: [],
+      operatorAddress: options.operatorAddress, publicURLs: [], zone: "", weight: 1,
+      protocolVersion: LinkHello.protocolVersion)
+    try await NodeRegistration(record, in: coordinator, logger: logger).check()
     let hello = LinkHello(
       clusterID: cluster.clusterID, node: options.name, role: .gateway, store: nil, boot: boot,
       requestCredits: 0)
@@ -94,11 +99,8 @@ package final class GatewayNode: Sendable {
         apis[ObjectIdentifier(upgrader.eventLoop)]?.api.open(request, upgrader)
       }, refusal: GatewayAPI.refusal)
     let (listeners, plain, tls) = try await listen(options, on: group, handlers)
-    let record = NodeRecord(
-      name: options.name, role: .gateway, store: nil, boot: boot, laneAddresses: [],
-      operatorAddress: options.operatorAddress,
-      publicURLs: [plain.map { "http://\($0)" }, tls.map { "https://\($0)" }].compactMap { $0 },
-      zone: "", weight: 1, protocolVersion: LinkHello.protocolVersion)
+    record.publicURLs = [plain.map { "http://\($0)" }, tls.map { "https://\($0)" }]
+      .compactMap { $0 }
     let background = Task { [lanes, record] in
       try await withThrowingTaskGroup(of: Void.self) { group in
         group.addTask {
@@ -106,7 +108,7 @@ package final class GatewayNode: Sendable {
         }
         group.addTask { try await authority.run() }
         group.addTask {
-          await NodeRegistration(record, in: coordinator, logger: logger).run()
+          try await NodeRegistration(record, in: coordinator, logger: logger).run()
         }
         try await group.waitForAll()
       }

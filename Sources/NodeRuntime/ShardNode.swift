@@ -69,13 +69,9 @@ package final class ShardNode: Sendable {
       name: options.name, role: .shard, store: store.id, boot: boot, laneAddresses: [],
       operatorAddress: options.operatorAddress, publicURLs: [], zone: options.zone,
       weight: options.weight, protocolVersion: LinkHello.protocolVersion)
-    let early = Task {
-      await NodeRegistration(provisional, in: coordinator, logger: logger).run()
-    }
     let view = ClusterView(coordinator, logger: logger)
-    let cluster = try await view.clusterRecord()
-    early.cancel()
-    _ = await early.result
+    let cluster = try await NodeRegistration(provisional, in: coordinator, logger: logger)
+      .during { try await view.clusterRecord() }
     try store.bindCluster(cluster.clusterID)
 
     let committer = try Committer(store: store)
@@ -115,7 +111,7 @@ package final class ShardNode: Sendable {
       try await withThrowingTaskGroup(of: Void.self) { group in
         group.addTask { try await view.follow { lane.deliver($0) } }
         group.addTask {
-          await NodeRegistration(record, in: coordinator, logger: logger).run()
+          try await NodeRegistration(record, in: coordinator, logger: logger).run()
         }
         try await group.waitForAll()
       }
