@@ -19,7 +19,9 @@ package final class GatewayNode: Sendable {
   static let drainGrace: Milliseconds = 3_000
 
   package let name: String
+  /// With the port that was bound; `nil` when there is no such listener.
   package let plainAddress: NodeAddress?
+  /// With the port that was bound; `nil` when there is no such listener.
   package let tlsAddress: NodeAddress?
   private let lanes: [GatewayLane]
   let listeners: [PublicListener]
@@ -177,6 +179,7 @@ package final class GatewayNode: Sendable {
     package var linkCount = 0
   }
 
+  /// As of now; not ready when an event loop does not answer.
   package func health() async -> Health {
     var health = Health()
     for lane in lanes {

@@ -36,6 +36,7 @@ package final class WebSocketUpgrader: @unchecked Sendable {
     return carrier?.accept(upgrade, delegate, for: id)
   }
 
+  /// Answers with an error instead; the connection goes on with HTTP.
   package func refuse(
     _ status: Int, headers: HTTPFields.List = [], body: ByteBuffer = ByteBuffer()
   ) {
