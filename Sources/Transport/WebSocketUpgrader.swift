@@ -1,5 +1,5 @@
 package import NIOCore
-package import WebSocketEngine
+import WebSocketEngine
 
 /// A request to open a WebSocket that passed the policy. Exactly one of `accept` and `refuse` is
 /// called, once, now or later.
