@@ -151,5 +151,24 @@ extension GatewayTests {
       _ = try await Serving.api().post(
         200, "/v1/sessions/refresh", ["refreshToken": .string(person.refreshToken)])
     }
+
+    /// A login costs a hash, and only so many wait for one.
+    @Test func `Too many logins at a time are told to come again`() async throws {
+      let person = try await Person.join("ada")
+      let body: JSON = ["handle": .string(person.handle), "password": "incorrect horse"]
+      let answers = try await withThrowingTaskGroup(of: Answer.self) { group in
+        for _ in 1...200 {
+          group.addTask { try await Serving.api().post("/v1/sessions", body) }
+        }
+        return try await group.reduce(into: [Answer]()) { $0.append($1) }
+      }
+      let refused = answers.filter { $0.status == 429 }
+      #expect(!refused.isEmpty)
+      for answer in refused {
+        try expectError(answer, 429, "RESOURCE_EXHAUSTED", retryAfter: 200, saying: "logins")
+      }
+      #expect(answers.count { $0.status == 401 } == answers.count - refused.count)
+      _ = try await Person.logIn(person.handle)
+    }
   }
 }

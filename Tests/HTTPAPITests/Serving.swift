@@ -91,8 +91,9 @@ extension Trait where Self == ServingTrait {
   static var serving: Self { Self() }
 }
 
-/// Everything that talks to real gateways.
-@Suite(.serving, .timeLimit(.minutes(3))) enum GatewayTests {}
+/// Everything that talks to real gateways. One test at a time: a gateway hashes few passwords at a
+/// time, and every test makes accounts.
+@Suite(.serialized, .serving, .timeLimit(.minutes(3))) enum GatewayTests {}
 
 /// Somebody with an account and a session, on one gateway.
 struct Person: Sendable {
