@@ -47,6 +47,7 @@ package enum OpenAPI {
               "413": {"$ref": "#/components/responses/Error"},
               "429": {"$ref": "#/components/responses/Error"},
               "503": {"$ref": "#/components/responses/Error"},
+              "504": {"$ref": "#/components/responses/Error"},
               "default": {"$ref": "#/components/responses/Error"}
             }
           }
@@ -75,6 +76,7 @@ package enum OpenAPI {
               "413": {"$ref": "#/components/responses/Error"},
               "429": {"$ref": "#/components/responses/Error"},
               "503": {"$ref": "#/components/responses/Error"},
+              "504": {"$ref": "#/components/responses/Error"},
               "default": {"$ref": "#/components/responses/Error"}
             }
           }
@@ -103,6 +105,7 @@ package enum OpenAPI {
               "413": {"$ref": "#/components/responses/Error"},
               "429": {"$ref": "#/components/responses/Error"},
               "503": {"$ref": "#/components/responses/Error"},
+              "504": {"$ref": "#/components/responses/Error"},
               "default": {"$ref": "#/components/responses/Error"}
             }
           }
@@ -115,7 +118,9 @@ package enum OpenAPI {
             "responses": {
               "204": {"description": "The device is logged out."},
               "401": {"$ref": "#/components/responses/Error"},
+              "429": {"$ref": "#/components/responses/Error"},
               "503": {"$ref": "#/components/responses/Error"},
+              "504": {"$ref": "#/components/responses/Error"},
               "default": {"$ref": "#/components/responses/Error"}
             }
           }
@@ -144,7 +149,9 @@ package enum OpenAPI {
               },
               "400": {"$ref": "#/components/responses/Error"},
               "401": {"$ref": "#/components/responses/Error"},
+              "429": {"$ref": "#/components/responses/Error"},
               "503": {"$ref": "#/components/responses/Error"},
+              "504": {"$ref": "#/components/responses/Error"},
               "default": {"$ref": "#/components/responses/Error"}
             }
           },
@@ -179,6 +186,7 @@ package enum OpenAPI {
               "413": {"$ref": "#/components/responses/Error"},
               "429": {"$ref": "#/components/responses/Error"},
               "503": {"$ref": "#/components/responses/Error"},
+              "504": {"$ref": "#/components/responses/Error"},
               "default": {"$ref": "#/components/responses/Error"}
             }
           }
@@ -211,6 +219,7 @@ package enum OpenAPI {
               "413": {"$ref": "#/components/responses/Error"},
               "429": {"$ref": "#/components/responses/Error"},
               "503": {"$ref": "#/components/responses/Error"},
+              "504": {"$ref": "#/components/responses/Error"},
               "default": {"$ref": "#/components/responses/Error"}
             }
           }
@@ -248,7 +257,9 @@ package enum OpenAPI {
               "401": {"$ref": "#/components/responses/Error"},
               "403": {"$ref": "#/components/responses/Error"},
               "404": {"$ref": "#/components/responses/Error"},
+              "429": {"$ref": "#/components/responses/Error"},
               "503": {"$ref": "#/components/responses/Error"},
+              "504": {"$ref": "#/components/responses/Error"},
               "default": {"$ref": "#/components/responses/Error"}
             }
           },
@@ -279,6 +290,7 @@ package enum OpenAPI {
               "413": {"$ref": "#/components/responses/Error"},
               "429": {"$ref": "#/components/responses/Error"},
               "503": {"$ref": "#/components/responses/Error"},
+              "504": {"$ref": "#/components/responses/Error"},
               "default": {"$ref": "#/components/responses/Error"}
             }
           }

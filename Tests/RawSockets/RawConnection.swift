@@ -62,7 +62,8 @@ package final class RawConnection: @unchecked Sendable {
     try await channel?.setOption(.autoRead, value: isReading).get()
   }
 
-  /// **Returns**: everything that has come, as soon as `condition` holds of it or the peer has closed.
+  /// **Returns**: everything that has come, as soon as `condition` holds of it or the peer has
+  /// closed.
   package func read(until condition: @escaping @Sendable ([UInt8]) -> Bool) async throws -> [UInt8]
   {
     try await wait { $0.isClosed || condition($0.received) }
