@@ -9,10 +9,11 @@ let strict: [SwiftSetting] = [
   .enableUpcomingFeature("MemberImportVisibility"),
 ]
 
-func module(_ name: String, _ dependencies: [Target.Dependency] = [], exclude: [String] = [])
-  -> Target
-{
-  .target(name: name, dependencies: dependencies, exclude: exclude, swiftSettings: strict)
+func module(
+  _ name: String, _ dependencies: [Target.Dependency] = [], exclude: [String] = [],
+  settings: [SwiftSetting] = []
+) -> Target {
+  .target(name: name, dependencies: dependencies, exclude: exclude, swiftSettings: strict + settings)
 }
 
 func tests(
@@ -21,8 +22,8 @@ func tests(
   .testTarget(name: name, dependencies: dependencies, swiftSettings: strict + settings)
 }
 
-/// Lets tests break one rule of replication at a time, to show that they would notice. Never in a
-/// release build.
+/// Lets tests make one mistake at a time on purpose, to show that they would notice. Never in a
+/// release build, but for the one of `simulate`, which gives the definition itself.
 let plantedBugs = SwiftSetting.define("MARTLET_PLANTED_BUGS", .when(configuration: .debug))
 
 extension Target.Dependency {
@@ -60,7 +61,7 @@ let package = Package(
     .systemLibrary(name: "CArgon2", pkgConfig: "libargon2", providers: [.apt(["libargon2-dev"])]),
 
     // Layer 1: words
-    module("Primitives"),
+    module("Primitives", settings: [plantedBugs]),
     module("ChatModel", ["Primitives"]),
     module("ClusterModel", ["Primitives"]),
     module("ClientProtocol", ["Primitives", "ChatModel"]),
@@ -68,10 +69,10 @@ let package = Package(
 
     // Layer 2: logic
     module("HashRing", ["Primitives"]),
-    .target(
-      name: "ReplicaCore", dependencies: ["Primitives", "ClusterModel", "NodeProtocol", .deque],
-      swiftSettings: strict + [plantedBugs]),
-    module("ChatCore", ["Primitives", "ChatModel", "NodeProtocol"]),
+    module(
+      "ReplicaCore", ["Primitives", "ClusterModel", "NodeProtocol", .deque],
+      settings: [plantedBugs]),
+    module("ChatCore", ["Primitives", "ChatModel", "NodeProtocol"], settings: [plantedBugs]),
     module("Routing", ["Primitives", "ClusterModel"]),
     module(
       "ShardCore",
@@ -124,7 +125,7 @@ let package = Package(
         "Primitives", "ChatModel", "ClientProtocol", "ClusterModel", "NodeProtocol", "HashRing",
         "ReplicaCore", "ChatCore", "Routing", "ShardCore", "GatewayCore", "Wire", "TLSEngine",
         "Credentials", "WebSocketEngine", "LogStorage", "Transport", "Coordination", "Telemetry",
-        .nioCore, .nioPosix, .nioHTTP1, .logging,
+        .nioCore, .nioPosix, .nioHTTP1, .logging, .deque,
       ]),
     module(
       "NodeConfiguration",
@@ -158,6 +159,19 @@ let package = Package(
       name: "RawSockets", dependencies: [.nioCore, .nioPosix], path: "Tests/RawSockets",
       swiftSettings: strict),
 
+    // Whole clusters on one thread, from a seed: the same cores that the product runs, with clock,
+    // network, disks and coordinator made up.
+    .target(
+      name: "Simulation",
+      dependencies: [
+        "Primitives", "ChatModel", "ClusterModel", "ClientProtocol", "NodeProtocol", "ReplicaCore",
+        "ChatCore", "ShardCore", "GatewayCore", "WalkSupport", .heap,
+      ],
+      path: "Tests/Simulation", swiftSettings: strict + [plantedBugs]),
+    .executableTarget(
+      name: "simulate", dependencies: ["Simulation", "Primitives", .argumentParser],
+      path: "Tests/Simulate", swiftSettings: strict),
+
     tests("TidyTests", []),
     tests("PrimitivesTests", ["Primitives"]),
     tests("ChatModelTests", ["Primitives", "ChatModel"]),
@@ -170,7 +184,7 @@ let package = Package(
     tests(
       "ShardCoreTests",
       [
-        "WalkSupport",
+        "WalkSupport", "Simulation",
         "ShardCore", "Primitives", "ChatModel", "ClusterModel", "NodeProtocol", "ReplicaCore",
         "ChatCore",
       ]),

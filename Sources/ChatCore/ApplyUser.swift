@@ -219,7 +219,11 @@ extension ChatPartition {
     let key = ListingKey(user: command.user, conversation: command.conversation)
     let position = try listingPosition(key, state)
     let stored = listings.slots[position].value
-    if let stored, command.origin.index <= stored.originIndex { return .done }
+    if let stored, command.origin.index <= stored.originIndex,
+      !PlantedBug.isActive(.outboxOutOfOrder)
+    {
+      return .done
+    }
     let wasListed = stored.map { !$0.isRemoved } ?? false
     let growth = (command.removed ? 0 : 1) - (wasListed ? 1 : 0)
     if growth != 0 {

@@ -29,6 +29,16 @@ package struct ChatPartition: ~Copyable, Sendable {
   /// What this partition must tell others. Entries leave it when `OutboxConfirmed` is applied.
   package internal(set) var outbox: Outbox
 
+  #if MARTLET_PLANTED_BUGS
+    // Safety: used by a planted bug alone, in programs of one thread.
+    private nonisolated(unsafe) static var applyCount: UInt64 = 0
+  #else
+    private static var applyCount: UInt64 {
+      get { 0 }
+      set {}
+    }
+  #endif
+
   var hash: RollingHash
   /// The greatest stamp so far, so that the time of events never goes back.
   var time: WallTime
@@ -131,6 +141,11 @@ package struct ChatPartition: ~Copyable, Sendable {
         throw .malformedEntry(index, error)
       }
       time = max(time, entry.time)
+      if PlantedBug.isActive(.applyDiffers) {
+        // As a clock would: different at each replica.
+        Self.applyCount &+= 1
+        time = WallTime(milliseconds: time.milliseconds + Self.applyCount % 2)
+      }
       outbox.entryBegan()
       for bytes in entry.commands {
         let command: Command

@@ -66,6 +66,7 @@ extension ChatPartition {
     for position in windows.freeze() {
       let key = windows.slots[position].key
       let hash = EntityID.conversation(key.conversation).token.rawValue
+      if PlantedBug.isActive(.windowNotStored) { continue }
       windows.slots[position].value.freeze(key: key, hash: hash, into: &writes)
     }
   }

@@ -11,10 +11,15 @@ extension ChatPartition {
       return .refused(ServiceError(.invalidArgument, "at most \(most) conversations at a time"))
     }
     var merge = ChangesMerge()
+    var refused: [ConversationID] = []
     for request in query.requests {
-      if let cursor = try changesCursor(request, reader: query.reader, state) {
-        merge.insert(cursor)
+      guard let position = try conversationPosition(request.conversation, state) else { continue }
+      // Of one that has not changed, too: who was taken out may not have heard of it yet.
+      guard try readablePosition(request.conversation, reader: query.reader, state) != nil else {
+        refused.append(request.conversation)
+        continue
       }
+      if let cursor = try changesCursor(request, at: position, state) { merge.insert(cursor) }
     }
     var page = ChangesPageBuilder(
       countMax: min(query.limit, ChatCoreLimits.changesPageMax),
@@ -29,19 +34,19 @@ extension ChatPartition {
         merge.refill(events)
       }
     }
-    return .changes(
-      page.finish(isComplete: merge.first == nil, applied: appliedIndex, generation: generation))
+    var changes = page.finish(
+      isComplete: merge.first == nil, applied: appliedIndex, generation: generation)
+    changes.refused = refused
+    return .changes(changes)
   }
 
-  /// **Returns**: where the changes of one conversation begin, or `nil` when there are none that
-  /// the reader may see. An unchanged conversation costs its head.
+  /// **Returns**: where the changes of one conversation begin, or `nil` when there are none. An
+  /// unchanged conversation costs its head and the reader's membership.
   private mutating func changesCursor(
-    _ request: ChangesQuery.Request, reader: UserID, _ state: some StateReader
+    _ request: ChangesQuery.Request, at position: Int, _ state: some StateReader
   ) throws(StateReadError) -> ChangesCursor? {
     guard request.after < appliedIndex,
-      let position = try conversationPosition(request.conversation, state),
-      request.after < conversations.slots[position].value.head.lastIndex,
-      try readablePosition(request.conversation, reader: reader, state) != nil
+      request.after < conversations.slots[position].value.head.lastIndex
     else { return nil }
     let head = conversations.slots[position].value.head.sequence.rawValue
     let first = try firstSequence(of: position, above: request.after, state)

@@ -211,11 +211,17 @@ package struct ChangesPage: Equatable, Sendable {
   package var more: Bool
   /// Of the partition's record.
   package var generation: UInt32
+  /// Conversations that were asked for and that the reader is no member of.
+  package var refused: [ConversationID]
 
-  package init(events: [Event], through: LogIndex, more: Bool, generation: UInt32) {
+  package init(
+    events: [Event], through: LogIndex, more: Bool, generation: UInt32,
+    refused: [ConversationID] = []
+  ) {
     self.events = events
     self.through = through
     self.more = more
     self.generation = generation
+    self.refused = refused
   }
 }

@@ -54,7 +54,39 @@ package struct PartitionRecord: Equatable, Sendable {
   }
 
   /// The life of this partition on `store` that the record lists, if any.
-  package func replica(on store: StoreID) -> ReplicaID? { members.first { $0.store == store } }
+  package func replica(on store: StoreID) -> ReplicaID? {
+    members.filter { $0.store == store }.max { $0.number < $1.number }
+  }
+
+  /// Whether a replica gave itself up: the target lists a later one of the same store in its place.
+  package func isSuperseded(_ replica: ReplicaID) -> Bool {
+    target.contains { $0.store == replica.store && $0.number > replica.number }
+  }
+
+  /// The record with another target (T4): a store that the record lists keeps its replica, any other
+  /// gets one that never was.
+  package func retargeted(to stores: [StoreID]) -> PartitionRecord {
+    var changed = self
+    changed.target = stores.map { store in
+      if let listed = replica(on: store) { return listed }
+      defer { changed.nextReplica += 1 }
+      return ReplicaID(store: store, number: changed.nextReplica)
+    }
+    return changed
+  }
+
+  /// The record with a fresh replica of the same store in the place of one that gave itself up:
+  /// the replica's own change of the target (T4), safe because targets do not count for commits and
+  /// because it is conditioned on the revision like every other change.
+  ///
+  /// **Returns**: `nil` when the target does not list it.
+  package func replacing(_ replica: ReplicaID) -> PartitionRecord? {
+    guard let place = target.firstIndex(of: replica) else { return nil }
+    var changed = self
+    changed.target[place] = ReplicaID(store: replica.store, number: nextReplica)
+    changed.nextReplica += 1
+    return changed
+  }
 }
 
 extension PartitionRecord {

@@ -204,8 +204,9 @@ extension GatewayCore {
 
   /// How far the session has everything of a partition.
   func cursorIndex(_ partition: PartitionID, _ state: SessionPartition) -> LogIndex? {
-    guard state.mode == .live, let position = state.position, let live = livePositions[partition]
-    else { return state.position }
+    guard let live = livePositions[partition] else { return state.position }
+    if PlantedBug.isActive(.cursorTooEarly) { return live.complete }
+    guard state.mode == .live, let position = state.position else { return state.position }
     return max(position, live.complete)
   }
 

@@ -96,7 +96,9 @@ extension GatewayCore {
       subscription.status == .asked(store)
     else { return }
     subscriptions[subscribed.entity]?.status = .active(store)
-    let isGapless = subscription.resumeAfter.map { subscribed.from <= $0 } ?? false
+    let isGapless =
+      subscription.resumeAfter.map { subscribed.from <= $0 } ?? false
+      || PlantedBug.isActive(.gapNotSuspected)
     subscriptions[subscribed.entity]?.resumeAfter = nil
     for session in subscription.sessions {
       subscriptionReady(
@@ -120,7 +122,9 @@ extension GatewayCore {
   private mutating func interrupt(_ entity: EntityID) {
     guard let subscription = subscriptions[entity] else { return }
     if subscription.isActive {
-      subscriptions[entity]?.resumeAfter = livePositions[subscription.partition]?.complete
+      let live = livePositions[subscription.partition]
+      subscriptions[entity]?.resumeAfter =
+        PlantedBug.isActive(.resumesTooLate) ? live?.begun : live?.complete
       if case .user = entity {
         for id in subscription.sessions { noteListIndex(id) }
       }

@@ -89,7 +89,7 @@ extension GatewayCore {
         into: &actions)
     }
     requests[request.id] = request
-    if waiting[partition] != nil {
+    if waiting[partition] != nil, !PlantedBug.isActive(.requestsOvertake) {
       waiting[partition]?.insert(request.id)
     } else {
       dispatch(request.id, now: now, into: &actions)

@@ -39,6 +39,9 @@ extension GatewayCore {
   ) {
     guard let session = sessions[id] else { return }
     session.pullCount -= 1
+    if case .answered(.changes(let page)) = outcome {
+      leaveRefused(id, partition, asked, page.refused, into: &actions)
+    }
     if session.partitions[partition]?.conversations.isEmpty ?? true {
       session.partitions[partition] = nil
       pullDue(id, now: now, into: &actions)
@@ -53,7 +56,8 @@ extension GatewayCore {
     for event in page.events where !torn.contains(event.conversation) {
       if !push(event, toCatchingUp: session, into: &actions) { torn.insert(event.conversation) }
     }
-    session.partitions[partition]?.read(asked, through: page.through, more: page.more)
+    let more = page.more && !PlantedBug.isActive(.laterPagesForgotten)
+    session.partitions[partition]?.read(asked, through: page.through, more: more)
     for conversation in torn {
       session.partitions[partition]?.after[conversation] = .zero
       session.partitions[partition]?.reread.insert(conversation)
@@ -65,7 +69,7 @@ extension GatewayCore {
       subscriptions[.conversation($0)]?.isActive ?? false
     }
     let isCurrent =
-      !page.more && state.after.isEmpty
+      !more && state.after.isEmpty
       && page.through >= livePositions[partition]?.begun ?? .zero
     if !isComplete {
       session.partitions[partition]?.mode = .waiting
@@ -79,6 +83,31 @@ extension GatewayCore {
     }
   }
 
+  /// Conversations that the user was taken out of and that the list still shows. One that the user
+  /// joined again since it was asked for is asked for anew.
+  private mutating func leaveRefused(
+    _ id: SessionID, _ partition: PartitionID, _ asked: [ChangesQuery.Request],
+    _ refused: [ConversationID], into actions: inout [GatewayAction]
+  ) {
+    guard !refused.isEmpty, let present = sessions[id]?.partitions[partition]?.requests else {
+      return
+    }
+    for request in present where refused.contains(request.conversation) {
+      if asked.contains(request) { leave(id, request.conversation, into: &actions) }
+    }
+  }
+
+  /// Who sees being taken out of a conversation sees nothing more of it, even if the list of
+  /// conversations changes later.
+  private mutating func leaveIfRemoved(
+    _ id: SessionID, by event: Event, into actions: inout [GatewayAction]
+  ) {
+    guard case .membersChanged(_, let removed) = event.content, let user = sessions[id]?.user,
+      removed.contains(user)
+    else { return }
+    leave(id, event.conversation, into: &actions)
+  }
+
   /// Pushes an event unless it was pushed before.
   ///
   /// **Returns**: `false` when events before it are missing: who was taken out of a conversation
@@ -88,7 +117,10 @@ extension GatewayCore {
     _ event: Event, toCatchingUp session: ClientSession, into actions: inout [GatewayAction]
   ) -> Bool {
     let id = event.conversation
-    guard let last = session.conversations[id]?.last, event.sequence > last else { return true }
+    guard let place = session.conversations[id], event.sequence > place.last else { return true }
+    let last = place.last
+    // What the entry that brought the user in did before is none of theirs.
+    if last == .zero, event.index == place.joined, !event.brings(session.user) { return true }
     if last > .zero, event.sequence != last.successor, !event.adds(session.user) {
       guard session.reread.remove(id) != nil else {
         session.reread.insert(id)
@@ -153,7 +185,9 @@ extension GatewayCore {
         state.mode == .live, let position = state.position, event.index > position,
         let last = session.conversations[event.conversation]?.last, event.sequence > last
       else { continue }
-      guard last == .zero || event.sequence == last.successor else {
+      guard last == .zero || event.sequence == last.successor
+        || PlantedBug.isActive(.pushedAcrossGap)
+      else {
         // Something is missing between, at the earliest from where this began to be live.
         session.partitions[partition]?.mode = .due
         restless.insert(id)
@@ -164,6 +198,7 @@ extension GatewayCore {
       noteCursor(id, now: now)
     }
     if !receivers.isEmpty { actions.append(.push(.event(event), to: receivers)) }
+    for id in receivers { leaveIfRemoved(id, by: event, into: &actions) }
   }
 
   // MARK: Cursors
@@ -212,6 +247,12 @@ extension GatewayCore {
 }
 
 extension Event {
+  /// Whether the user is a member from this event on and was none before.
+  fileprivate func brings(_ user: UserID) -> Bool {
+    if case .created(_, _, let members) = content { return members.contains { $0.user == user } }
+    return adds(user)
+  }
+
   /// Whether with this event the user comes (back) into the conversation.
   fileprivate func adds(_ user: UserID) -> Bool {
     guard case .membersChanged(let added, _) = content else { return false }

@@ -155,7 +155,8 @@ extension GatewayCore {
         position: known?.index ?? (beginsAnew ? nil : .zero))
     }
     session.partitions[partition]?.insert(item.conversation)
-    if item.listed > since || (known == nil && !beginsAnew) {
+    let isNewcomer = item.listed > since || (known == nil && !beginsAnew)
+    if isNewcomer, !PlantedBug.isActive(.newcomerReadFromNow) {
       session.partitions[partition]?.after[item.conversation] =
         item.joined == .zero ? .zero : item.joined.predecessor
     }
@@ -163,7 +164,7 @@ extension GatewayCore {
     attach(id, to: entity, now: now, into: &actions)
   }
 
-  private mutating func leave(
+  mutating func leave(
     _ id: SessionID, _ conversation: ConversationID, into actions: inout [GatewayAction]
   ) {
     guard let session = sessions[id],

@@ -83,6 +83,7 @@ struct EngineError: Error, Equatable {
   let text: String
 
   var isCorruption: Bool { text.hasPrefix("Corruption:") }
+  var isFileMissing: Bool { text.hasPrefix("IO error: No such file or directory") }
   var isLockHeld: Bool {
     text.hasPrefix("IO error:")
       && (text.contains("While lock file") || text.contains("lock hold by current process"))
@@ -93,7 +94,7 @@ struct EngineError: Error, Equatable {
   }
 
   func opening(_ directory: String) -> StorageError {
-    if isCorruption { return .damaged(Damage(.store, text)) }
+    if isCorruption || isFileMissing { return .damaged(Damage(.store, text)) }
     if isLockHeld { return .locked(directory: directory) }
     return .openFailed(directory: directory, what: text)
   }

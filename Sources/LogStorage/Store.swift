@@ -58,6 +58,16 @@ package final class Store: Sendable {
     directory path: String, expecting expectation: StoreExpectation, newStoreID: StoreID,
     options: StoreOptions = StoreOptions()
   ) throws(StorageError) -> Store {
+    try open(
+      directory: path, expecting: expectation, newStoreID: newStoreID, options: options,
+      successorOf: nil)
+  }
+
+  /// - Parameter identity: of the damaged database in whose place a new one is made.
+  static func open(
+    directory path: String, expecting expectation: StoreExpectation, newStoreID: StoreID,
+    options: StoreOptions, successorOf identity: StoreIdentity?
+  ) throws(StorageError) -> Store {
     let directory = StoreDirectory(path: path)
     try directory.create()
     var creating = true
@@ -79,14 +89,21 @@ package final class Store: Sendable {
 
     var record = try readRecord(database)
     if record == nil, creating {
+      // An interrupted remaking goes on: the directory says whose it was.
+      let earlier = identity ?? StoreIdentity(inDirectory: path)
       record = StoreRecord(
-        store: newStoreID, clusterID: expectation.clusterID ?? 0, nodeName: expectation.nodeName)
+        store: earlier?.store ?? newStoreID,
+        clusterID: earlier?.clusterID ?? expectation.clusterID ?? 0,
+        nodeName: expectation.nodeName, highestRevision: earlier?.highestRevision ?? 0,
+        coordinatorID: earlier?.coordinatorID ?? 0, wasMadeAnew: earlier != nil)
       if let record { try writeRecord(record, database) }
     }
     guard let record else {
       throw .damaged(Damage(.storeRecord, "it is missing"))
     }
     try verify(record, expectation, path)
+    let stated = StoreIdentity(of: record).encoded()
+    if directory.readIdentity() != stated { try directory.writeIdentity(stated) }
     if creating { try directory.unmark() }
     let store = Store(directory: path, database: database, options: options, record: record)
     if let clusterID = expectation.clusterID { try store.bindCluster(clusterID) }
@@ -110,6 +127,26 @@ package final class Store: Sendable {
       record.clusterID = clusterID
       try Self.writeRecord(record, database)
       identity.record = record
+      try StoreDirectory(path: directory).writeIdentity(StoreIdentity(of: record).encoded())
+    }
+  }
+
+  /// Ties the directory to the coordinator that it follows, once it has met it.
+  ///
+  /// **Returns**: whether it is the one, and not one that has forgotten what this store has seen.
+  /// **Throws**: `writeFailed`.
+  package func bindCoordinator(_ id: UInt64, revision: Int64) throws(StorageError) -> Bool {
+    try identity.withLock { (identity) throws(StorageError) in
+      let found = identity.record
+      guard found.coordinatorID == 0 || found.coordinatorID == id,
+        revision >= found.highestRevision
+      else { return false }
+      guard found.coordinatorID == 0 else { return true }
+      var record = found
+      record.coordinatorID = id
+      try Self.writeRecord(record, database)
+      identity.record = record
+      return true
     }
   }
 

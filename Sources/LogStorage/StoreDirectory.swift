@@ -16,12 +16,18 @@ struct StoreDirectory {
   }
 
   private static let markerName = "INITIALISING"
+  /// Whose directory it is, in a file of its own: readable when the database is not.
+  static let identityName = "STORE"
+  /// Sub-directories with what was damaged, for a person to look at.
+  private static let asidePrefix = "damaged-"
+  /// Damaged databases that may lie in the directory.
+  private static let asideCountMax = 3
   let path: String
 
   private var markerPath: String { "\(path)/\(Self.markerName)" }
 
   func content() throws(StorageError) -> Content {
-    let names = try fileNames()
+    let names = try fileNames().filter { !Self.isBeside($0) }
     if names.contains(Self.markerName) { return .initialising }
     if names.contains("CURRENT") { return .database }
     guard let first = names.first else { return .empty }
@@ -75,10 +81,68 @@ struct StoreDirectory {
       let name = withUnsafePointer(to: &entry.pointee.d_name) {
         $0.withMemoryRebound(to: CChar.self, capacity: 256) { String(cString: $0) }
       }
-      // A file system mounted as the data directory brings `lost+found`.
-      if name != ".", name != "..", name != "lost+found" { names.append(name) }
+      if name != ".", name != ".." { names.append(name) }
     }
     return names
+  }
+
+  /// What is not part of a database: a file system mounted as the data directory brings
+  /// `lost+found`.
+  private static func isBeside(_ name: String) -> Bool {
+    name == "lost+found" || name == identityName || name.hasPrefix(asidePrefix)
+  }
+
+  // MARK: Setting aside
+
+  /// Moves a damaged database into a sub-directory and makes room for a new one. Goes on where an
+  /// interrupted call stopped.
+  ///
+  /// **Throws**: `openFailed` when as many lie there as may, or when a file cannot be moved.
+  func setAside() throws(StorageError) {
+    let names = try fileNames()
+    let earlier = names.filter { $0.hasPrefix(Self.asidePrefix) }.count
+    let isContinued = names.contains(Self.markerName)
+    guard isContinued || earlier < Self.asideCountMax else {
+      throw .openFailed(
+        directory: path,
+        what: "\(earlier) damaged databases lie in it (\(Self.asidePrefix)*); remove them first")
+    }
+    let aside = "\(path)/\(Self.asidePrefix)\(isContinued ? max(earlier, 1) : earlier + 1)"
+    guard mkdir(aside, 0o700) == 0 || errno == EEXIST else { throw failure("mkdir \(aside)") }
+    // With the marker, what is left of the database is never taken for a whole one.
+    try mark()
+    for name in names where !Self.isBeside(name) && name != Self.markerName {
+      guard rename("\(path)/\(name)", "\(aside)/\(name)") == 0 else {
+        throw failure("move \(name)")
+      }
+    }
+    try sync(aside)
+    try sync(path)
+  }
+
+  // MARK: The identity
+
+  /// The contents of the identity file, if there is one.
+  func readIdentity() -> [UInt8]? {
+    let file = open("\(path)/\(Self.identityName)", O_RDONLY | O_CLOEXEC)
+    guard file >= 0 else { return nil }
+    defer { close(file) }
+    var bytes = [UInt8](repeating: 0, count: 4_096)
+    let count = read(file, &bytes, bytes.count)
+    return count > 0 ? Array(bytes.prefix(count)) : nil
+  }
+
+  /// Replaces the identity file, durably.
+  func writeIdentity(_ bytes: [UInt8]) throws(StorageError) {
+    let final = "\(path)/\(Self.identityName)"
+    let file = open(final + ".new", O_CREAT | O_WRONLY | O_TRUNC | O_CLOEXEC, 0o600)
+    guard file >= 0 else { throw failure("create \(Self.identityName)") }
+    let written = write(file, bytes, bytes.count) == bytes.count && fsync(file) == 0
+    close(file)
+    guard written, rename(final + ".new", final) == 0 else {
+      throw failure("write \(Self.identityName)")
+    }
+    try sync(path)
   }
 
   private func failure(_ what: String) -> StorageError {

@@ -20,6 +20,8 @@ package struct PartitionMeta: Hashable, Sendable {
   /// Over the state writes up to `appliedIndex`.
   package var rollingHash: UInt64
   package var generation: UInt32
+  /// Earlier replicas of the partition whose log and state still lie under prefixes of their own.
+  package var former: [FormerReplica] = []
 
   package init(
     replica: ReplicaID, prefix: UInt32, promise: Epoch = .zero,
@@ -52,6 +54,12 @@ package struct PartitionMeta: Hashable, Sendable {
     writer.uint(9, commitIndex.rawValue)
     writer.fixed64(10, rollingHash)
     writer.uint(11, generation)
+    for earlier in former {
+      writer.message(12) {
+        $0.uint(1, earlier.replica.number)
+        $0.uint(2, earlier.prefix)
+      }
+    }
     return writer.bytes
   }
 
@@ -60,6 +68,7 @@ package struct PartitionMeta: Hashable, Sendable {
       replica: ReplicaID(store: StoreID(0), number: 0), prefix: 0, firstIndex: .zero)
     var store = StoreID(0)
     var number: UInt32 = 0
+    var earlier: [(number: UInt32, prefix: UInt32)] = []
     var reader = ProtobufReader(bytes)
     while let field = try reader.next() {
       switch field.number {
@@ -74,10 +83,40 @@ package struct PartitionMeta: Hashable, Sendable {
       case 9: commitIndex = LogIndex(try field.uint64())
       case 10: rollingHash = try field.fixed64()
       case 11: generation = try field.uint32()
+      case 12: earlier.append(try Self.decodeFormer(try field.reader()))
       default: break
       }
     }
     replica = ReplicaID(store: store, number: number)
+    former = earlier.map {
+      FormerReplica(replica: ReplicaID(store: store, number: $0.number), prefix: $0.prefix)
+    }
+  }
+
+  private static func decodeFormer(
+    _ reader: ProtobufReader
+  ) throws(ProtobufError) -> (number: UInt32, prefix: UInt32) {
+    var reader = reader
+    var found: (number: UInt32, prefix: UInt32) = (0, 0)
+    while let field = try reader.next() {
+      switch field.number {
+      case 1: found.number = try field.uint32()
+      case 2: found.prefix = try field.uint32()
+      default: break
+      }
+    }
+    return found
+  }
+}
+
+/// A replica that is out of service, and where what is left of it lies.
+package struct FormerReplica: Hashable, Sendable {
+  package let replica: ReplicaID
+  package let prefix: UInt32
+
+  package init(replica: ReplicaID, prefix: UInt32) {
+    self.replica = replica
+    self.prefix = prefix
   }
 }
 
@@ -95,6 +134,10 @@ package struct StoreRecord: Hashable, Sendable {
   package var highestRevision: Int64
   /// **Invariant**: greater than every prefix that was ever given out.
   package var nextPrefix: UInt32
+  /// The coordinator that `highestRevision` is of; zero until the store has met it.
+  package var coordinatorID: UInt64
+  /// The directory was made anew after damage: replicas that it does not hold were lost.
+  package var wasMadeAnew: Bool
 
   func encoded() -> [UInt8] {
     var writer = ProtobufWriter(reservingBytes: 64)
@@ -104,13 +147,15 @@ package struct StoreRecord: Hashable, Sendable {
     writer.uint(4, storageVersion)
     writer.int(5, highestRevision)
     writer.uint(6, nextPrefix)
+    writer.fixed64(7, coordinatorID)
+    writer.bool(8, wasMadeAnew)
     return writer.bytes
   }
 
   init(
     store: StoreID, clusterID: UInt128, nodeName: String,
     storageVersion: UInt32 = knownStorageVersion, highestRevision: Int64 = 0,
-    nextPrefix: UInt32 = 1
+    nextPrefix: UInt32 = 1, coordinatorID: UInt64 = 0, wasMadeAnew: Bool = false
   ) {
     self.store = store
     self.clusterID = clusterID
@@ -118,6 +163,8 @@ package struct StoreRecord: Hashable, Sendable {
     self.storageVersion = storageVersion
     self.highestRevision = highestRevision
     self.nextPrefix = nextPrefix
+    self.coordinatorID = coordinatorID
+    self.wasMadeAnew = wasMadeAnew
   }
 
   init(decoding bytes: ArraySlice<UInt8>) throws(ProtobufError) {
@@ -127,6 +174,8 @@ package struct StoreRecord: Hashable, Sendable {
     var storageVersion: UInt32 = 0
     var highestRevision: Int64 = 0
     var nextPrefix: UInt32 = 0
+    var coordinatorID: UInt64 = 0
+    var wasMadeAnew = false
     var reader = ProtobufReader(bytes)
     while let field = try reader.next() {
       switch field.number {
@@ -136,11 +185,14 @@ package struct StoreRecord: Hashable, Sendable {
       case 4: storageVersion = try field.uint32()
       case 5: highestRevision = try field.int64()
       case 6: nextPrefix = try field.uint32()
+      case 7: coordinatorID = try field.fixed64()
+      case 8: wasMadeAnew = try field.bool()
       default: break
       }
     }
     self.init(
       store: store, clusterID: clusterID, nodeName: nodeName, storageVersion: storageVersion,
-      highestRevision: highestRevision, nextPrefix: nextPrefix)
+      highestRevision: highestRevision, nextPrefix: nextPrefix, coordinatorID: coordinatorID,
+      wasMadeAnew: wasMadeAnew)
   }
 }

@@ -83,15 +83,27 @@ package struct LinkHello: Equatable, Sendable {
 
 /// "I am alive", every 250 ms in both directions, and what time it is here.
 package struct Heartbeat: Equatable, Sendable {
+  /// What the sender says of itself.
+  package enum Condition: UInt32, Sendable {
+    case fit = 0
+    /// Its clock differs from those of most peers: it should not lead.
+    case wrongClock = 1
+    /// Its store takes too long to write: it should neither lead nor be waited for.
+    case stalled = 2
+  }
+
   package var boot: BootID
   /// By the sender's clock.
   package var wallTime: WallTime
+  package var condition: Condition
 
-  package init(boot: BootID, wallTime: WallTime) {
+  package init(boot: BootID, wallTime: WallTime, condition: Condition = .fit) {
     self.boot = boot
     self.wallTime = wallTime
+    self.condition = condition
   }
 }
+
 
 /// One operation of a client, or one delivery from an outbox, for the leader of a partition.
 package struct Request: Equatable, Sendable {

@@ -1,5 +1,6 @@
 import ClusterModel
 import Coordination
+import DequeModule
 import Logging
 import LogStorage
 import NIOCore
@@ -20,6 +21,8 @@ import Transport
 final class ShardLane: CompletionSink, @unchecked Sendable {
   // Safety: all state is touched on `eventLoop` only; `storageCompleted` and `deliver` hop to it.
   private static let tickInterval: Milliseconds = 10
+  /// A write that takes longer makes the store a stalled one; as long as a silent peer is borne.
+  private static let stallMax: Milliseconds = 2_000
   /// What the other side of a lost link leaves to the side with the smaller store id.
   private static let secondDialPause: Milliseconds = 150
 
@@ -37,22 +40,38 @@ final class ShardLane: CompletionSink, @unchecked Sendable {
   private var actions: [ShardAction] = []
   private var isTurnScheduled = false
   private var batch = StorageBatch(needsSync: true)
-  private var batchTickets: [(partition: PartitionID, ticket: UInt64)] = []
+  private var batchTickets: [WrittenTicket] = []
   private var lastTicket: UInt64 = 0
   private var submitted: [UInt64: Submitted] = [:]
   private var ticking: RepeatedTask?
-  private(set) var hasFailed = false
+  /// Batches that the committer had no room for, in their order.
+  private var deferred: Deque<(ticket: UInt64, batch: StorageBatch)> = []
+  private var hasFailed = false
+  /// The coordinator's highest revision that this process has seen, and that it has written.
+  private var seenRevision = Revision.zero
+  private var writtenRevision = Revision.zero
+  /// Why the store writes no more; nothing else comes.
+  let failures: AsyncStream<StorageError>
+  private let failed: AsyncStream<StorageError>.Continuation
+
+  private struct WrittenTicket {
+    let partition: PartitionID
+    let replica: ReplicaID
+    let ticket: UInt64
+  }
 
   private enum Submitted {
-    case writes([(partition: PartitionID, ticket: UInt64)])
-    case checkpoint(PartitionID)
+    case writes([WrittenTicket])
+    case checkpoint(PartitionID, ReplicaID)
+    case deletion
   }
 
   init(
-    core: ShardCore, store: ShardStore, committer: Committer, coordinator: any Coordinator,
+    core: ShardCore, actions: [ShardAction], store: ShardStore, committer: Committer, coordinator: any Coordinator,
     dialer: ShardDialer, on eventLoop: any EventLoop, logger: Logger
   ) {
     self.core = core
+    self.actions = actions
     self.store = store
     self.committer = committer
     self.coordinator = coordinator
@@ -60,10 +79,12 @@ final class ShardLane: CompletionSink, @unchecked Sendable {
     self.eventLoop = eventLoop
     self.logger = logger
     storeID = core.configuration.store
+    (failures, failed) = AsyncStream.makeStream(of: StorageError.self)
   }
 
   func start() {
     eventLoop.preconditionInEventLoop()
+    perform()
     dialer.onLink = { [weak self] _, link in self?.opened(link) }
     dialer.onRefused = { [weak self] store in
       self?.turn { $0.connectionRefused(by: store, now: $1, into: &$2) }
@@ -71,7 +92,17 @@ final class ShardLane: CompletionSink, @unchecked Sendable {
     ticking = eventLoop.scheduleRepeatedTask(
       initialDelay: Self.tickInterval.timeAmount, delay: Self.tickInterval.timeAmount
     ) { [weak self] _ in
-      self?.turn { $0.tick(now: $1, wall: Clock.wall(), into: &$2) }
+      self?.tick()
+    }
+  }
+
+  private func tick() {
+    let metrics = committer.metrics
+    let isStalled = metrics.currentWriteNanoseconds > Self.stallMax.rawValue * 1_000_000
+    let isFull = !deferred.isEmpty || !committer.hasRoom
+    turn { core, now, actions in
+      core.storageChanged(isStalled: isStalled, isFull: isFull, now: now, into: &actions)
+      core.tick(now: now, wall: Clock.wall(), into: &actions)
     }
   }
 
@@ -81,6 +112,7 @@ final class ShardLane: CompletionSink, @unchecked Sendable {
       for change in changes {
         switch change {
         case .record(let partition, let record):
+          seenRevision = max(seenRevision, record.revision)
           turn { $0.recordObserved(partition, record, now: $1, into: &$2) }
         case .node(let node): observe(node)
         case .nodeGone: break
@@ -180,15 +212,21 @@ final class ShardLane: CompletionSink, @unchecked Sendable {
     switch action {
     case .send(let id, let frame):
       links[id]?.send(frame)
-    case .write(let partition, let write):
-      store.add(write, of: partition, to: &batch)
-      batchTickets.append((partition, write.ticket))
-    case .checkpoint(let partition, let checkpoint, let commitIndex):
+    case .write(let partition, let replica, let write):
+      store.add(write, of: partition, replica, to: &batch)
+      batchTickets.append(
+        WrittenTicket(partition: partition, replica: replica, ticket: write.ticket))
+    case .checkpoint(let partition, let replica, let checkpoint, let commitIndex):
       // What was written before it in this turn comes first.
       submitBatch()
       var batch = StorageBatch(needsSync: false)
-      store.add(checkpoint, of: partition, commitIndex: commitIndex, to: &batch)
-      submit(batch, .checkpoint(partition))
+      store.add(checkpoint, of: partition, replica, commitIndex: commitIndex, to: &batch)
+      submit(batch, .checkpoint(partition, replica))
+    case .forget(let partition, let replica):
+      submitBatch()
+      var batch = StorageBatch(needsSync: true)
+      store.forget(replica, of: partition, in: &batch)
+      submit(batch, .deletion)
     case .compareAndSet(let partition, let record, let base):
       compareAndSet(partition, record, base: base)
     case .readRecord(let partition, let ticket):
@@ -207,6 +245,10 @@ final class ShardLane: CompletionSink, @unchecked Sendable {
     guard !batchTickets.isEmpty else { return }
     let tickets = batchTickets
     batchTickets = []
+    if seenRevision > writtenRevision {
+      batch.raiseRevision(to: seenRevision.rawValue)
+      writtenRevision = seenRevision
+    }
     let full = batch
     batch = StorageBatch(needsSync: true)
     submit(full, .writes(tickets))
@@ -216,26 +258,36 @@ final class ShardLane: CompletionSink, @unchecked Sendable {
     lastTicket += 1
     let ticket = lastTicket
     submitted[ticket] = what
-    if case .refused(let error) = committer.submit(
-      batch, ticket: StorageTicket(ticket), sink: self)
-    {
-      submitted[ticket] = nil
-      storageFailed(error)
+    deferred.append((ticket, batch))
+    submitDeferred()
+  }
+
+  /// Hands over what waits, as far as there is room; completions make more.
+  private func submitDeferred() {
+    while let next = deferred.first {
+      switch committer.submit(next.batch, ticket: StorageTicket(next.ticket), sink: self) {
+      case .taken, .takenQueueFull: deferred.removeFirst()
+      case .refused(.queueFull): return
+      case .refused(let error): return storageFailed(error)
+      }
     }
   }
 
   func storageCompleted(_ tickets: [StorageTicket], failure: StorageError?) {
     eventLoop.execute { [self] in
       if let failure { return storageFailed(failure) }
+      submitDeferred()
       turn { core, now, actions in
         for ticket in tickets {
           switch submitted.removeValue(forKey: ticket.rawValue) {
           case .writes(let writes)?:
             for write in writes {
-              core.persisted(write.partition, ticket: write.ticket, now: now, into: &actions)
+              core.persisted(
+                write.partition, write.replica, ticket: write.ticket, now: now, into: &actions)
             }
-          case .checkpoint(let partition)?: core.checkpointWritten(partition, now: now)
-          case nil: break
+          case .checkpoint(let partition, let replica)?:
+            core.checkpointWritten(partition, replica, now: now)
+          case .deletion?, nil: break
           }
         }
       }
@@ -248,7 +300,9 @@ final class ShardLane: CompletionSink, @unchecked Sendable {
     logger.critical(
       "the store does not write any more; its replicas stop", metadata: ["why": "\(error)"])
     submitted.removeAll()
+    deferred.removeAll()
     turn { $0.storageFailed(now: $1, into: &$2) }
+    failed.yield(error)
   }
 
   // MARK: Coordination
@@ -293,12 +347,20 @@ final class ShardLane: CompletionSink, @unchecked Sendable {
       logger.warning("a peer is silent or gone", metadata: ["store": "\(store)"])
     case .peerReachable(let store):
       logger.info("a peer is back", metadata: ["store": "\(store)"])
+    case .storageStalled:
+      logger.error("the store takes too long to write; others are asked to lead")
+    case .storageRecovered:
+      logger.info("the store writes again")
     case .clockDisagrees(let milliseconds):
       logger.error(
         "the clock differs from those of most peers; this store does not lead",
         metadata: ["milliseconds": "\(milliseconds)"])
     case .pausedFor(let pause):
       logger.warning("the process stood still", metadata: ["milliseconds": "\(pause.rawValue)"])
+    case .replicaReplaced(let partition, let old, let new):
+      logger.warning(
+        "a fresh replica takes the place of an earlier one",
+        metadata: ["partition": "\(partition)", "old": "\(old)", "new": "\(new)"])
     case .replicaNotCreated(let partition, let error):
       logger.error(
         "no replica was made", metadata: ["partition": "\(partition)", "why": "\(error)"])

@@ -54,10 +54,8 @@ package final class ShardNode: Sendable {
   ) async throws -> ShardNode {
     let logger = logger.of(node: options.name)
     // The directory is opened first: a wrong one is refused whether or not the ring exists.
-    let store = try Store.open(
-      directory: options.dataDirectory,
-      expecting: StoreExpectation(clusterID: nil, nodeName: options.name),
-      newStoreID: StoreID(SecureRandom.uint64() | 1))
+    let view = ClusterView(coordinator, logger: logger)
+    let store = try await openStore(options, view: view, logger: logger)
     let operatorServer = try await OperatorServer.start(options.operatorAddress, logger: logger)
     let boot = BootID(SecureRandom.uint64() | 1)
     let tls = try options.identity?.contexts()
@@ -69,26 +67,30 @@ package final class ShardNode: Sendable {
       name: options.name, role: .shard, store: store.id, boot: boot, laneAddresses: [],
       operatorAddress: options.operatorAddress, publicURLs: [], zone: options.zone,
       weight: options.weight, protocolVersion: LinkHello.protocolVersion)
-    let view = ClusterView(coordinator, logger: logger)
     let cluster = try await NodeRegistration(provisional, in: coordinator, logger: logger)
       .during { try await view.clusterRecord() }
     try store.bindCluster(cluster.clusterID)
+    try bind(store, to: coordinator)
 
     let committer = try Committer(store: store)
-    let configuration = ShardConfiguration(
+    var configuration = ShardConfiguration(
       clusterID: cluster.clusterID, node: options.name, store: store.id, boot: boot,
       partitionCount: cluster.partitionCount, minInSync: Int(cluster.minInSync))
+    configuration.wasMadeAnew = store.record.wasMadeAnew
     let hello = LinkHello(
       clusterID: cluster.clusterID, node: options.name, role: .shard, store: store.id, boot: boot,
       requestCredits: configuration.requestCreditsPerLink)
     let shardStore = try ShardStore(store)
     var core = ShardCore(
       configuration: configuration, storage: shardStore, seed: SecureRandom.uint64())
-    for replica in try shardStore.recovered() { try core.recover(replica, now: Clock.now()) }
+    var actions: [ShardAction] = []
+    for replica in try shardStore.recovered() {
+      core.recover(replica, now: Clock.now(), into: &actions)
+    }
     let dialer = ShardDialer(
       on: eventLoop, tls: tls?.client, hello: hello, logger: logger, seed: SecureRandom.uint64())
     let lane = ShardLane(
-      core: core, store: shardStore, committer: committer, coordinator: coordinator,
+      core: core, actions: actions, store: shardStore, committer: committer, coordinator: coordinator,
       dialer: dialer, on: eventLoop, logger: logger)
     let listener: LinkListener
     do {
@@ -113,6 +115,8 @@ package final class ShardNode: Sendable {
         group.addTask {
           try await NodeRegistration(record, in: coordinator, logger: logger).run()
         }
+        // A store that cannot write is of no use: its peers notice an ended process at once.
+        group.addTask { for await failure in lane.failures { throw failure } }
         try await group.waitForAll()
       }
     }
@@ -127,13 +131,52 @@ package final class ShardNode: Sendable {
     return node
   }
 
+  /// Opens the data directory. A database that cannot be read is set aside and rebuilt from the
+  /// peers, where there are any.
+  private static func openStore(
+    _ options: ShardOptions, view: ClusterView, logger: Logger
+  ) async throws -> Store {
+    let expectation = StoreExpectation(clusterID: nil, nodeName: options.name)
+    do {
+      let store = try Store.open(
+        directory: options.dataDirectory, expecting: expectation,
+        newStoreID: StoreID(SecureRandom.uint64() | 1))
+      // Reads the metas of all replicas: without them nothing can be told apart.
+      _ = try store.partitions()
+      return store
+    } catch StorageError.damaged(let damage) {
+      logger.critical("the store is damaged", metadata: ["what": "\(damage)"])
+      // The only copy is for a person to mend.
+      guard try await view.clusterRecord().minInSync >= 2 else {
+        throw StorageError.damaged(damage)
+      }
+      let store = try Store.remake(directory: options.dataDirectory, expecting: expectation)
+      logger.critical(
+        "what was damaged is set aside; the store is rebuilt from its peers",
+        metadata: ["directory": .string(options.dataDirectory)])
+      return store
+    }
+  }
+
+  /// A coordinator that was restored from an old backup would undo what was decided since.
+  private static func bind(_ store: Store, to coordinator: any Coordinator) throws {
+    guard let found = coordinator.position else { return }
+    guard try store.bindCoordinator(found.serviceID, revision: found.revision.rawValue) else {
+      let known = store.record
+      throw CoordinationError.wentBackInTime(
+        known: CoordinationPosition(
+          serviceID: known.coordinatorID, revision: Revision(known.highestRevision)),
+        found: found)
+    }
+  }
+
   /// One line per partition, for operators.
   package func partitions() async throws -> [ShardCore.PartitionStatus] {
     try await lane.eventLoop.submit { [lane] in lane.partitions }.get()
   }
 
-  /// Ends with `stop`. **Throws**: why the node does not follow the cluster any more: a coordinator
-  /// that has gone back in time, or refuses.
+  /// Ends with `stop`. **Throws**: why the node cannot go on: a store that does not write any more, a
+  /// coordinator that has gone back in time or refuses.
   package func watch() async throws { try await background.value }
 
   /// Finishes what was taken and leaves the cluster.

@@ -22,27 +22,48 @@ final class ShardStore: ShardStorage {
     metas = try store.partitions()
   }
 
-  /// The replicas of this store as they are on the disk, in the order of their partitions.
+  /// The replicas of this store as they are on the disk, in the order of their partitions; of one
+  /// that is damaged, what is wrong with it.
   ///
-  /// **Throws**: `damaged` and `readFailed`.
+  /// **Throws**: `readFailed`.
   func recovered() throws(StorageError) -> [RecoveredPartition] {
     var found: [RecoveredPartition] = []
     for partition in metas.keys.sorted() {
       guard let meta = metas[partition] else { continue }
-      let extent = try store.logExtent(meta.prefix, firstIndex: meta.firstIndex)
-      let last = extent.last ?? EntryID(epoch: meta.snapshotEpoch, index: meta.snapshotIndex)
-      let tail = try tail(meta, through: last.index)
-      ends[partition] = last.index
+      var damage: String?
+      var replica = RecoveredReplica(empty: meta.replica)
+      do throws(StorageError) {
+        replica = try recovered(partition, meta)
+      } catch {
+        switch error {
+        case .damaged, .entryMissing: damage = "\(error)"
+        default: throw error
+        }
+      }
       found.append(
         RecoveredPartition(
-          partition: partition,
-          replica: RecoveredReplica(
-            id: meta.replica, promise: meta.promise,
-            commitIndex: min(meta.commitIndex, last.index), appliedIndex: meta.appliedIndex,
-            epochStarts: extent.epochStarts, last: last, tail: tail),
-          generation: meta.generation))
+          partition: partition, replica: replica, generation: meta.generation,
+          former: meta.former.map(\.replica), damage: damage))
     }
     return found
+  }
+
+  private func recovered(
+    _ partition: PartitionID, _ meta: PartitionMeta
+  ) throws(StorageError) -> RecoveredReplica {
+    let extent = try store.logExtent(meta.prefix, firstIndex: meta.firstIndex)
+    let last = extent.last ?? EntryID(epoch: meta.snapshotEpoch, index: meta.snapshotIndex)
+    guard last.index >= meta.appliedIndex else {
+      throw .damaged(
+        Damage(
+          .log(prefix: meta.prefix, index: last.index),
+          "the log ends before the checkpoint of \(meta.appliedIndex)"))
+    }
+    ends[partition] = last.index
+    return RecoveredReplica(
+      id: meta.replica, promise: meta.promise,
+      commitIndex: min(meta.commitIndex, last.index), appliedIndex: meta.appliedIndex,
+      epochStarts: extent.epochStarts, last: last, tail: try tail(meta, through: last.index))
   }
 
   private func tail(_ meta: PartitionMeta, through last: LogIndex) throws(StorageError) -> [Entry] {
@@ -71,7 +92,15 @@ final class ShardStore: ShardStorage {
   ) throws(StateReadError) -> any StateReader {
     do {
       let prefix = try store.reservePrefix()
-      metas[partition] = PartitionMeta(replica: replica, prefix: prefix, generation: generation)
+      var meta = PartitionMeta(replica: replica, prefix: prefix, generation: generation)
+      if let earlier = metas[partition] {
+        meta.former = earlier.former
+        // One that never wrote anything has nothing to delete.
+        if !isUnwritten.contains(partition) {
+          meta.former.append(FormerReplica(replica: earlier.replica, prefix: earlier.prefix))
+        }
+      }
+      metas[partition] = meta
       ends[partition] = .zero
       isUnwritten.insert(partition)
       return StoredState(store: store, prefix: prefix)
@@ -80,21 +109,27 @@ final class ShardStore: ShardStorage {
     }
   }
 
-  func entries(of partition: PartitionID, from index: LogIndex, bytesMax: Int) -> [Entry] {
-    guard let meta = metas[partition],
-      let found = try? store.entries(
-        meta.prefix, from: index, countMax: 1_024, bytesMax: bytesMax)
-    else { return [] }
-    return found.map { Entry(id: $0.id, payload: $0.payload) }
+  func entries(
+    of partition: PartitionID, from index: LogIndex, bytesMax: Int
+  ) throws(StateReadError) -> [Entry] {
+    guard let meta = metas[partition] else { return [] }
+    do {
+      return try store.entries(meta.prefix, from: index, countMax: 1_024, bytesMax: bytesMax)
+        .map { Entry(id: $0.id, payload: $0.payload) }
+    } catch {
+      throw .unreadable("\(error)")
+    }
   }
 
   // MARK: Batches
 
-  /// Adds a replica's write to the batch of this turn.
-  func add(_ write: ReplicaWrite, of partition: PartitionID, to batch: inout StorageBatch) {
-    guard var meta = metas[partition] else {
-      preconditionFailure("\(partition) writes but has no meta")
-    }
+  /// Adds a replica's write to the batch of this turn. One that another has taken the place of
+  /// since it wrote is written no more.
+  func add(
+    _ write: ReplicaWrite, of partition: PartitionID, _ replica: ReplicaID,
+    to batch: inout StorageBatch
+  ) {
+    guard var meta = metas[partition], meta.replica == replica else { return }
     if write.promise != meta.promise || isUnwritten.contains(partition) {
       meta.promise = write.promise
       metas[partition] = meta
@@ -116,12 +151,10 @@ final class ShardStore: ShardStorage {
 
   /// Adds a checkpoint: state and the index that it is of, in one batch.
   func add(
-    _ checkpoint: Checkpoint, of partition: PartitionID, commitIndex: LogIndex,
-    to batch: inout StorageBatch
+    _ checkpoint: Checkpoint, of partition: PartitionID, _ replica: ReplicaID,
+    commitIndex: LogIndex, to batch: inout StorageBatch
   ) {
-    guard var meta = metas[partition] else {
-      preconditionFailure("\(partition) has a checkpoint but no meta")
-    }
+    guard var meta = metas[partition], meta.replica == replica else { return }
     meta.appliedIndex = checkpoint.appliedIndex
     meta.commitIndex = commitIndex
     meta.rollingHash = checkpoint.rollingHash
@@ -129,6 +162,23 @@ final class ShardStore: ShardStorage {
     isUnwritten.remove(partition)
     for write in checkpoint.writes { batch.setState(meta.prefix, write.key, write.value) }
     batch.setMeta(of: partition, meta)
+  }
+
+  /// Deletes what is left of a replica that no record lists.
+  func forget(_ replica: ReplicaID, of partition: PartitionID, in batch: inout StorageBatch) {
+    guard var meta = metas[partition] else { return }
+    if meta.replica == replica {
+      batch.setMeta(of: partition, nil)
+      batch.dropPrefix(meta.prefix)
+      for earlier in meta.former { batch.dropPrefix(earlier.prefix) }
+      metas[partition] = nil
+      ends[partition] = nil
+      isUnwritten.remove(partition)
+    } else if let position = meta.former.firstIndex(where: { $0.replica == replica }) {
+      batch.dropPrefix(meta.former.remove(at: position).prefix)
+      metas[partition] = meta
+      if !isUnwritten.contains(partition) { batch.setMeta(of: partition, meta) }
+    }
   }
 }
 

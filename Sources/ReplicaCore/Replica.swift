@@ -74,6 +74,8 @@ package struct Replica: ~Copyable {
 
   // Promotion
   var unreachable: [StoreID] = []
+  /// Stores that say of themselves that they should not lead.
+  var unfit: [StoreID] = []
   var restarted: [StoreID] = []
   /// Which process answered last on each store. One element per store of the partition's members.
   var peerBoots: [(store: StoreID, boot: BootID)] = []
@@ -118,6 +120,15 @@ package struct Replica: ~Copyable {
       isStopped: stop != nil, appliedIndex: appliedIndex, wakeAt: wakeAt)
   }
 
+  /// For a person who looks for a mistake.
+  package var summary: String {
+    "\(role), log ends \(log.last), commit \(commitIndex), promise \(promise), "
+      + "record \(known?.revision.rawValue ?? 0), pending \(pendingChange != nil), "
+      + "unreachable \(unreachable), compares \(comparison.needed) \(comparison.answers.count), "
+      + "promotes \(promoteAt != nil), progress "
+      + leadership.progress.map { "\($0.replica) \($0.match) \($0.mode)" }.joined(separator: " ")
+  }
+
   package var isLeader: Bool { if case .leader = role { true } else { false } }
   package var stop: ReplicaStop? { if case .stopped(let reason) = role { reason } else { nil } }
   package var lastEntry: EntryID { log.last }
@@ -132,7 +143,9 @@ package struct Replica: ~Copyable {
   /// Whether a client's command may be appended now (rule 10).
   package var acceptsCommands: Bool {
     guard role == .leader, let known else { return false }
-    return known.record.inSync.count >= configuration.minInSync
+    return
+      (known.record.inSync.count >= configuration.minInSync
+      || configuration.breaks(.commandsNeedMinimum) || configuration.breaks(.neverBelowMinimum))
       && commitIndex >= leadership.epochStart
       && leadership.uncommittedBytes < configuration.uncommittedBytesMax
   }
@@ -181,17 +194,31 @@ package struct Replica: ~Copyable {
     halt(.storageFailed, into: &actions)
   }
 
+  /// The store holds nothing of this replica that can be trusted: it gives itself up
+  /// (section 2.5).
+  package mutating func gaveUp(_ reason: ReplicaStop, into actions: inout [ReplicaAction]) {
+    precondition(reason.isFinal, "\(reason) is no reason to be replaced")
+    halt(reason, into: &actions)
+  }
+
+  /// The record lists a later replica of this store: this one is out of service.
+  package mutating func superseded(into actions: inout [ReplicaAction]) {
+    halt(.removed, into: &actions)
+  }
+
   /// A committed entry is one that this version cannot apply (rule 11).
   package mutating func applyFailed(at index: LogIndex, into actions: inout [ReplicaAction]) {
     halt(.applyFailed(index), into: &actions)
   }
 
-  /// Which stores cannot be reached now (silent, or refusing connections), and whether this store
-  /// may lead at all: its clock agrees with its peers'.
+  /// Which stores cannot be reached now (silent, refusing connections, stalled), which should not
+  /// lead, and whether this store may: its clock agrees with its peers' and its disk keeps up.
   package mutating func reachabilityChanged(
-    unreachable: [StoreID], mayLead: Bool, now: Instant, into actions: inout [ReplicaAction]
+    unreachable: [StoreID], unfit: [StoreID] = [], mayLead: Bool, now: Instant,
+    into actions: inout [ReplicaAction]
   ) {
     self.unreachable = unreachable
+    self.unfit = unfit
     self.mayLead = mayLead
     considerPromotion(now: now)
     wake(at: now)
@@ -209,8 +236,21 @@ package struct Replica: ~Copyable {
       restarted.removeAll { $0 == store }
     }
     comparison.answers.removeAll { $0.replica.store == store }
+    forgetLearner(on: store)
     linkReset(store: store, now: now, into: &actions)
     considerPromotion(now: now)
+  }
+
+  /// What a learner acknowledged in an earlier process does not let it join (rule 5): the new one
+  /// says what it still has. Of an in-sync member it is kept, to notice when something is missing.
+  private mutating func forgetLearner(on store: StoreID) {
+    guard role == .leader else { return }
+    for position in leadership.progress.indices {
+      let replica = leadership.progress[position].replica
+      guard replica.store == store, !quorumMembers.contains(replica) else { continue }
+      leadership.progress[position] = Progress(
+        replica: replica, next: leadership.progress[position].next)
+    }
   }
 
   /// The link to `store` broke: what was on its way is lost.
@@ -228,7 +268,8 @@ package struct Replica: ~Copyable {
   /// read the record and listened again.
   package mutating func resumedAfterPause(now: Instant, into actions: inout [ReplicaAction]) {
     promoteAt = nil
-    readRecord(for: .refresh, into: &actions)
+    // One that is under way may have begun before the pause.
+    _ = readRecordAnew(for: .refresh, into: &actions)
   }
 
   /// Does what is due. The shell calls it when `wakeAt` has come.

@@ -58,6 +58,19 @@ package enum ReplicaStop: Equatable, Sendable {
   case removed
   /// An entry that this version cannot apply.
   case applyFailed(LogIndex)
+  /// What the store holds of it cannot be read.
+  case damaged(String)
+  /// The store lost it: it was made anew after damage and holds nothing that was acknowledged.
+  case lost
+
+  /// Whether the replica is of no use to anybody, so that a fresh one may take its place. The
+  /// others are for a person to look at, or pass with the process.
+  package var isFinal: Bool {
+    switch self {
+    case .fenced, .damaged, .lost: true
+    case .conflictBelowCommit, .storageFailed, .removed, .applyFailed: false
+    }
+  }
 }
 
 /// How a compare-and-set ended.

@@ -46,6 +46,9 @@ package struct ReplicaConfiguration: Sendable {
 
   package init(minInSync: Int) { self.minInSync = minInSync }
 
+  /// Fewest members that a change of the in-sync set leaves.
+  var leastInSync: Int { breaks(.neverBelowMinimum) ? 1 : minInSync }
+
   /// Whether the test build was told not to keep `rule`. Always false in any other build.
   @inline(__always)
   func breaks(_ rule: BrokenRules) -> Bool {
@@ -85,4 +88,14 @@ package struct BrokenRules: OptionSet, Sendable {
   package static let readBarrier = BrokenRules(rawValue: 1 << 9)
   /// Section 2.5: a restarted replica promotes itself without comparing logs.
   package static let compareAfterRestart = BrokenRules(rawValue: 1 << 10)
+  /// Rule 2: a change whose answer is lost is never asked for again.
+  package static let askAgain = BrokenRules(rawValue: 1 << 11)
+  /// Rules 6 and 8: answers to an earlier process count for the present one.
+  package static let bootsMatter = BrokenRules(rawValue: 1 << 12)
+  /// Rule 10: commands are taken with fewer than `minInSync` members.
+  package static let commandsNeedMinimum = BrokenRules(rawValue: 1 << 13)
+  /// T1 and T2: the in-sync set shrinks below `minInSync`.
+  package static let neverBelowMinimum = BrokenRules(rawValue: 1 << 14)
+  /// What one replica of a store acknowledged counts for the next.
+  package static let replicaIDsMatter = BrokenRules(rawValue: 1 << 15)
 }

@@ -50,7 +50,7 @@ extension Replica {
   private func receiveStopped(
     _ message: ReplicaMessage, _ reason: ReplicaStop, into actions: inout [ReplicaAction]
   ) {
-    guard case .fenced = reason, case .inquiry = message.body, message.to == id else { return }
+    guard reason.isFinal, case .inquiry = message.body, message.to == id else { return }
     actions.append(
       .send(
         self.message(
@@ -104,7 +104,8 @@ extension Replica {
   }
 
   private func speaksToThisLeadership(_ message: ReplicaMessage, _ leaderBoot: BootID) -> Bool {
-    role == .leader && message.epoch == leadership.epoch && isProcess(leaderBoot, boot)
+    role == .leader && message.epoch == leadership.epoch
+      && (isProcess(leaderBoot, boot) || configuration.breaks(.bootsMatter))
   }
 
   /// Leadership belongs to the process that won it (rule 6).
@@ -140,6 +141,13 @@ extension Replica {
       persist(truncatingFrom: truncatingFrom, entries: Array(fresh), into: &actions)
     }
     matchedIndex = max(matchedIndex, previous.index + entries.count)
+    if comparison.needed, matchedIndex >= leaderCommit,
+      log.epoch(at: matchedIndex) == message.epoch
+    {
+      // Everything that can be committed by now is here, the start of the epoch included; what comes
+      // later needs this process's own acknowledgement.
+      comparison.needed = false
+    }
     commit(through: min(leaderCommit, matchedIndex), into: &actions)
     acknowledge(repeating: fresh.isEmpty, into: &actions)
   }

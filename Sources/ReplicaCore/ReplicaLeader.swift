@@ -15,15 +15,26 @@ struct Leadership {
   var isQuorumUnknown = false
   var uncommittedBytes = 0
   var noticeAt: Instant?
+  /// A learner that has nearly everything: it must acknowledge before it joins, so that under a
+  /// steady load it does not chase the commit index for ever.
+  var joining: (replica: ReplicaID, since: Instant)?
+  /// No learner is waited for before then: one was, in vain.
+  var joiningAfter = Instant.zero
 
   init(epoch: Epoch, epochStart: LogIndex) {
     self.epoch = epoch
     self.epochStart = epochStart
   }
 
-  mutating func setMembers(_ members: [ReplicaID], next: LogIndex) {
+  /// - Parameter inherits: a planted bug: what another replica of the store acknowledged is kept.
+  mutating func setMembers(_ members: [ReplicaID], next: LogIndex, inherits: Bool) {
     progress = members.map { member in
-      progress.first { $0.replica == member } ?? Progress(replica: member, next: next)
+      if let known = progress.first(where: { $0.replica == member }) { return known }
+      var fresh = Progress(replica: member, next: next)
+      if inherits, let other = progress.first(where: { $0.replica.store == member.store }) {
+        fresh.match = other.match
+      }
+      return fresh
     }
   }
 
@@ -253,7 +264,14 @@ extension Replica {
 
   mutating func membershipChanged(now: Instant, into actions: inout [ReplicaAction]) {
     guard let known else { return }
-    leadership.setMembers(known.record.members.filter { $0 != id }, next: log.last.index.successor)
+    leadership.setMembers(
+      known.record.members.filter { $0 != id }, next: log.last.index.successor,
+      inherits: configuration.breaks(.replicaIDsMatter))
+    if let joining = leadership.joining?.replica,
+      known.record.inSync.contains(joining) || !known.record.target.contains(joining)
+    {
+      leadership.joining = nil
+    }
     leadership.quorumChanged(quorumMembers, of: id)
     for position in leadership.progress.indices {
       sendAppends(to: position, now: now, into: &actions)
@@ -272,7 +290,8 @@ extension Replica {
       changed.inSync = (record.inSync + [joining]).sorted()
       return propose(changed, now: now, into: &actions)
     }
-    guard record.inSync.count > configuration.minInSync,
+    awaitLearner(record, now: now, into: &actions)
+    guard record.inSync.count > configuration.leastInSync,
       let leaving = leavingMember(record, now: now)
     else { return }
     var changed = record
@@ -293,6 +312,35 @@ extension Replica {
     }
   }
 
+  /// Counts a learner that was sent everything as a member of the quorum set before it is one: to
+  /// count more is always safe, and then its match reaches the commit index. For `lagMax`, so that a
+  /// learner that stops does not hold the others up.
+  private mutating func awaitLearner(
+    _ record: PartitionRecord, now: Instant, into actions: inout [ReplicaAction]
+  ) {
+    if let joining = leadership.joining {
+      let isGone = unreachable.contains(joining.replica.store)
+      guard isGone || now >= joining.since + configuration.lagMax else {
+        return wake(at: joining.since + configuration.lagMax)
+      }
+      leadership.joining = nil
+      leadership.joiningAfter = now + configuration.lagMax
+      leadership.quorumChanged(quorumMembers, of: id)
+      return advanceCommit(now: now, into: &actions)
+    }
+    guard now >= leadership.joiningAfter else { return wake(at: leadership.joiningAfter) }
+    let candidate = leadership.progress.first { progress in
+      record.target.contains(progress.replica) && !record.inSync.contains(progress.replica)
+        && progress.mode == .streaming && progress.next > log.last.index
+        && progress.match >= leadership.epochStart && !progress.isFenced
+        && !unreachable.contains(progress.replica.store)
+    }
+    guard let candidate else { return }
+    leadership.joining = (candidate.replica, now)
+    leadership.quorumChanged(quorumMembers, of: id)
+    wake(at: now + configuration.lagMax)
+  }
+
   /// Somebody who cannot be reached, does not keep up, lost its data, or is not wanted any more.
   private func leavingMember(_ record: PartitionRecord, now: Instant) -> ReplicaID? {
     let isTargetInSync = record.target.allSatisfy { record.inSync.contains($0) }
@@ -301,7 +349,8 @@ extension Replica {
       else { return false }
       let isLagging = progress.laggingSince.map { now >= $0 + configuration.lagMax } ?? false
       let isLeaving = !record.target.contains(member) && isTargetInSync
-      return isLagging || isLeaving || progress.isFenced || unreachable.contains(member.store)
+      return isLagging || isLeaving || progress.isFenced || record.isSuperseded(member)
+        || unreachable.contains(member.store)
     }
   }
 }

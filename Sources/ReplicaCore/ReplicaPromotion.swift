@@ -101,7 +101,10 @@ extension Replica {
   /// Whether the leader is gone: unreachable, or another process answers in its place.
   private func isLeaderSuspected(_ record: PartitionRecord) -> Bool {
     if record.leader == id { return record.leaderBoot != boot }
-    return unreachable.contains(record.leader.store) || restarted.contains(record.leader.store)
+    // It gave itself up, although its process is alive.
+    if record.isSuperseded(record.leader) { return true }
+    let store = record.leader.store
+    return unreachable.contains(store) || restarted.contains(store) || unfit.contains(store)
   }
 
   /// Sets or clears the time of the next try. The order of succession is that of the target, so
@@ -151,12 +154,12 @@ extension Replica {
     record.leader = id
     record.leaderBoot = boot
     let absent = known.record.inSync.filter { member in
-      member != id && (unreachable.contains(member.store))
+      member != id && (unreachable.contains(member.store) || known.record.isSuperseded(member))
     }
     // The old leader goes first when not all of the absent may go.
     let departing =
       absent.filter { $0 == known.record.leader } + absent.filter { $0 != known.record.leader }
-    for member in departing where record.inSync.count > configuration.minInSync {
+    for member in departing where record.inSync.count > configuration.leastInSync {
       record.inSync.removeAll { $0 == member }
     }
     role = .candidate
@@ -191,7 +194,9 @@ extension Replica {
     role = .leader
     let start = EntryID(epoch: promise, index: log.last.index.successor)
     leadership = Leadership(epoch: promise, epochStart: start.index)
-    leadership.setMembers(known.record.members.filter { $0 != id }, next: start.index)
+    leadership.setMembers(
+      known.record.members.filter { $0 != id }, next: start.index,
+      inherits: configuration.breaks(.replicaIDsMatter))
     leadership.quorumChanged(quorumMembers, of: id)
     append(Entry(id: start, payload: []), now: now, into: &actions)
     actions.append(.statusChanged)

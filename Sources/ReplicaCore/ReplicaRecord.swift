@@ -157,18 +157,25 @@ extension Replica {
   /// A proposal whose fate is unknown is asked for again on the same revision until the revision
   /// moves: one that was lost on its way must not stay for ever (rule 2).
   mutating func retryChange(now: Instant, into actions: inout [ReplicaAction]) {
-    guard let pending = pendingChange, !pending.isAsked else { return }
+    guard let pending = pendingChange, !pending.isAsked, !configuration.breaks(.askAgain) else {
+      return
+    }
     guard now >= pending.retryAt else { return wake(at: pending.retryAt) }
     pendingChange?.isAsked = true
     actions.append(.compareAndSet(pending.record, base: pending.base))
   }
 
   /// Rule 1's quorum set: the in-sync set of the newest record, united with the one that was
-  /// proposed and is unresolved.
+  /// proposed and is unresolved, and with a learner that is about to join.
   var quorumMembers: [ReplicaID] {
     guard let known else { return [] }
-    guard let pendingChange else { return known.record.inSync }
-    return known.record.inSync
-      + pendingChange.record.inSync.filter { !known.record.inSync.contains($0) }
+    var members = known.record.inSync
+    if let pendingChange {
+      members += pendingChange.record.inSync.filter { !members.contains($0) }
+    }
+    if let joining = leadership.joining?.replica, !members.contains(joining) {
+      members.append(joining)
+    }
+    return members
   }
 }

@@ -1,9 +1,9 @@
-import ChatCore
-import ChatModel
+package import ChatCore
+package import ChatModel
 import DequeModule
-import NodeProtocol
-import Primitives
-import ReplicaCore
+package import NodeProtocol
+package import Primitives
+package import ReplicaCore
 
 /// Who waits for the result of a command.
 enum CommandOrigin: Equatable {
@@ -35,12 +35,12 @@ struct PendingRead {
 /// it.
 ///
 /// A class, so that looking at one field does not copy the others; `ShardCore` alone refers to it.
-final class PartitionHost {
-  let partition: PartitionID
+package final class PartitionHost {
+  package let partition: PartitionID
   private(set) var replica: Replica
   /// How the replica stands since it was last visited. To read one field of the replica itself is
   /// to move all of it, so what is asked at every turn is asked here.
-  private(set) var standing: ReplicaStanding
+  package private(set) var standing: ReplicaStanding
   var chat: ChatPartition
   /// Entries that no checkpoint covers.
   private(set) var entriesToCheckpoint = 0
@@ -57,6 +57,12 @@ final class PartitionHost {
   var subscribers: [EntityID: [LinkID]] = [:]
   var courier = OutboxCourier()
 
+  /// Earlier replicas of this partition whose data is still here.
+  var former: [ReplicaID] = []
+  /// When a replica that gave itself up asks (again) for one to take its place.
+  var replacementAt = Instant.zero
+  var isForgotten = false
+
   /// The greatest stamp of an entry that this leader made; stamps never go back.
   var lastStamp = WallTime.zero
   var isCheckpointing = false
@@ -72,6 +78,20 @@ final class PartitionHost {
     self.chat = chat
     self.reader = reader
     lastCheckpoint = now
+  }
+
+  // MARK: For whoever checks from outside
+
+  package var replicaID: ReplicaID { replica.id }
+  package var stop: ReplicaStop? { replica.stop }
+  /// Over everything that was applied.
+  package var rollingHash: UInt64 { visitChat { $0.rollingHash } }
+  package var summary: String {
+    "\(replicaID) \(standing), former \(former), \(visit { $0.summary })"
+  }
+  /// What the applied state says, current or not.
+  package func answer(_ query: Query) throws(StateReadError) -> QueryAnswer {
+    try chat.answer(query, state: reader)
   }
 
   /// Does something with the replica where it lies.

@@ -16,9 +16,11 @@ package struct LinkID: Hashable, Comparable, Sendable {
 package enum ShardAction: Sendable {
   case send(LinkID, LinkFrame)
   /// Part of the next batch of the committer; answered by `persisted`.
-  case write(PartitionID, ReplicaWrite)
+  case write(PartitionID, ReplicaID, ReplicaWrite)
   /// Applied state to write without waiting for it; answered by `checkpointWritten`.
-  case checkpoint(PartitionID, Checkpoint, commitIndex: LogIndex)
+  case checkpoint(PartitionID, ReplicaID, Checkpoint, commitIndex: LogIndex)
+  /// No record lists this replica any more: delete what is left of it.
+  case forget(PartitionID, ReplicaID)
   case compareAndSet(PartitionID, PartitionRecord, base: Revision)
   case readRecord(PartitionID, ticket: UInt64)
   /// Close a link whose other side broke the protocol.
@@ -35,22 +37,29 @@ package enum ShardNote: Equatable, Sendable {
   case peerSuspected(StoreID)
   case peerReachable(StoreID)
   case clockDisagrees(milliseconds: Int64)
+  case storageStalled
+  case storageRecovered
   case pausedFor(Milliseconds)
   case replicaNotCreated(PartitionID, StateReadError)
+  /// A fresh replica takes the place of one that gave itself up, or was taken out and came back.
+  case replicaReplaced(PartitionID, old: ReplicaID, new: ReplicaID)
 }
 
 /// What a shard reads synchronously from its store.
 package protocol ShardStorage: AnyObject {
-  /// The checkpointed state of a partition.
+  /// The checkpointed state of a partition's present replica.
   func stateReader(of partition: PartitionID) -> any StateReader
-  /// Makes room for a replica that never was here, durably.
+  /// Makes room for a replica that never was here; it is durable with its first write. What is here
+  /// of an earlier replica of the partition stays until `forget`.
   ///
   /// **Returns**: its empty state.
   func createReplica(
     _ replica: ReplicaID, of partition: PartitionID, generation: UInt32
   ) throws(StateReadError) -> any StateReader
-  /// Entries from `index` on for a follower that is far behind; empty when they cannot be read.
-  func entries(of partition: PartitionID, from index: LogIndex, bytesMax: Int) -> [Entry]
+  /// Entries from `index` on for a follower that is far behind, at least one if there is one.
+  func entries(
+    of partition: PartitionID, from index: LogIndex, bytesMax: Int
+  ) throws(StateReadError) -> [Entry]
 }
 
 /// One replica as its store has it when the process starts.
@@ -58,11 +67,20 @@ package struct RecoveredPartition: Sendable {
   package var partition: PartitionID
   package var replica: RecoveredReplica
   package var generation: UInt32
+  /// Earlier replicas of the partition whose data is still here.
+  package var former: [ReplicaID]
+  /// What of it cannot be read; then `replica` has nothing but its id.
+  package var damage: String?
 
-  package init(partition: PartitionID, replica: RecoveredReplica, generation: UInt32) {
+  package init(
+    partition: PartitionID, replica: RecoveredReplica, generation: UInt32,
+    former: [ReplicaID] = [], damage: String? = nil
+  ) {
     self.partition = partition
     self.replica = replica
     self.generation = generation
+    self.former = former
+    self.damage = damage
   }
 }
 
@@ -74,6 +92,8 @@ package struct ShardConfiguration: Sendable {
   package var boot: BootID
   package var partitionCount: UInt32
   package var replica: ReplicaConfiguration
+  /// The store was made anew after damage: an in-sync replica that it does not hold was lost.
+  package var wasMadeAnew = false
   /// Requests that one link may have unanswered.
   package var requestCreditsPerLink: UInt32 = 16_384
   /// Commands of one turn that share a log entry, by size.
@@ -100,6 +120,8 @@ package struct ShardConfiguration: Sendable {
   package var outboxWindow = 64
   /// Before an outbox delivery without an answer, or with a refusal that may pass, is tried again.
   package var outboxRetry: Milliseconds = 500
+  /// Between two tries of a replica that gave itself up to have a fresh one take its place.
+  package var replacementRetry: Milliseconds = 1_000
 
   package init(
     clusterID: UInt128, node: String, store: StoreID, boot: BootID, partitionCount: UInt32,
@@ -111,5 +133,14 @@ package struct ShardConfiguration: Sendable {
     self.boot = boot
     self.partitionCount = partitionCount
     replica = ReplicaConfiguration(minInSync: minInSync)
+    let share = Self.catchUpBytesPerLink / Int(partitionCount)
+    replica.windowBytesMax = min(replica.windowBytesMax, max(share, Self.windowBytesMin))
+    replica.appendBytesMax = min(replica.appendBytesMax, replica.windowBytesMax)
   }
+
+  /// Bytes of appends that all partitions together may have on their way to one follower, were
+  /// all of them led here: a part of what a link queues before it gives up.
+  package static let catchUpBytesPerLink = 32 << 20
+  /// No partition's window is smaller, however many there are.
+  package static let windowBytesMin = 8 << 10
 }

@@ -36,8 +36,16 @@ package struct ShardCore {
   var outgoing: [UInt64: OutgoingDelivery] = [:]
   var lastTick: Instant?
   var lastHeartbeat = Instant.zero
+  var lastWall = WallTime.zero
   var isDraining = false
-  var mayLead = true
+  /// What this store tells its peers of itself.
+  var condition = Heartbeat.Condition.fit
+  /// Peers that say that they should not lead.
+  var unfitPeers: [StoreID] = []
+  /// A write to the store takes longer than anybody should wait for.
+  var isStorageStalled = false
+  /// More waits for the store than it should: nothing new is taken.
+  var isStorageFull = false
 
   package init(
     configuration: ShardConfiguration, storage: any ShardStorage, seed: UInt64
@@ -51,28 +59,60 @@ package struct ShardCore {
 
   // MARK: Partitions
 
-  /// Takes in a replica that was found on the disk.
-  ///
-  /// **Throws**: `StateReadError` when its state cannot be read.
-  package mutating func recover(_ found: RecoveredPartition, now: Instant) throws(StateReadError) {
-    let reader = storage.stateReader(of: found.partition)
-    let chat = try ChatPartition(
-      partition: found.partition, generation: found.generation, state: reader)
-    guard chat.appliedIndex == found.replica.appliedIndex else {
-      throw .unreadable("the state is of \(chat.appliedIndex), not \(found.replica.appliedIndex)")
+  /// Takes in a replica that was found on the disk. One that cannot be read gives itself up.
+  package mutating func recover(
+    _ found: RecoveredPartition, now: Instant, into actions: inout [ShardAction]
+  ) {
+    do throws(StateReadError) {
+      if let damage = found.damage { throw .unreadable(damage) }
+      let reader = storage.stateReader(of: found.partition)
+      let chat = try ChatPartition(
+        partition: found.partition, generation: found.generation, state: reader)
+      guard chat.appliedIndex == found.replica.appliedIndex else {
+        throw .unreadable("the state is of \(chat.appliedIndex), not \(found.replica.appliedIndex)")
+      }
+      install(found, found.replica, chat, reader, now: now)
+    } catch {
+      takeInDamaged(found, "\(error)", now: now, into: &actions)
     }
-    install(
-      PartitionHost(
-        partition: found.partition,
-        replica: Replica(
-          partition: found.partition, boot: configuration.boot, recovered: found.replica,
-          configuration: configuration.replica, seed: random.next()),
-        chat: chat, reader: reader, now: now))
   }
 
-  private mutating func install(_ host: PartitionHost) {
-    positions[Int(host.partition.rawValue)] = hosts.count
-    hosts.append(host)
+  private mutating func takeInDamaged(
+    _ found: RecoveredPartition, _ damage: String, now: Instant, into actions: inout [ShardAction]
+  ) {
+    let nothing = NoState()
+    guard
+      let chat = try? ChatPartition(
+        partition: found.partition, generation: found.generation, state: nothing)
+    else { preconditionFailure("a state without records is readable") }
+    install(found, RecoveredReplica(empty: found.replica.id), chat, nothing, now: now)
+    drive(hosts.count - 1, now: now, into: &actions) { replica, pending in
+      replica.gaveUp(.damaged(damage), into: &pending)
+    }
+  }
+
+  private mutating func install(
+    _ found: RecoveredPartition, _ replica: RecoveredReplica, _ chat: consuming ChatPartition,
+    _ reader: any StateReader, now: Instant
+  ) {
+    let host = PartitionHost(
+      partition: found.partition,
+      replica: Replica(
+        partition: found.partition, boot: configuration.boot, recovered: replica,
+        configuration: configuration.replica, seed: random.next()),
+      chat: chat, reader: reader, now: now)
+    host.former = found.former
+    install(host)
+  }
+
+  /// Puts a host in the place of the partition's earlier one, or at the end.
+  mutating func install(_ host: PartitionHost) {
+    if let position = position(of: host.partition) {
+      hosts[position] = host
+    } else {
+      positions[Int(host.partition.rawValue)] = hosts.count
+      hosts.append(host)
+    }
   }
 
   func position(of partition: PartitionID) -> Int? {
@@ -81,20 +121,31 @@ package struct ShardCore {
     return position < 0 ? nil : position
   }
 
+  /// What was meant for an earlier replica of the partition comes to nothing.
+  private func position(of partition: PartitionID, hosting replica: ReplicaID) -> Int? {
+    guard let position = position(of: partition), hosts[position].replica.id == replica else {
+      return nil
+    }
+    return position
+  }
+
   /// The coordinator's record of a partition, whether it is here or not.
   package mutating func recordObserved(
     _ partition: PartitionID, _ observed: VersionedRecord, now: Instant,
     into actions: inout [ShardAction]
   ) {
     guard routing.observe(partition, observed) else { return }
-    let isNew = position(of: partition) == nil
-    if isNew, let replica = observed.record.replica(on: configuration.store) {
-      create(partition, replica, generation: observed.record.generation, now: now, into: &actions)
+    // A member that was never heard of gets the time of a silent one to appear.
+    for member in observed.record.members where member.store != configuration.store {
+      _ = peerPosition(member.store, boot: .none, now: now)
     }
+    let isNew = takeIn(partition, observed.record, now: now, into: &actions)
     guard let position = position(of: partition) else { return }
     drive(position, now: now, into: &actions) { replica, pending in
       replica.recordObserved(observed, now: now, into: &pending)
     }
+    forgetUnlisted(position, observed.record, into: &actions)
+    considerReplacement(position, now: now, into: &actions)
     guard isNew else { return }
     for peer in peers where peer.link != nil {
       drive(position, now: now, into: &actions) { replica, pending in
@@ -103,45 +154,24 @@ package struct ShardCore {
     }
   }
 
-  /// Makes an empty replica, of an in-sync member too: the record of a young partition may be seen
-  /// first when others have begun already, and without this replica's acknowledgement nothing was
-  /// committed. Had it been lost instead, it compares before it leads, and a leader that knows
-  /// better fences it (section 2.5).
-  private mutating func create(
-    _ partition: PartitionID, _ replica: ReplicaID, generation: UInt32, now: Instant,
-    into actions: inout [ShardAction]
-  ) {
-    do throws(StateReadError) {
-      let reader = try storage.createReplica(replica, of: partition, generation: generation)
-      let chat = try ChatPartition(partition: partition, generation: generation, state: reader)
-      install(
-        PartitionHost(
-          partition: partition,
-          replica: Replica(
-            partition: partition, boot: configuration.boot,
-            recovered: RecoveredReplica(empty: replica), configuration: configuration.replica,
-            seed: random.next()),
-          chat: chat, reader: reader, now: now))
-      tellReachability(to: hosts.count - 1, now: now, into: &actions)
-    } catch {
-      actions.append(.note(.replicaNotCreated(partition, error)))
-    }
-  }
 
   // MARK: Answers of the shell
 
   /// Everything of a partition up to this ticket is durable.
   package mutating func persisted(
-    _ partition: PartitionID, ticket: UInt64, now: Instant, into actions: inout [ShardAction]
+    _ partition: PartitionID, _ replica: ReplicaID, ticket: UInt64, now: Instant,
+    into actions: inout [ShardAction]
   ) {
-    guard let position = position(of: partition) else { return }
+    guard let position = position(of: partition, hosting: replica) else { return }
     drive(position, now: now, into: &actions) { replica, pending in
       replica.persisted(ticket: ticket, now: now, into: &pending)
     }
   }
 
-  package mutating func checkpointWritten(_ partition: PartitionID, now: Instant) {
-    guard let position = position(of: partition) else { return }
+  package mutating func checkpointWritten(
+    _ partition: PartitionID, _ replica: ReplicaID, now: Instant
+  ) {
+    guard let position = position(of: partition, hosting: replica) else { return }
     hosts[position].chat.checkpointWritten()
     hosts[position].noteEntries()
     hosts[position].isCheckpointing = false
@@ -157,33 +187,42 @@ package struct ShardCore {
     }
   }
 
+  /// How the store keeps up. A stalled one is left by its peers like a silent one; a full one takes
+  /// nothing new.
+  package mutating func storageChanged(
+    isStalled: Bool, isFull: Bool, now: Instant, into actions: inout [ShardAction]
+  ) {
+    isStorageFull = isFull
+    guard isStalled != isStorageStalled else { return }
+    isStorageStalled = isStalled
+    actions.append(.note(isStalled ? .storageStalled : .storageRecovered))
+    judgePeers(now: now, into: &actions)
+    sendHeartbeats(now: now, wall: lastWall, into: &actions)
+  }
+
   package mutating func changeFinished(
     _ partition: PartitionID, base: Revision, outcome: ChangeOutcome, now: Instant,
     into actions: inout [ShardAction]
   ) {
     guard let position = position(of: partition) else { return }
-    if case .conflicted(let current) = outcome { routing.observe(partition, current) }
+    if case .conflicted(let current) = outcome {
+      recordObserved(partition, current, now: now, into: &actions)
+    }
     drive(position, now: now, into: &actions) { replica, pending in
       replica.changeFinished(base: base, outcome: outcome, now: now, into: &pending)
     }
-    syncRouting(position)
+    // What a replica changed itself is known to it first.
+    if let known = hosts[position].replica.record { routing.observe(partition, known) }
   }
 
   package mutating func recordRead(
     _ partition: PartitionID, ticket: UInt64, _ observed: VersionedRecord?, now: Instant,
     into actions: inout [ShardAction]
   ) {
+    if let observed { recordObserved(partition, observed, now: now, into: &actions) }
     guard let position = position(of: partition) else { return }
     drive(position, now: now, into: &actions) { replica, pending in
       replica.recordRead(ticket: ticket, observed, now: now, into: &pending)
-    }
-    syncRouting(position)
-  }
-
-  /// What a replica learned of its record is what this shard routes by.
-  private mutating func syncRouting(_ position: Int) {
-    if let known = hosts[position].replica.record {
-      routing.observe(hosts[position].partition, known)
     }
   }
 
@@ -200,6 +239,7 @@ package struct ShardCore {
         }
       }
       if hosts[position].courier.wakeAt <= now { deliverOutbox(position, now: now, into: &actions) }
+      considerReplacement(position, now: now, into: &actions)
       checkpointIfDue(position, now: now, into: &actions)
     }
   }
@@ -232,8 +272,8 @@ package struct ShardCore {
     hosts[position].isCheckpointing = true
     actions.append(
       .checkpoint(
-        hosts[position].partition, hosts[position].chat.beginCheckpoint(),
-        commitIndex: hosts[position].replica.commitIndex))
+        hosts[position].partition, hosts[position].replica.id,
+        hosts[position].chat.beginCheckpoint(), commitIndex: hosts[position].replica.commitIndex))
     hosts[position].noteEntries()
   }
 
@@ -262,5 +302,17 @@ package struct ShardCore {
     }
   }
 
+  /// The partitions here as they are, in the order in which they came.
+  package var inspected: [PartitionHost] { hosts }
+
   package var ledPartitionCount: Int { hosts.count { $0.standing.isLeader } }
+}
+
+/// The state of a replica whose own cannot be read.
+private struct NoState: StateReader {
+  func value(_ key: [UInt8]) throws(StateReadError) -> [UInt8]? { nil }
+
+  func scan(
+    from: [UInt8], upTo: [UInt8], reverse: Bool, countMax: Int
+  ) throws(StateReadError) -> [(key: [UInt8], value: [UInt8])] { [] }
 }

@@ -35,6 +35,8 @@ struct Peer {
   /// Its address refused a connection after it had been reached before.
   var isRefusing = false
   var isSuspected = false
+  /// What it says of itself.
+  var condition = Heartbeat.Condition.fit
   /// Its clock minus ours, when it was last heard. Milliseconds.
   var clockOffset: Int64 = 0
 }
@@ -52,6 +54,7 @@ extension ShardCore {
     peers[position].boot = hello.boot
     peers[position].lastHeard = now
     peers[position].isRefusing = false
+    peers[position].condition = .fit
     judgePeers(now: now, into: &actions)
     for host in hosts.indices {
       drive(host, now: now, into: &actions) { replica, pending in
@@ -73,7 +76,8 @@ extension ShardCore {
     guard let store = link.store, let peer = peers.firstIndex(where: { $0.store == store }),
       peers[peer].link == id
     else { return }
-    peers[peer].link = nil
+    // Both sides may have dialed: another link to the same process serves as well.
+    peers[peer].link = links.keys.sorted().last { isPresent($0, peer) }
     for host in hosts.indices {
       drive(host, now: now, into: &actions) { replica, pending in
         replica.linkReset(store: store, now: now, into: &pending)
@@ -114,7 +118,21 @@ extension ShardCore {
     hosts.allSatisfy { $0.inFlight.isEmpty && $0.pending.isEmpty && $0.reads.isEmpty }
   }
 
-  private mutating func peerPosition(_ store: StoreID, boot: BootID, now: Instant) -> Int {
+  /// Whether a link leads to the present process of a peer.
+  private func isPresent(_ id: LinkID, _ peer: Int) -> Bool {
+    links[id]?.store == peers[peer].store && links[id]?.boot == peers[peer].boot
+  }
+
+  /// The process at the other end of a link, while it is the peer's present one. What an earlier
+  /// process said is void; two links of one process are as good as one that reorders.
+  func presentPeer(on id: LinkID) -> StoreID? {
+    guard let store = links[id]?.store, let peer = peers.firstIndex(where: { $0.store == store }),
+      isPresent(id, peer)
+    else { return nil }
+    return store
+  }
+
+  mutating func peerPosition(_ store: StoreID, boot: BootID, now: Instant) -> Int {
     if let position = peers.firstIndex(where: { $0.store == store }) { return position }
     let position = peers.firstIndex { $0.store > store } ?? peers.endIndex
     peers.insert(Peer(store: store, boot: boot, lastHeard: now), at: position)
@@ -128,22 +146,29 @@ extension ShardCore {
   mutating func heartbeatReceived(
     _ heartbeat: Heartbeat, on id: LinkID, now: Instant, wall: WallTime
   ) {
-    guard let store = links[id]?.store, let peer = peers.firstIndex(where: { $0.store == store }),
-      peers[peer].link == id
+    guard let store = presentPeer(on: id),
+      let peer = peers.firstIndex(where: { $0.store == store })
     else { return }
     peers[peer].lastHeard = now
+    peers[peer].condition = heartbeat.condition
     peers[peer].clockOffset =
       Int64(clamping: heartbeat.wallTime.milliseconds)
       .subtractingReportingOverflow(Int64(clamping: wall.milliseconds)).partialValue
   }
 
   mutating func tendPeers(now: Instant, wall: WallTime, into actions: inout [ShardAction]) {
-    if now >= lastHeartbeat + configuration.heartbeatInterval {
-      lastHeartbeat = now
-      let heartbeat = LinkFrame.heartbeat(Heartbeat(boot: configuration.boot, wallTime: wall))
-      for id in links.keys.sorted() { actions.append(.send(id, heartbeat)) }
-    }
     judgePeers(now: now, into: &actions)
+    lastWall = wall
+    if now >= lastHeartbeat + configuration.heartbeatInterval {
+      sendHeartbeats(now: now, wall: wall, into: &actions)
+    }
+  }
+
+  mutating func sendHeartbeats(now: Instant, wall: WallTime, into actions: inout [ShardAction]) {
+    lastHeartbeat = now
+    let heartbeat = LinkFrame.heartbeat(
+      Heartbeat(boot: configuration.boot, wallTime: wall, condition: condition))
+    for id in links.keys.sorted() { actions.append(.send(id, heartbeat)) }
   }
 
   /// After a pause of this process, silence of the others says nothing.
@@ -152,14 +177,16 @@ extension ShardCore {
   }
 
   /// Who is silent, who refuses, and whether the own clock is the one that is wrong.
-  private mutating func judgePeers(now: Instant, into actions: inout [ShardAction]) {
-    var changed = false
+  mutating func judgePeers(now: Instant, into actions: inout [ShardAction]) {
+    let unfit = peers.filter { $0.condition != .fit }.map(\.store)
+    var changed = unfit != unfitPeers
+    unfitPeers = unfit
     for peer in peers.indices {
       if let link = peers[peer].link, let heard = links[link]?.lastHeard {
         peers[peer].lastHeard = max(peers[peer].lastHeard, heard)
       }
       let isSilent = now > peers[peer].lastHeard + configuration.silenceMax
-      let isSuspected = peers[peer].isRefusing || isSilent
+      let isSuspected = peers[peer].isRefusing || isSilent || peers[peer].condition == .stalled
       guard isSuspected != peers[peer].isSuspected else { continue }
       peers[peer].isSuspected = isSuspected
       changed = true
@@ -167,8 +194,10 @@ extension ShardCore {
       actions.append(.note(isSuspected ? .peerSuspected(store) : .peerReachable(store)))
     }
     let agrees = clockAgrees(into: &actions)
-    if agrees != mayLead {
-      mayLead = agrees
+    let present: Heartbeat.Condition =
+      if isStorageStalled { .stalled } else { agrees ? .fit : .wrongClock }
+    if present != condition {
+      condition = present
       changed = true
     }
     guard changed else { return }
@@ -179,9 +208,10 @@ extension ShardCore {
     to host: Int, now: Instant, into actions: inout [ShardAction]
   ) {
     let unreachable = peers.filter(\.isSuspected).map(\.store)
-    drive(host, now: now, into: &actions) { [mayLead] replica, pending in
+    drive(host, now: now, into: &actions) { [unfitPeers, condition] replica, pending in
       replica.reachabilityChanged(
-        unreachable: unreachable, mayLead: mayLead, now: now, into: &pending)
+        unreachable: unreachable, unfit: unfitPeers, mayLead: condition == .fit, now: now,
+        into: &pending)
     }
   }
 
@@ -191,7 +221,7 @@ extension ShardCore {
     guard offsets.count >= 2 else { return true }
     let far = offsets.filter { $0.magnitude > configuration.clockSkewMax.rawValue }
     let agrees = far.count * 2 <= offsets.count
-    if !agrees, mayLead, let offset = far.first {
+    if !agrees, condition == .fit, let offset = far.first {
       actions.append(.note(.clockDisagrees(milliseconds: offset)))
     }
     return agrees

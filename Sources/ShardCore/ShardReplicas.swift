@@ -39,7 +39,7 @@ extension ShardCore {
     let partition = hosts[position].partition
     switch action {
     case .persist(let write):
-      actions.append(.write(partition, write))
+      actions.append(.write(partition, hosts[position].replica.id, write))
     case .send(let message):
       if let link = link(to: message.to.store) { actions.append(.send(link, .replica(message))) }
     case .apply(let through):
@@ -49,12 +49,9 @@ extension ShardCore {
     case .readRecord(let ticket):
       actions.append(.readRecord(partition, ticket: ticket))
     case .loadEntries(let replica, let index, let bytesMax):
-      let entries = storage.entries(of: partition, from: index, bytesMax: bytesMax)
-      hosts[position].visit {
-        $0.entriesLoaded(for: replica, from: index, entries: entries, now: now, into: &pending)
-      }
+      load(position, for: replica, from: index, bytesMax, pending: &pending, now: now)
     case .readsReady(let reads):
-      for read in reads { serve(read, position, into: &actions) }
+      for read in reads { serve(read, position, pending: &pending, into: &actions) }
     case .readsFailed(let reads):
       for read in reads {
         guard let waiting = hosts[position].reads.removeValue(forKey: read) else { continue }
@@ -64,6 +61,21 @@ extension ShardCore {
       break
     case .stopped(let reason):
       actions.append(.note(.replicaStopped(partition, reason)))
+    }
+  }
+
+  private func load(
+    _ position: Int, for replica: ReplicaID, from index: LogIndex, _ bytesMax: Int,
+    pending: inout [ReplicaAction], now: Instant
+  ) {
+    do {
+      let entries = try storage.entries(
+        of: hosts[position].partition, from: index, bytesMax: bytesMax)
+      hosts[position].visit {
+        $0.entriesLoaded(for: replica, from: index, entries: entries, now: now, into: &pending)
+      }
+    } catch {
+      hosts[position].visit { $0.gaveUp(.damaged("\(error)"), into: &pending) }
     }
   }
 
@@ -83,7 +95,13 @@ extension ShardCore {
         try hosts[position].chat.apply(
           index: next, payload: entry.payload, state: hosts[position].reader, into: &output)
       } catch {
-        hosts[position].visit { $0.applyFailed(at: next, into: &pending) }
+        hosts[position].visit { replica in
+          if case .state(let unread) = error {
+            replica.gaveUp(.damaged("\(unread)"), into: &pending)
+          } else {
+            replica.applyFailed(at: next, into: &pending)
+          }
+        }
         return
       }
       hosts[position].visit { $0.applied(through: next, into: &pending) }
@@ -150,8 +168,9 @@ extension ShardCore {
     guard !waiting.isEmpty else { return }
     hosts[position].accountWaiters.removeAll { $0.user == user }
     let result: CommandResult
-    switch answer(.user(user), position) {
-    case .user(.some): result = .userActive(user)
+    // Just applied, so it is in memory.
+    switch try? hosts[position].chat.answer(.user(user), state: hosts[position].reader) {
+    case .user(.some)?: result = .userActive(user)
     default: result = .refused(ServiceError(.alreadyExists, "the handle is taken"))
     }
     for waiter in waiting {
@@ -162,18 +181,20 @@ extension ShardCore {
 
   // MARK: Reading
 
-  mutating func answer(_ query: Query, _ position: Int) -> QueryAnswer {
-    do {
-      return try hosts[position].chat.answer(query, state: hosts[position].reader)
-    } catch {
-      return .refused(ServiceError(.dataLoss, "the stored state cannot be read"))
-    }
-  }
-
-  private mutating func serve(_ read: UInt64, _ position: Int, into actions: inout [ShardAction]) {
+  private mutating func serve(
+    _ read: UInt64, _ position: Int, pending: inout [ReplicaAction], into actions: inout [ShardAction]
+  ) {
     guard let waiting = hosts[position].reads.removeValue(forKey: read) else { return }
-    respond(
-      waiting.link, waiting.request, .answered(answer(waiting.query, position)), into: &actions)
+    do {
+      let answer = try hosts[position].chat.answer(waiting.query, state: hosts[position].reader)
+      respond(waiting.link, waiting.request, .answered(answer), into: &actions)
+    } catch {
+      // Another replica can read it: this one makes room, and the gateway asks there.
+      hosts[position].visit { $0.gaveUp(.damaged("\(error)"), into: &pending) }
+      respond(
+        waiting.link, waiting.request,
+        .failed(.unavailable("the stored state cannot be read here")), into: &actions)
+    }
   }
 
   // MARK: Leading

@@ -19,10 +19,15 @@ extension ShardCore {
     case .heartbeat(let heartbeat):
       heartbeatReceived(heartbeat, on: id, now: now, wall: wall)
     case .replica(let message):
-      // On an earlier connection of the peer, what is still read is older than what was answered.
-      guard let link = links[id], link.store == message.from.store, link.boot == message.fromBoot,
-        self.link(to: message.from.store) == id, let position = position(of: message.partition)
+      guard presentPeer(on: id) == message.from.store, links[id]?.boot == message.fromBoot,
+        let position = position(of: message.partition)
       else { return }
+      // What is not taken is sent again.
+      if isStorageFull, case .append(_, let entries, _) = message.body, !entries.isEmpty { return }
+      let hosted = hosts[position].replica.id
+      if message.to.store == hosted.store, message.to.number < hosted.number {
+        return answerForFormer(message, on: id, into: &actions)
+      }
       drive(position, now: now, into: &actions) { replica, pending in
         replica.messageReceived(message, now: now, into: &pending)
       }
@@ -101,7 +106,9 @@ extension ShardCore {
 
   private func capacityRefusal(_ bytes: Int, _ position: Int) -> Response.Outcome? {
     guard hosts[position].standing.acceptsCommands, !isDraining else { return notServed(position) }
-    guard hosts[position].pendingBytes + bytes <= configuration.pendingCommandBytesMax else {
+    guard hosts[position].pendingBytes + bytes <= configuration.pendingCommandBytesMax,
+      !isStorageFull
+    else {
       return .failed(.overloaded("too much waits for this partition"))
     }
     return nil
@@ -122,6 +129,11 @@ extension ShardCore {
     _ query: Query, _ request: UInt64, on link: LinkID, _ position: Int, now: Instant,
     into actions: inout [ShardAction]
   ) {
+    if PlantedBug.isActive(.followerAnswers), !hosts[position].standing.isLeader,
+      let answer = try? hosts[position].answer(query)
+    {
+      return respond(link, request, .answered(answer), into: &actions)
+    }
     guard hosts[position].standing.isLeader else {
       return respond(link, request, notServed(position), into: &actions)
     }

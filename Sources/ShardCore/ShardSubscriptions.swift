@@ -95,6 +95,7 @@ extension ShardCore {
                 isLastOfEntry: ordinal == last))))
         continue
       }
+      if PlantedBug.isActive(.deliveriesDropped) { continue }
       unsubscribe(Unsubscribe(partition: partition, entity: entity), on: id)
       actions.append(
         .send(
@@ -106,6 +107,7 @@ extension ShardCore {
 
   /// This store does not lead the partition any more.
   mutating func endSubscriptions(_ position: Int, into actions: inout [ShardAction]) {
+    if PlantedBug.isActive(.subscriptionsNotEnded) { return }
     let partition = hosts[position].partition
     let subscribers = hosts[position].subscribers
     hosts[position].subscribers = [:]

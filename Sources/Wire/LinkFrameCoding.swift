@@ -15,6 +15,7 @@ extension LinkFrame {
       writer.message(2) {
         $0.fixed64(1, heartbeat.boot.rawValue)
         $0.uint(2, heartbeat.wallTime.milliseconds)
+        $0.uint(3, heartbeat.condition.rawValue)
       }
     case .replica(let message): writer.message(3) { message.encode(into: &$0) }
     case .request(let request): writer.message(Self.requestField) { request.encode(into: &$0) }
@@ -120,6 +121,8 @@ extension Heartbeat {
       switch field.number {
       case 1: boot = BootID(try field.fixed64())
       case 2: wallTime = WallTime(milliseconds: try field.uint64())
+      // A later version's condition is none that this one would act upon.
+      case 3: condition = Condition(rawValue: try field.uint32()) ?? .fit
       default: break
       }
     }

@@ -34,6 +34,7 @@ extension QueryAnswer {
         $0.uint(2, page.through.rawValue)
         $0.bool(3, page.more)
         $0.uint(4, page.generation)
+        for conversation in page.refused { $0.identifier(5, conversation.rawValue) }
       }
     case .refused(let error): writer.message(8) { error.encode(into: &$0) }
     }
@@ -218,6 +219,7 @@ extension ChangesPage {
       case 2: through = LogIndex(try field.uint64())
       case 3: more = try field.bool()
       case 4: generation = try field.uint32()
+      case 5: refused.append(ConversationID(try field.identifier()))
       default: break
       }
     }

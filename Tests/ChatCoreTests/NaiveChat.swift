@@ -341,7 +341,11 @@ extension NaiveChat {
       through = index
     }
     let more = page.count < events.count
+    let refused = query.requests.map(\.conversation).filter {
+      rooms[$0].map { $0.members[query.reader] == nil } ?? false
+    }
     return ChangesPage(
-      events: page, through: more ? through : applied, more: more, generation: 3)
+      events: page, through: more ? through : applied, more: more, generation: 3,
+      refused: refused)
   }
 }

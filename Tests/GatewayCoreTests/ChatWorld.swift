@@ -252,16 +252,20 @@ struct ChatWorld {
       events += found.events.filter { $0.index > request.after }
     }
     events.sort { ($0.index, $0.conversation) < ($1.index, $1.conversation) }
+    let refused = query.requests.map(\.conversation).filter {
+      conversations[$0].map { $0.members[query.reader] == nil } ?? false
+    }
     var page: [Event] = []
     for (position, event) in events.enumerated() {
       let beginsEntry = position == 0 || events[position - 1].index != event.index
       if beginsEntry, page.count >= query.limit, let last = page.last {
-        return ChangesPage(events: page, through: last.index, more: true, generation: 0)
+        return ChangesPage(
+          events: page, through: last.index, more: true, generation: 0, refused: refused)
       }
       page.append(event)
     }
     return ChangesPage(
-      events: page, through: applied(partition), more: false, generation: 0)
+      events: page, through: applied(partition), more: false, generation: 0, refused: refused)
   }
 
   /// The entry that last changed what subscribers of an entity see; `nil` when it is not known.

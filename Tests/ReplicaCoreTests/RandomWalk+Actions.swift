@@ -122,7 +122,7 @@ extension RandomWalk {
       discard(store)
       schedule(.rebuilt(store: store), in: 1_000...50_000)
     case .storageFailed: break
-    case .conflictBelowCommit, .applyFailed:
+    case .conflictBelowCommit, .applyFailed, .damaged, .lost:
       throw Violation(kind: .stopped, text: "\(store) stopped: \(reason)")
     }
   }

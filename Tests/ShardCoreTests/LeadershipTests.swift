@@ -6,6 +6,7 @@ import ReplicaCore
 import Testing
 
 @testable import ShardCore
+import Simulation
 import WalkSupport
 
 /// Who is suspected, who may lead, and what becomes of reads when leadership is lost.

@@ -6,10 +6,12 @@ import Primitives
 import ReplicaCore
 
 @testable import ShardCore
+import Simulation
 import WalkSupport
 
 /// A checkpoint on its way to the disk.
 struct Checkpointing {
+  let replica: ReplicaID
   let checkpoint: Checkpoint
   let commitIndex: LogIndex
 }
@@ -29,19 +31,23 @@ extension ShardRig {
     queue.schedule(.turnEnded(store, life: stores[store].life), at: now)
   }
 
-  private mutating func perform(_ action: ShardAction, of store: Int) {
+  mutating func perform(_ action: ShardAction, of store: Int) {
     let life = stores[store].life
     switch action {
     case .send(let link, let frame): send(frame, on: link, of: store)
-    case .write(let partition, let write):
+    case .write(let partition, let replica, let write):
       writes.append((store, partition, write))
-      stores[store].batch.append((partition, write))
-    case .checkpoint(let partition, let checkpoint, let commitIndex):
+      stores[store].batch.append(
+        RigWrite(partition: partition, replica: replica, write: write))
+    case .forget(let partition, let replica):
+      submitBatch(store)
+      submit(.forgotten(store, life: life, partition, replica), of: store)
+    case .checkpoint(let partition, let replica, let checkpoint, let commitIndex):
       submitBatch(store)
       checkpoints.append((store, partition, now))
       let happening = Happening.checkpointed(
         store, life: life, partition,
-        Checkpointing(checkpoint: checkpoint, commitIndex: commitIndex))
+        Checkpointing(replica: replica, checkpoint: checkpoint, commitIndex: commitIndex))
       submit(happening, of: store)
     case .compareAndSet(let partition, let record, let base):
       schedule(
@@ -147,17 +153,26 @@ extension ShardRig {
     case .frame(let connection, let end, let frame): arrive(frame, on: connection, at: end)
     case .synced(let store, let life, let writes):
       guard stores[store].life == life else { return }
-      for item in writes { stores[store].disk.write(item.write, of: item.partition) }
+      for item in writes {
+        stores[store].disk.write(item.write, of: item.partition, item.replica)
+      }
       input(store) { core, now, actions in
         for item in writes {
-          core.persisted(item.partition, ticket: item.write.ticket, now: now, into: &actions)
+          core.persisted(
+            item.partition, item.replica, ticket: item.write.ticket, now: now, into: &actions)
         }
       }
     case .checkpointed(let store, let life, let partition, let checkpointing):
       guard stores[store].life == life else { return }
       stores[store].disk.write(
-        checkpointing.checkpoint, of: partition, commitIndex: checkpointing.commitIndex)
-      input(store) { core, now, _ in core.checkpointWritten(partition, now: now) }
+        checkpointing.checkpoint, of: partition, checkpointing.replica,
+        commitIndex: checkpointing.commitIndex)
+      input(store) { core, now, _ in
+        core.checkpointWritten(partition, checkpointing.replica, now: now)
+      }
+    case .forgotten(let store, let life, let partition, let replica):
+      guard stores[store].life == life else { return }
+      stores[store].disk.forget(replica, of: partition)
     case .changeArrived, .changeAnswered, .readArrived, .readAnswered, .recordSeen:
       coordinate(happening)
     case .refused(let store, let other):

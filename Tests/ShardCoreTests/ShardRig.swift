@@ -5,12 +5,13 @@ import Primitives
 import ReplicaCore
 
 @testable import ShardCore
+import Simulation
 import WalkSupport
 
 /// One shard: a process that comes and goes, and a disk that stays.
 struct RigStore {
   let id: StoreID
-  let disk = FakeDisk()
+  let disk = SimulatedDisk()
   var core: ShardCore?
   var boot = BootID.none
   /// Counts processes: what was meant for an earlier one comes to nothing.
@@ -24,11 +25,18 @@ struct RigStore {
   var seesCoordinator = true
   /// Whether its watch of the records tells it what changes.
   var hearsRecords = true
-  var batch: [(partition: PartitionID, write: ReplicaWrite)] = []
+  var batch: [RigWrite] = []
   var isTurnScheduled = false
   var lastSync: UInt64 = 0
   var lastLink: UInt64 = 0
   var heldSyncs: [ShardRig.Happening] = []
+}
+
+/// A replica's write on its way to the disk.
+struct RigWrite {
+  let partition: PartitionID
+  let replica: ReplicaID
+  let write: ReplicaWrite
 }
 
 /// Who is at one end of a connection.
@@ -59,8 +67,9 @@ struct ShardRig {
     case tick(Int, life: Int)
     case turnEnded(Int, life: Int)
     case frame(connection: Int, to: Int, LinkFrame)
-    case synced(Int, life: Int, [(partition: PartitionID, write: ReplicaWrite)])
+    case synced(Int, life: Int, [RigWrite])
     case checkpointed(Int, life: Int, PartitionID, Checkpointing)
+    case forgotten(Int, life: Int, PartitionID, ReplicaID)
     case changeArrived(Int, life: Int, PartitionID, PartitionRecord, base: Revision)
     case changeAnswered(Int, life: Int, PartitionID, base: Revision, ChangeOutcome)
     case readArrived(Int, life: Int, PartitionID, ticket: UInt64)
@@ -75,7 +84,7 @@ struct ShardRig {
   let configure: (inout ShardConfiguration) -> Void
   var delays = Delays()
   var stores: [RigStore]
-  var coordinator: FakeCoordinator
+  var coordinator: SimulatedCoordinator
   var connections: [RigConnection] = []
   var queue = TimedQueue<UInt64, Happening>()
   var dice: Dice
@@ -114,7 +123,7 @@ struct ShardRig {
       let places = given[partition] ?? (0..<count).map { (partition + $0) % count }
       owners[PartitionID(UInt32(partition))] = places.map { store($0 + 1) }
     }
-    coordinator = FakeCoordinator(owners: owners)
+    coordinator = SimulatedCoordinator(owners: owners)
     // The first owners lead before the others can have an opinion.
     for store in stores.indices { start(store, announcing: startsNow, dialingAfter: 100) }
   }
@@ -143,10 +152,9 @@ struct ShardRig {
     configure(&configuration)
     var core = ShardCore(
       configuration: configuration, storage: stores[store].disk, seed: dice.number())
+    var actions: [ShardAction] = []
     for found in stores[store].disk.recovered() {
-      do throws { try core.recover(found, now: instant) } catch {
-        preconditionFailure("\(found.partition) cannot be recovered: \(error)")
-      }
+      core.recover(found, now: instant, into: &actions)
     }
     stores[store].core = core
     stores[store].boot = boot
@@ -156,6 +164,7 @@ struct ShardRig {
     stores[store].batch = []
     stores[store].heldSyncs = []
     stores[store].isTurnScheduled = false
+    for action in actions { perform(action, of: store) }
     schedule(.tick(store, life: stores[store].life), in: 0...delays.tick)
     if announcing { announceRecords(to: store) }
     for other in stores.indices where other != store {
@@ -174,6 +183,7 @@ struct ShardRig {
   mutating func kill(_ store: Int) {
     guard stores[store].core != nil else { return }
     stores[store].core = nil
+    stores[store].disk.crash(keepingUnsynced: true)
     stores[store].life += 1
     for connection in connections.indices where touches(connection, store) {
       close(connection)

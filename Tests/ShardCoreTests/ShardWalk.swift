@@ -6,6 +6,7 @@ import Primitives
 import ReplicaCore
 
 @testable import ShardCore
+import Simulation
 import WalkSupport
 
 /// Something that must not happen.

@@ -5,6 +5,7 @@ import Primitives
 import ReplicaCore
 import ShardCore
 import Testing
+import Simulation
 import WalkSupport
 
 /// What one turn takes in, what it makes of it, and when it answers.

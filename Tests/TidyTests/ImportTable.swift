@@ -76,7 +76,7 @@ enum ImportTable {
         "Routing", "ReplicaCore", "ChatCore", "ShardCore", "GatewayCore", "Wire", "TLSEngine",
         "Credentials", "HTTP2Engine", "WebSocketEngine", "Telemetry", "LogStorage", "Transport",
         "Coordination",
-      ], external: nio.union(system).union(["Logging", "Dispatch"])),
+      ], external: nio.union(system).union(["Logging", "Dispatch", "DequeModule"])),
     "MartletClient": ModuleRule(
       5,
       [

@@ -24,6 +24,7 @@ extension ProtoLinkFrame {
       heartbeat = .with {
         $0.boot = value.boot.rawValue
         $0.wallTime = value.wallTime.milliseconds
+        $0.condition = ProtoHeartbeatCondition(rawValue: Int(value.condition.rawValue)) ?? .fit
       }
     case .replica(let value): replica = ProtoReplicaMessage(value)
     case .request(let value): request = ProtoRequest(value)
@@ -301,6 +302,7 @@ extension ProtoQueryAnswer {
         $0.through = page.through.rawValue
         $0.more = page.more
         $0.generation = page.generation
+        $0.refused = page.refused.map { Data(id: $0.rawValue) }
       }
     case .refused(let error): refused = ProtoRefusal(error)
     }

@@ -115,7 +115,8 @@ extension RandomValues {
     case 6:
       .changes(
         ChangesPage(
-          events: list(3) { $0.event() }, through: index(), more: flag(), generation: number32()))
+          events: list(3) { $0.event() }, through: index(), more: flag(), generation: number32(),
+          refused: list(3) { $0.conversation() }))
     default: .refused(serviceError())
     }
   }
@@ -140,7 +141,7 @@ extension RandomValues {
           clusterID: id128(), node: text(), role: pick([.shard, .gateway]),
           store: maybe { StoreID($0.positive()) }, boot: boot(), protocolVersion: number32(),
           requestCredits: number32())),
-      .heartbeat(Heartbeat(boot: boot(), wallTime: time())),
+      .heartbeat(Heartbeat(boot: boot(), wallTime: time(), condition: .stalled)),
       .subscribe(
         Subscribe(partition: partition(), entity: entity(), after: maybe { $0.index() })),
       .subscribe(Subscribe(partition: partition(), entity: entity(), after: .zero)),

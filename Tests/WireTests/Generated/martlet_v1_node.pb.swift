@@ -32,6 +32,49 @@ fileprivate nonisolated struct _GeneratedWithProtocGenSwiftVersion: SwiftProtobu
   typealias Version = _2
 }
 
+/// What a node says of itself.
+nonisolated enum ProtoHeartbeatCondition: SwiftProtobuf.Enum, Swift.CaseIterable {
+  typealias RawValue = Int
+  case fit // = 0
+
+  /// Its clock differs from those of most peers: it should not lead.
+  case wrongClock // = 1
+
+  /// Its store takes too long to write: it should neither lead nor be waited for.
+  case stalled // = 2
+  case UNRECOGNIZED(Int)
+
+  init() {
+    self = .fit
+  }
+
+  init?(rawValue: Int) {
+    switch rawValue {
+    case 0: self = .fit
+    case 1: self = .wrongClock
+    case 2: self = .stalled
+    default: self = .UNRECOGNIZED(rawValue)
+    }
+  }
+
+  var rawValue: Int {
+    switch self {
+    case .fit: return 0
+    case .wrongClock: return 1
+    case .stalled: return 2
+    case .UNRECOGNIZED(let i): return i
+    }
+  }
+
+  // The compiler won't synthesize support with the UNRECOGNIZED case.
+  static let allCases: [ProtoHeartbeatCondition] = [
+    .fit,
+    .wrongClock,
+    .stalled,
+  ]
+
+}
+
 /// What one side had to say when the stream had room.
 nonisolated struct ProtoLinkBatch: Sendable {
   // SwiftProtobuf.Message conformance is added in an extension below. See the
@@ -211,6 +254,8 @@ nonisolated struct ProtoHeartbeat: Sendable {
   var boot: UInt64 = 0
 
   var wallTime: UInt64 = 0
+
+  var condition: ProtoHeartbeatCondition = .fit
 
   var unknownFields = SwiftProtobuf.UnknownStorage()
 
@@ -1258,6 +1303,9 @@ nonisolated struct ProtoQueryAnswer: Sendable {
 
     var generation: UInt32 = 0
 
+    /// Conversations that were asked for and that the reader is no member of.
+    var refused: [Data] = []
+
     var unknownFields = SwiftProtobuf.UnknownStorage()
 
     init() {}
@@ -1635,6 +1683,10 @@ nonisolated struct ProtoDelivery: Sendable {
 
 fileprivate nonisolated let _protobuf_package = "martlet.v1"
 
+nonisolated extension ProtoHeartbeatCondition: SwiftProtobuf._ProtoNameProviding {
+  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{2}\0HEARTBEAT_CONDITION_FIT\0\u{1}HEARTBEAT_CONDITION_WRONG_CLOCK\0\u{1}HEARTBEAT_CONDITION_STALLED\0")
+}
+
 nonisolated extension ProtoLinkBatch: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   static let protoMessageName: String = _protobuf_package + ".LinkBatch"
   static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}frames\0")
@@ -1966,7 +2018,7 @@ nonisolated extension ProtoLinkHello: SwiftProtobuf.Message, SwiftProtobuf._Mess
 
 nonisolated extension ProtoHeartbeat: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   static let protoMessageName: String = _protobuf_package + ".Heartbeat"
-  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}boot\0\u{3}wall_time\0")
+  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}boot\0\u{3}wall_time\0\u{1}condition\0")
 
   mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -1976,6 +2028,7 @@ nonisolated extension ProtoHeartbeat: SwiftProtobuf.Message, SwiftProtobuf._Mess
       switch fieldNumber {
       case 1: try { try decoder.decodeSingularFixed64Field(value: &self.boot) }()
       case 2: try { try decoder.decodeSingularUInt64Field(value: &self.wallTime) }()
+      case 3: try { try decoder.decodeSingularEnumField(value: &self.condition) }()
       default: break
       }
     }
@@ -1988,12 +2041,16 @@ nonisolated extension ProtoHeartbeat: SwiftProtobuf.Message, SwiftProtobuf._Mess
     if self.wallTime != 0 {
       try visitor.visitSingularUInt64Field(value: self.wallTime, fieldNumber: 2)
     }
+    if self.condition != .fit {
+      try visitor.visitSingularEnumField(value: self.condition, fieldNumber: 3)
+    }
     try unknownFields.traverse(visitor: &visitor)
   }
 
   static func ==(lhs: ProtoHeartbeat, rhs: ProtoHeartbeat) -> Bool {
     if lhs.boot != rhs.boot {return false}
     if lhs.wallTime != rhs.wallTime {return false}
+    if lhs.condition != rhs.condition {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }
@@ -3924,7 +3981,7 @@ nonisolated extension ProtoQueryAnswer.History: SwiftProtobuf.Message, SwiftProt
 
 nonisolated extension ProtoQueryAnswer.Changes: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   static let protoMessageName: String = ProtoQueryAnswer.protoMessageName + ".Changes"
-  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}events\0\u{1}through\0\u{1}more\0\u{1}generation\0")
+  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}events\0\u{1}through\0\u{1}more\0\u{1}generation\0\u{1}refused\0")
 
   mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -3936,6 +3993,7 @@ nonisolated extension ProtoQueryAnswer.Changes: SwiftProtobuf.Message, SwiftProt
       case 2: try { try decoder.decodeSingularUInt64Field(value: &self.through) }()
       case 3: try { try decoder.decodeSingularBoolField(value: &self.more) }()
       case 4: try { try decoder.decodeSingularUInt32Field(value: &self.generation) }()
+      case 5: try { try decoder.decodeRepeatedBytesField(value: &self.refused) }()
       default: break
       }
     }
@@ -3954,6 +4012,9 @@ nonisolated extension ProtoQueryAnswer.Changes: SwiftProtobuf.Message, SwiftProt
     if self.generation != 0 {
       try visitor.visitSingularUInt32Field(value: self.generation, fieldNumber: 4)
     }
+    if !self.refused.isEmpty {
+      try visitor.visitRepeatedBytesField(value: self.refused, fieldNumber: 5)
+    }
     try unknownFields.traverse(visitor: &visitor)
   }
 
@@ -3962,6 +4023,7 @@ nonisolated extension ProtoQueryAnswer.Changes: SwiftProtobuf.Message, SwiftProt
     if lhs.through != rhs.through {return false}
     if lhs.more != rhs.more {return false}
     if lhs.generation != rhs.generation {return false}
+    if lhs.refused != rhs.refused {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }

@@ -1,0 +1,105 @@
+package import Primitives
+
+/// Whose data directory it is, readable even when its database is not.
+///
+/// **Shape** (file `STORE`): protobuf of `store` 1 fixed64, `clusterID` 2 bytes, `nodeName` 3,
+/// `coordinatorID` 4 fixed64, `highestRevision` 5, then CRC-32C of these, 4 bytes, big-endian.
+package struct StoreIdentity: Hashable, Sendable {
+  package let store: StoreID
+  package let clusterID: UInt128
+  package let nodeName: String
+  package let coordinatorID: UInt64
+  package let highestRevision: Int64
+
+  init(of record: StoreRecord) {
+    store = record.store
+    clusterID = record.clusterID
+    nodeName = record.nodeName
+    coordinatorID = record.coordinatorID
+    highestRevision = record.highestRevision
+  }
+
+  /// **Returns**: `nil` when the directory has none, or one that is damaged too.
+  package init?(inDirectory path: String) {
+    guard let bytes = StoreDirectory(path: path).readIdentity() else { return nil }
+    self.init(decoding: bytes)
+  }
+
+  init?(decoding bytes: [UInt8]) {
+    guard bytes.count > 4 else { return nil }
+    let body = Array(bytes.dropLast(4))
+    let sum = bytes.suffix(4).reduce(UInt32(0)) { $0 << 8 | UInt32($1) }
+    guard CRC32C.checksum(body) == sum else { return nil }
+    var store: UInt64 = 0
+    var clusterID: UInt128 = 0
+    var nodeName = ""
+    var coordinatorID: UInt64 = 0
+    var highestRevision: Int64 = 0
+    do throws(ProtobufError) {
+      var reader = ProtobufReader(body)
+      while let field = try reader.next() {
+        switch field.number {
+        case 1: store = try field.fixed64()
+        case 2: clusterID = try field.identifier()
+        case 3: nodeName = try field.string()
+        case 4: coordinatorID = try field.fixed64()
+        case 5: highestRevision = try field.int64()
+        default: break
+        }
+      }
+    } catch {
+      return nil
+    }
+    guard store != 0 else { return nil }
+    self.store = StoreID(store)
+    self.clusterID = clusterID
+    self.nodeName = nodeName
+    self.coordinatorID = coordinatorID
+    self.highestRevision = highestRevision
+  }
+
+  func encoded() -> [UInt8] {
+    var writer = ProtobufWriter(reservingBytes: 96)
+    writer.fixed64(1, store.rawValue)
+    writer.identifier(2, clusterID)
+    writer.string(3, nodeName)
+    writer.fixed64(4, coordinatorID)
+    writer.int(5, highestRevision)
+    let sum = CRC32C.checksum(writer.bytes)
+    return writer.bytes + withUnsafeBytes(of: sum.bigEndian) { Array($0) }
+  }
+}
+
+extension Store {
+  /// Sets a database that cannot be read aside and makes an empty one for the same store, which
+  /// knows that it has lost what it held.
+  ///
+  /// **Throws**: what `open` throws; `damaged` when the directory does not say whose it is.
+  package static func remake(
+    directory path: String, expecting expectation: StoreExpectation,
+    options: StoreOptions = StoreOptions()
+  ) throws(StorageError) -> Store {
+    guard let identity = StoreIdentity(inDirectory: path) else {
+      throw .damaged(
+        Damage(.store, "and the file \(StoreDirectory.identityName) in \(path) does not say whose"))
+    }
+    try verify(identity, expectation, path)
+    try StoreDirectory(path: path).setAside()
+    return try open(
+      directory: path, expecting: expectation, newStoreID: identity.store, options: options,
+      successorOf: identity)
+  }
+
+  private static func verify(
+    _ identity: StoreIdentity, _ expectation: StoreExpectation, _ path: String
+  ) throws(StorageError) {
+    if let expected = expectation.clusterID, identity.clusterID != 0,
+      identity.clusterID != expected
+    {
+      throw .otherCluster(directory: path, found: identity.clusterID, expected: expected)
+    }
+    guard identity.nodeName == expectation.nodeName else {
+      throw .otherNode(directory: path, found: identity.nodeName, expected: expectation.nodeName)
+    }
+  }
+}

@@ -1,0 +1,124 @@
+import ChatCore
+import ClusterModel
+import NodeProtocol
+import Primitives
+import ReplicaCore
+import Routing
+
+/// Replicas that come, give themselves up and go.
+///
+/// ```
+///  the record lists a replica of this store        a later one of this store is listed
+///  that is not here ──▶ hosted ──────────────┬───────────────────────────▶ former
+///                          │                 │                                │
+///                          ▼ damage          │                                ▼
+///                       given up ────────────┘                           forgotten: no
+///                       (asks for a later one in its place, T4)          record lists it
+/// ```
+///
+/// **Invariant**: a store never hosts a replica whose number is not greater than those that it
+/// hosted before; what is left of one is deleted only when no record lists it.
+extension ShardCore {
+  /// Hosts the replica that a record lists for this store, unless it or a later one is here.
+  ///
+  /// **Returns**: whether it is new.
+  mutating func takeIn(
+    _ partition: PartitionID, _ record: PartitionRecord, now: Instant,
+    into actions: inout [ShardAction]
+  ) -> Bool {
+    guard let listed = record.replica(on: configuration.store) else { return false }
+    guard let position = position(of: partition) else {
+      create(listed, of: partition, record, former: [], now: now, into: &actions)
+      return true
+    }
+    let hosted = hosts[position].replica.id
+    guard listed.number > hosted.number else { return false }
+    drive(position, now: now, into: &actions) { replica, pending in
+      replica.superseded(into: &pending)
+    }
+    actions.append(.note(.replicaReplaced(partition, old: hosted, new: listed)))
+    let former = hosts[position].former + (hosts[position].isForgotten ? [] : [hosted])
+    create(listed, of: partition, record, former: former, now: now, into: &actions)
+    return true
+  }
+
+  /// Makes an empty replica, of an in-sync member too: the record of a young partition may be seen
+  /// first when others have begun already, and without this replica's acknowledgement nothing was
+  /// committed. A store that was made anew knows that it has lost it instead.
+  private mutating func create(
+    _ replica: ReplicaID, of partition: PartitionID, _ record: PartitionRecord,
+    former: [ReplicaID], now: Instant, into actions: inout [ShardAction]
+  ) {
+    do throws(StateReadError) {
+      let reader = try storage.createReplica(
+        replica, of: partition, generation: record.generation)
+      let chat = try ChatPartition(
+        partition: partition, generation: record.generation, state: reader)
+      let host = PartitionHost(
+        partition: partition,
+        replica: Replica(
+          partition: partition, boot: configuration.boot,
+          recovered: RecoveredReplica(empty: replica), configuration: configuration.replica,
+          seed: random.next()),
+        chat: chat, reader: reader, now: now)
+      host.former = former
+      install(host)
+    } catch {
+      return actions.append(.note(.replicaNotCreated(partition, error)))
+    }
+    guard let position = position(of: partition) else { return }
+    if configuration.wasMadeAnew, record.inSync.contains(replica) {
+      drive(position, now: now, into: &actions) { replica, pending in
+        replica.gaveUp(.lost, into: &pending)
+      }
+    }
+    tellReachability(to: position, now: now, into: &actions)
+  }
+
+  /// Asks for a fresh replica in the place of one that gave itself up.
+  mutating func considerReplacement(
+    _ position: Int, now: Instant, into actions: inout [ShardAction]
+  ) {
+    guard hosts[position].standing.isStopped, now >= hosts[position].replacementAt,
+      hosts[position].replica.stop?.isFinal ?? false
+    else { return }
+    let partition = hosts[position].partition
+    hosts[position].replacementAt = now + configuration.replacementRetry
+    guard let known = routing.record(of: partition),
+      let changed = known.record.replacing(hosts[position].replica.id)
+    else { return }
+    actions.append(.compareAndSet(partition, changed, base: known.revision))
+  }
+
+  /// Deletes what is left of replicas that no record lists any more and that no later record can
+  /// list again.
+  mutating func forgetUnlisted(
+    _ position: Int, _ record: PartitionRecord, into actions: inout [ShardAction]
+  ) {
+    let host = hosts[position]
+    let gone = host.former.filter { record.nextReplica > $0.number && !record.hasMember($0) }
+    host.former.removeAll { gone.contains($0) }
+    for replica in gone { actions.append(.forget(host.partition, replica)) }
+    let hosted = host.replica.id
+    if host.standing.isStopped, !host.isForgotten, record.nextReplica > hosted.number,
+      !record.hasMember(hosted)
+    {
+      host.isForgotten = true
+      actions.append(.forget(host.partition, hosted))
+    }
+  }
+
+  /// A replica that a later one of this store has taken the place of holds nothing: who compares
+  /// must not wait for it.
+  func answerForFormer(
+    _ message: ReplicaMessage, on link: LinkID, into actions: inout [ShardAction]
+  ) {
+    guard case .inquiry = message.body else { return }
+    let answer = ReplicaMessage(
+      partition: message.partition, from: message.to, fromBoot: configuration.boot,
+      to: message.from, epoch: message.epoch,
+      revision: routing.record(of: message.partition)?.revision ?? .zero,
+      body: .inquiryAnswered(last: .zero, inquirerBoot: message.fromBoot))
+    actions.append(.send(link, .replica(answer)))
+  }
+}

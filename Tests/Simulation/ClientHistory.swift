@@ -1,0 +1,149 @@
+import ChatModel
+import Primitives
+
+/// What clients did and were told, and what that forbids.
+///
+/// - An acknowledged message is in the final log at its number, once, as it was sent (P1, P2, P3).
+/// - Everybody who sees an event sees the same one under its number (P2).
+/// - A message sent after another was acknowledged has the greater number.
+/// - A read begun after an acknowledgement or after another read's end shows no less (P4).
+final class ClientHistory {
+  struct Send {
+    let client: Int
+    let conversation: ConversationID
+    let text: String
+    let began: UInt64
+    var ended: UInt64?
+    var sequence: UInt64?
+  }
+
+  private(set) var sends: [Send] = []
+  private var sendsByText: [String: Int] = [:]
+  /// The least head that a read which begins now may show.
+  private var floors: [ConversationID: UInt64] = [:]
+  /// By conversation, the digest of the event with number n at n - 1; `nil` where nobody saw it.
+  private var events: [ConversationID: [UInt64?]] = [:]
+  private(set) var conversations: [ConversationID] = []
+  package private(set) var readCount = 0
+  package var acknowledgedCount: Int { sends.count { $0.sequence != nil } }
+  package var sentCount: Int { sends.count }
+
+  init(clientCount: Int) {}
+
+  func began(_ client: Int, _ conversation: ConversationID, _ text: String, at now: UInt64) -> Int {
+    sends.append(Send(client: client, conversation: conversation, text: text, began: now))
+    sendsByText[text] = sends.count - 1
+    return sends.count - 1
+  }
+
+  func acknowledged(
+    _ record: Int, sequence: UInt64, at now: UInt64, in simulation: SimulatedCluster
+  ) {
+    if let known = sends[record].sequence {
+      if known != sequence {
+        simulation.fail("'\(sends[record].text)' got number \(known), then \(sequence)")
+      }
+      return
+    }
+    sends[record].sequence = sequence
+    sends[record].ended = now
+    raiseFloor(sends[record].conversation, to: sequence)
+  }
+
+  func floor(_ conversation: ConversationID) -> UInt64 { floors[conversation] ?? 0 }
+
+  private func raiseFloor(_ conversation: ConversationID, to sequence: UInt64) {
+    floors[conversation] = max(floors[conversation] ?? 0, sequence)
+  }
+
+  func read(
+    _ conversation: ConversationID, _ page: HistoryPage, floor: UInt64, in simulation: SimulatedCluster
+  ) {
+    readCount += 1
+    if page.head.rawValue < floor {
+      simulation.fail("a read showed \(page.head) of \(conversation), \(floor) was known before it")
+    }
+    if let last = page.events.last, last.sequence != page.head {
+      simulation.fail("the latest page ends at \(last.sequence), the head is \(page.head)")
+    }
+    var expected: UInt64?
+    for event in page.events {
+      if let expected, event.sequence.rawValue != expected {
+        simulation.fail("a page of history has a gap before \(event.sequence)")
+      }
+      expected = event.sequence.rawValue + 1
+      saw(event, in: simulation)
+    }
+    raiseFloor(conversation, to: page.head.rawValue)
+  }
+
+  func saw(_ event: Event, in simulation: SimulatedCluster) {
+    if events[event.conversation] == nil {
+      events[event.conversation] = []
+      conversations.append(event.conversation)
+    }
+    let place = Int(event.sequence.rawValue) - 1
+    guard place >= 0, place < 1_000_000 else {
+      return simulation.fail("an event has the number \(event.sequence)")
+    }
+    while events[event.conversation, default: []].count <= place {
+      events[event.conversation, default: []].append(nil)
+    }
+    let digest = StableHash.hash64(event.encoded())
+    if let known = events[event.conversation]?[place] {
+      if known != digest {
+        simulation.fail("two events have number \(event.sequence) of \(event.conversation)")
+      }
+    } else {
+      events[event.conversation]?[place] = digest
+    }
+  }
+
+  // MARK: At the end
+
+  /// Holds the final log of a conversation against what was acknowledged and seen.
+  func check(_ conversation: ConversationID, _ log: [Event], in simulation: SimulatedCluster) {
+    var found: [Int: UInt64] = [:]
+    for (place, event) in log.enumerated() {
+      if event.sequence.rawValue != UInt64(place) + 1 {
+        return simulation.fail("number \(place + 1) of \(conversation) is missing")
+      }
+      saw(event, in: simulation)
+      guard case .message(let text) = event.content else { continue }
+      guard let record = sendsByText[text], sends[record].conversation == conversation else {
+        return simulation.fail("'\(text)' was never sent to \(conversation)")
+      }
+      if let other = found[record] {
+        return simulation.fail("'\(text)' is stored at \(other) and \(event.sequence)")
+      }
+      found[record] = event.sequence.rawValue
+    }
+    for (record, send) in sends.enumerated() where send.conversation == conversation {
+      guard let sequence = send.sequence else { continue }
+      guard let place = found[record] else {
+        return simulation.fail("'\(send.text)' was acknowledged as \(sequence) and is lost")
+      }
+      if place != sequence {
+        return simulation.fail("'\(send.text)' was acknowledged as \(sequence), is at \(place)")
+      }
+    }
+    checkOrder(conversation, in: simulation)
+  }
+
+  /// Real-time order: who began after another was acknowledged comes after it.
+  private func checkOrder(_ conversation: ConversationID, in simulation: SimulatedCluster) {
+    let done = sends.filter { $0.conversation == conversation && $0.sequence != nil }
+    let byEnd = done.sorted { ($0.ended ?? 0, $0.sequence ?? 0) < ($1.ended ?? 0, $1.sequence ?? 0) }
+    var next = 0
+    var greatest: UInt64 = 0
+    for send in done.sorted(by: { $0.began < $1.began }) {
+      while next < byEnd.count, byEnd[next].ended ?? 0 < send.began {
+        greatest = max(greatest, byEnd[next].sequence ?? 0)
+        next += 1
+      }
+      if send.sequence ?? 0 < greatest {
+        return simulation.fail("'\(send.text)' is before what was acknowledged before it was sent")
+      }
+    }
+  }
+}

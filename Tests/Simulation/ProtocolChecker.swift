@@ -1,0 +1,273 @@
+import ClusterModel
+import NodeProtocol
+import Primitives
+import ReplicaCore
+import ShardCore
+
+/// What an entry is, in few bytes.
+struct EntryDigest: Equatable {
+  let epoch: UInt64
+  let payload: UInt64
+  let isEpochStart: Bool
+
+  init(_ entry: Entry) {
+    epoch = entry.epoch.rawValue
+    isEpochStart = entry.isEpochStart
+    var hash: UInt64 = 0xcbf2_9ce4_8422_2325
+    for byte in entry.payload { hash = (hash ^ UInt64(byte)) &* 0x0000_0100_0000_01b3 }
+    payload = hash
+  }
+}
+
+/// Holds the invariants of replication after every step, with the eyes of somebody who sees all
+/// disks, all memories and the coordinator at once.
+///
+/// - Every in-sync replica of the record holds every committed entry durably, but for one that was
+///   damaged and has not been found out yet.
+/// - Committed entries never change; (epoch, index) names one entry; an epoch has one leader.
+/// - A committed command is durable on at least `minInSync` stores.
+/// - Promises never go down (the disk holds it).
+/// - What is applied is committed, and equal states are equal.
+final class ProtocolChecker {
+  private struct NamedEntry: Hashable {
+    let partition: UInt32
+    let epoch: UInt64
+    let index: UInt64
+  }
+
+  private struct Leadership: Hashable {
+    let partition: PartitionID
+    let epoch: Epoch
+  }
+
+  /// One process's log of a partition, as it asked for it to be written.
+  private struct WorkingLog {
+    var replica: ReplicaID
+    var entries: [EntryDigest]
+    var applied: Int
+  }
+
+  private let minInSync: Int
+  /// By partition, the committed entries in order.
+  private(set) var committed: [[EntryDigest]]
+  /// By partition, the hash of the state after each entry; zero where nobody was looked at.
+  private var states: [[UInt64]]
+  /// By shard and partition.
+  private var logs: [[WorkingLog?]]
+  private var names: [NamedEntry: EntryDigest] = [:]
+  private var leaders: [Leadership: BootID] = [:]
+  /// Replicas whose disk lost something that was durable, and of which partitions.
+  private var damagedIn: [ReplicaID: Set<PartitionID>] = [:]
+
+  init(partitionCount: Int, shardCount: Int, minInSync: Int) {
+    self.minInSync = minInSync
+    committed = Array(repeating: [], count: partitionCount)
+    states = Array(repeating: [], count: partitionCount)
+    logs = Array(
+      repeating: Array(repeating: nil, count: partitionCount), count: shardCount)
+  }
+
+  // MARK: What shards do
+
+  func processStarted(_ shard: SimulatedShard, _ found: [RecoveredPartition]) {
+    for partition in logs[shard.number].indices { logs[shard.number][partition] = nil }
+    for item in found where item.damage == nil {
+      logs[shard.number][Int(item.partition.rawValue)] = WorkingLog(
+        replica: item.replica.id,
+        entries: shard.disk.log(of: item.partition).map { EntryDigest($0) },
+        // So that the state that was read from the disk is looked at, too.
+        applied: max(0, Int(item.replica.appliedIndex.rawValue) - 1))
+    }
+  }
+
+  func wrote(
+    _ write: ReplicaWrite, of partition: PartitionID, _ replica: ReplicaID,
+    by shard: SimulatedShard, in simulation: SimulatedCluster
+  ) {
+    let place = Int(partition.rawValue)
+    var log = WorkingLog(replica: replica, entries: [], applied: 0)
+    if let known = logs[shard.number][place], known.replica == replica { log = known }
+    logs[shard.number][place] = nil
+    if let from = write.truncatingFrom {
+      log.entries.removeLast(max(0, log.entries.count - Int(from.rawValue) + 1))
+    }
+    for entry in write.entries {
+      let digest = EntryDigest(entry)
+      let name = NamedEntry(
+        partition: partition.rawValue, epoch: digest.epoch, index: entry.index.rawValue)
+      if let known = names[name] {
+        if known != digest { simulation.fail("\(partition): two entries are \(entry.id)") }
+      } else {
+        names[name] = digest
+      }
+      log.entries.append(digest)
+    }
+    logs[shard.number][place] = log
+  }
+
+  func becameDurable(_ item: PendingWrite, on shard: SimulatedShard, in simulation: SimulatedCluster) {
+    guard let from = item.write.truncatingFrom, !isDamaged(item.replica, item.partition),
+      simulation.coordinator.records[item.partition]?.record.inSync.contains(item.replica) ?? false
+    else { return }
+    let place = Int(item.partition.rawValue)
+    var index = Int(from.rawValue)
+    // What was cut off may have been replaced by the same.
+    while index <= committed[place].count {
+      let entry = shard.disk.durableEntry(
+        at: LogIndex(UInt64(index)), of: item.partition, item.replica)
+      guard let entry, EntryDigest(entry) == committed[place][index - 1] else {
+        return simulation.fail(
+          "\(item.partition): \(item.replica), in sync, cut committed entry \(index) off")
+      }
+      index += 1
+    }
+  }
+
+  func leads(
+    _ partition: PartitionID, _ epoch: Epoch, _ shard: SimulatedShard, in simulation: SimulatedCluster
+  ) {
+    let leadership = Leadership(partition: partition, epoch: epoch)
+    if let other = leaders[leadership], other != shard.boot {
+      simulation.fail("\(partition): two processes lead \(epoch)")
+    }
+    leaders[leadership] = shard.boot
+  }
+
+  /// After every input of a shard: what is newly applied there.
+  func look(
+    at shard: SimulatedShard, _ coordinator: SimulatedCoordinator, in simulation: SimulatedCluster
+  ) {
+    guard let hosts = shard.core?.inspected else { return }
+    for host in hosts {
+      let place = Int(host.partition.rawValue)
+      let applied = Int(host.standing.appliedIndex.rawValue)
+      guard applied > 0, let log = logs[shard.number][place], log.replica == host.replicaID,
+        applied > log.applied
+      else { continue }
+      guard applied <= log.entries.count else {
+        simulation.fail("\(host.partition): \(host.replicaID) applied \(applied), which it never had")
+        return
+      }
+      for index in (log.applied + 1)...applied {
+        noteCommitted(
+          log.entries[index - 1], index, host.partition, by: host.replicaID, coordinator, simulation)
+      }
+      logs[shard.number][place]?.applied = applied
+      noteState(host.rollingHash, at: applied, host.partition, host.replicaID, simulation)
+    }
+  }
+
+  private func noteCommitted(
+    _ digest: EntryDigest, _ index: Int, _ partition: PartitionID, by replica: ReplicaID,
+    _ coordinator: SimulatedCoordinator, _ simulation: SimulatedCluster
+  ) {
+    let place = Int(partition.rawValue)
+    if index <= committed[place].count {
+      if committed[place][index - 1] != digest {
+        simulation.fail("\(partition): \(replica) applied another entry at \(index)")
+      }
+      return
+    }
+    committed[place].append(digest)
+    guard let record = coordinator.records[partition]?.record else { return }
+    var durableCount = 0
+    for member in record.members where isDurable(digest, index, partition, member, simulation) {
+      durableCount += 1
+    }
+    if durableCount == 2 { simulation.rare.note(.twoMemberCommit) }
+    for member in record.inSync where !isDamaged(member, partition) {
+      if !isDurable(digest, index, partition, member, simulation) {
+        return simulation.fail(
+          "\(partition): \(index) is committed by \(replica) and not durable on \(member), in sync")
+      }
+    }
+    if !digest.isEpochStart, durableCount + damagedCount(record, partition) < minInSync {
+      simulation.fail("\(partition): command \(index) is committed on \(durableCount) stores")
+    }
+  }
+
+  private func damagedCount(_ record: PartitionRecord, _ partition: PartitionID) -> Int {
+    record.members.count { isDamaged($0, partition) }
+  }
+
+  private func isDurable(
+    _ digest: EntryDigest, _ index: Int, _ partition: PartitionID, _ member: ReplicaID,
+    _ simulation: SimulatedCluster
+  ) -> Bool {
+    guard let shard = simulation.shards.first(where: { $0.id == member.store }),
+      let entry = shard.disk.durableEntry(at: LogIndex(UInt64(index)), of: partition, member)
+    else { return false }
+    return EntryDigest(entry) == digest
+  }
+
+  private func noteState(
+    _ hash: UInt64, at index: Int, _ partition: PartitionID, _ replica: ReplicaID,
+    _ simulation: SimulatedCluster
+  ) {
+    let place = Int(partition.rawValue)
+    while states[place].count < index { states[place].append(0) }
+    let known = states[place][index - 1]
+    if known == 0 {
+      states[place][index - 1] = hash
+    } else if known != hash {
+      simulation.fail("\(partition): \(replica) has another state after \(index)")
+    }
+  }
+
+  // MARK: What the coordinator decides
+
+  func changed(
+    _ partition: PartitionID, _ record: PartitionRecord, after before: PartitionRecord,
+    in simulation: SimulatedCluster
+  ) {
+    let place = Int(partition.rawValue)
+    if record.epoch < before.epoch { simulation.fail("\(partition): the epoch went back") }
+    if record.nextReplica < before.nextReplica {
+      simulation.fail("\(partition): replica ids are given out again")
+    }
+    for member in record.inSync where !before.inSync.contains(member) {
+      for index in committed[place].indices where !isDamaged(member, partition) {
+        if !isDurable(committed[place][index], index + 1, partition, member, simulation) {
+          return simulation.fail("\(partition): \(member) joins without entry \(index + 1)")
+        }
+      }
+    }
+  }
+
+  func forgot(
+    _ partition: PartitionID, _ replica: ReplicaID, _ coordinator: SimulatedCoordinator,
+    in simulation: SimulatedCluster
+  ) {
+    guard let record = coordinator.records[partition]?.record else { return }
+    if record.hasMember(replica) || record.nextReplica <= replica.number {
+      simulation.fail("\(partition): \(replica) was deleted while the record listed it")
+    }
+  }
+
+  // MARK: Damage
+
+  /// A replica's disk lost something; what it holds counts no more until it is replaced.
+  func wasDamaged(_ replica: ReplicaID, _ partition: PartitionID) {
+    damagedIn[replica, default: []].insert(partition)
+  }
+
+  func isDamaged(_ replica: ReplicaID, _ partition: PartitionID) -> Bool {
+    damagedIn[replica]?.contains(partition) ?? false
+  }
+
+  /// Whether every replica of the record holds everything that is committed: of one that was damaged,
+  /// nothing is to be excused any more.
+  func isWhole(_ partition: PartitionID, _ record: PartitionRecord, in simulation: SimulatedCluster)
+    -> Bool
+  {
+    let place = Int(partition.rawValue)
+    for member in record.inSync where isDamaged(member, partition) {
+      for index in committed[place].indices
+      where !isDurable(committed[place][index], index + 1, partition, member, simulation) {
+        return false
+      }
+      damagedIn[member]?.remove(partition)
+    }
+    return true
+  }
+}

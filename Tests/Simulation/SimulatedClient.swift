@@ -1,0 +1,101 @@
+import ChatModel
+import ClientProtocol
+import GatewayCore
+import Primitives
+import WalkSupport
+
+/// One conversation as a client has seen it.
+struct ClientConversation {
+  /// The last sequence number taken; `nil` until the first event after a fresh start.
+  var seen: UInt64?
+  /// The last one pushed on the present connection; `nil` before the first.
+  var onConnection: UInt64?
+  var isMember = true
+  /// The gateway said that something is missing: the next event may be any.
+  var hasGap = false
+}
+
+/// A send that is not acknowledged, or another operation that waits.
+struct ClientOperationInFlight {
+  enum Kind {
+    case send(record: Int)
+    case history(floor: UInt64, conversation: ConversationID)
+    case create(isDirect: Bool)
+    case changeMembers
+    case list
+  }
+
+  let ref: String
+  let operation: ClientOperation
+  let kind: Kind
+  var sentAt: UInt64
+  /// Not before then is it sent again.
+  var retryAt: UInt64?
+}
+
+/// A person with one device: connects to any gateway, sends with a window, resends what was not
+/// acknowledged with the same id, resumes from its cursor, and holds everything that it is told
+/// against what it knows.
+///
+/// It keeps the client's part of the protocol by itself and shares no code with the product's client.
+final class SimulatedClient {
+  let number: Int
+  let user: UserID
+  let handle: Handle
+  let device: DeviceID
+  var isRegistered = false
+  var isRegistering = false
+
+  /// Counts connections: what was meant for an earlier one comes to nothing.
+  var connection = 0
+  var gateway: Int?
+  var session: SessionID?
+  var isWelcome = false
+  var connectAt: UInt64 = 0
+  var lastArrival: UInt64 = 0
+  var lastDeparture: UInt64 = 0
+  var isCongested = false
+
+  var cursor: Cursor?
+  var conversations: [ConversationID: ClientConversation] = [:]
+  /// In the order in which they were first heard of.
+  var known: [ConversationID] = []
+  /// Groups that this client made: it may change their members.
+  var own: [ConversationID] = []
+  var inFlight: [ClientOperationInFlight] = []
+  var nextOperationAt: UInt64 = 0
+  var lastRef = 0
+  var messageCount = 0
+  /// Which stores led when the last connection ended, to notice a resume across a change.
+  var leadersAtLoss: UInt64 = 0
+
+  init(number: Int) {
+    self.number = number
+    user = UserID(UInt128(0x5151_0000 + number) &* 0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835 | 1)
+    handle = WalkSupport.handle("person\(number)")
+    device = WalkSupport.device(number + 1)
+  }
+
+  func nextRef() -> String {
+    lastRef += 1
+    return "\(lastRef)"
+  }
+
+  func know(_ conversation: ConversationID) {
+    guard conversations[conversation] == nil else { return }
+    conversations[conversation] = ClientConversation()
+    known.append(conversation)
+  }
+
+  /// A connection is gone: the next one begins where the cursor says.
+  func disconnected() {
+    gateway = nil
+    session = nil
+    isWelcome = false
+    isCongested = false
+    for conversation in known {
+      conversations[conversation]?.onConnection = nil
+      if cursor == nil { conversations[conversation]?.seen = nil }
+    }
+  }
+}

@@ -1,0 +1,118 @@
+import ClusterModel
+import Primitives
+import ReplicaCore
+import ShardCore
+import WalkSupport
+
+/// The coordinator: slow, away, with answers that are lost and changes that land late.
+extension SimulatedCluster {
+  private var delay: ClosedRange<Int> {
+    plan.coordinatorDelay.lowerBound...(plan.coordinatorDelay.upperBound * coordinatorSlowness)
+  }
+
+  private func isReachable(by shard: Int) -> Bool {
+    !isCoordinatorDown && !cutFromCoordinator.contains(shard)
+  }
+
+  /// A shell asks for a compare-and-set and gets an answer, or none in time. What it is told may
+  /// come before the change is made.
+  func ask(
+    _ shard: SimulatedShard, _ partition: PartitionID, _ record: PartitionRecord, base: Revision
+  ) {
+    let number = shard.number
+    let isLost = !isHealing && networkDice.chance(permille: 30)
+    if !isReachable(by: number) || isLost {
+      queue.schedule(
+        .changeAnswered(number, life: shard.life, partition, base: base, .unknown),
+        at: now + 400_000)
+      // It may never arrive, or much later.
+      guard networkDice.chance(permille: 500) else { return }
+      return queue.schedule(
+        .changeArrived(number, life: shard.life, partition, record, base: base, answers: false),
+        at: now + UInt64(networkDice.between(1_000...2_000_000)))
+    }
+    queue.schedule(
+      .changeArrived(number, life: shard.life, partition, record, base: base, answers: true),
+      at: after(delay, &networkDice))
+  }
+
+  func happenAtCoordinator(_ event: Happening) {
+    switch event {
+    case .changeArrived(let number, let life, let partition, let record, let base, let answers):
+      guard !isCoordinatorDown else {
+        if answers {
+          queue.schedule(
+            .changeAnswered(number, life: life, partition, base: base, .unknown), at: now + 300_000)
+        }
+        return
+      }
+      let outcome = change(partition, record, base: base)
+      if !answers, case .succeeded = outcome { rare.note(.lateChange) }
+      guard answers else { return }
+      queue.schedule(
+        .changeAnswered(number, life: life, partition, base: base, outcome),
+        at: after(delay, &networkDice))
+    case .readArrived(let number, let life, let partition, let ticket):
+      let isReachable = isReachable(by: number)
+      let found = isReachable ? coordinator.records[partition] : nil
+      queue.schedule(
+        .readAnswered(number, life: life, partition, ticket: ticket, found),
+        at: isReachable ? after(delay, &networkDice) : now + 400_000)
+    case .retargeted(let partition, let record, let base):
+      if case .succeeded = change(partition, record, base: base) { rare.note(.retarget) }
+    default: preconditionFailure("not an event of the coordinator")
+    }
+  }
+
+  private func change(
+    _ partition: PartitionID, _ record: PartitionRecord, base: Revision
+  ) -> ChangeOutcome {
+    let before = coordinator.records[partition]?.record
+    let outcome = coordinator.compareAndSet(partition, record, base: base)
+    fold(30, Int(partition.rawValue), Int(base.rawValue))
+    guard case .succeeded = outcome, let before else { return outcome }
+    note(record, after: before)
+    tell("record \(partition): \(record)")
+    checker.changed(partition, record, after: before, in: self)
+    for shard in shards where !cutFromCoordinator.contains(shard.number) {
+      announce(partition, to: .shard(shard.number))
+    }
+    for gateway in gateways { announce(partition, to: .gateway(gateway.number)) }
+    return outcome
+  }
+
+  private func note(_ record: PartitionRecord, after before: PartitionRecord) {
+    if record.epoch > before.epoch {
+      rare.note(.promotion)
+      if record.leader.store == before.leader.store { rare.note(.returnOfLeader) }
+    }
+    if record.epoch == before.epoch, record.inSync.count < before.inSync.count {
+      rare.note(.shrinking)
+    }
+    if record.inSync.count > before.inSync.count { rare.note(.expansion) }
+  }
+
+  /// A watch tells a process the record as it is when the telling arrives, or later.
+  func announce(_ partition: PartitionID, to node: Node) {
+    guard let record = coordinator.records[partition] else { return }
+    let life: Int
+    var isLate = false
+    switch node {
+    case .shard(let number):
+      life = shards[number].life
+      isLate = lateWatchers.contains(number)
+    case .gateway(let number):
+      life = gateways[number].life
+      isLate = lateWatchers.contains(100 + number)
+    }
+    let at =
+      isLate
+      ? now + UInt64(networkDice.between(500_000...3_000_000)) : after(delay, &networkDice)
+    queue.schedule(.recordSeen(node, life: life, partition, record), at: at)
+  }
+
+  /// After an outage or a cut everybody lists anew.
+  func announceAll(to node: Node) {
+    for partition in coordinator.records.keys.sorted() { announce(partition, to: node) }
+  }
+}

@@ -1,0 +1,183 @@
+import ChatModel
+import ClientProtocol
+import ClusterModel
+import NodeProtocol
+import Primitives
+import ReplicaCore
+import ShardCore
+
+/// What is looked at when everything is mended, and what is counted on the way.
+extension SimulatedCluster {
+  /// What is not well yet; empty when everything is.
+  var unsettled: String {
+    for partition in coordinator.records.keys.sorted() {
+      guard let record = coordinator.records[partition]?.record else { continue }
+      if record.target.contains(where: { !record.inSync.contains($0) })
+        || record.inSync.contains(where: { !record.target.contains($0) && $0 != record.leader })
+      {
+        return "\(partition) is in sync on \(record.inSync), should be on \(record.target)"
+      }
+      guard let host = leader(of: partition, record) else { return "\(partition) has no leader" }
+      if !host.standing.acceptsCommands { return "\(partition) takes no commands" }
+      for member in record.inSync {
+        guard let follower = self.host(of: partition, member) else {
+          return "\(member) of \(partition) is not here"
+        }
+        if follower.standing.isStopped { return "\(member) of \(partition) has stopped" }
+        if follower.standing.appliedIndex != host.standing.appliedIndex {
+          return "\(member) of \(partition) is behind"
+        }
+      }
+    }
+    for client in clients {
+      if !client.isRegistered { return "client \(client.number) has no account" }
+      if !client.isWelcome { return "client \(client.number) is not connected" }
+      if let operation = client.inFlight.first {
+        return "client \(client.number) waits for \(operation.operation)"
+      }
+      if let late = lateConversation(of: client) { return late }
+    }
+    return wrongList ?? ""
+  }
+
+  var isSettled: Bool { unsettled.isEmpty }
+
+  /// Every partition's record and every replica, for whoever looks for the reason.
+  var overview: String {
+    var lines: [String] = []
+    for partition in coordinator.records.keys.sorted() {
+      guard let known = coordinator.records[partition] else { continue }
+      let record = known.record
+      lines.append(
+        "\(partition) \(known.revision.rawValue): \(record.epoch) led by \(record.leader), "
+          + "boot \(record.leaderBoot.rawValue); in sync \(record.inSync), target \(record.target), "
+          + "next \(record.nextReplica), \(checker.committed[Int(partition.rawValue)].count) committed")
+      for shard in shards {
+        for host in shard.core?.inspected ?? [] where host.partition == partition {
+          lines.append("  store \(shard.id.rawValue) boot \(shard.boot.rawValue): \(host.summary)")
+        }
+      }
+    }
+    return lines.joined(separator: "\n")
+  }
+
+  private func host(of partition: PartitionID, _ replica: ReplicaID) -> PartitionHost? {
+    shards.first { $0.id == replica.store }?.core?.inspected.first {
+      $0.partition == partition && $0.replicaID == replica
+    }
+  }
+
+  private func leader(of partition: PartitionID, _ record: PartitionRecord) -> PartitionHost? {
+    guard let host = host(of: partition, record.leader), host.standing.isLeader else { return nil }
+    return host
+  }
+
+  private func leader(of entity: EntityID) -> PartitionHost? {
+    let partition = entity.token.partition(of: UInt32(plan.partitionCount))
+    return coordinator.records[partition].flatMap { leader(of: partition, $0.record) }
+  }
+
+  /// A conversation of which this client has not everything yet that it should have.
+  private func lateConversation(of client: SimulatedClient) -> String? {
+    for id in client.known {
+      guard let seen = client.conversations[id]?.seen,
+        let summary = summary(of: id, for: client), summary.head.rawValue != seen
+      else { continue }
+      return "client \(client.number) has seen \(seen) of \(id), which ends at \(summary.head)"
+    }
+    return nil
+  }
+
+  /// `nil` when the client is no member.
+  private func summary(
+    of conversation: ConversationID, for client: SimulatedClient
+  ) -> ConversationSummary? {
+    let query = Query.summaries(reader: client.user, conversations: [conversation])
+    guard let host = leader(of: .conversation(conversation)),
+      case .summaries(let found)? = try? host.answer(query)
+    else { return nil }
+    return found.first
+  }
+
+  // MARK: The end
+
+  func checkEnd() throws(Violation) {
+    for partition in coordinator.records.keys.sorted() {
+      guard let record = coordinator.records[partition]?.record else { continue }
+      let hosts = record.inSync.compactMap { host(of: partition, $0) }
+      for host in hosts where host.standing.appliedIndex == hosts[0].standing.appliedIndex {
+        if host.rollingHash != hosts[0].rollingHash { fail("the replicas of \(partition) differ") }
+      }
+    }
+    for conversation in conversations {
+      guard let reader = clients.first(where: { summary(of: conversation, for: $0) != nil }) else {
+        fail("nobody can read \(conversation)")
+        continue
+      }
+      history.check(conversation, log(of: conversation, reader: reader.user), in: self)
+    }
+    if let violation { throw violation }
+  }
+
+  /// Those that anybody has heard of.
+  private var conversations: [ConversationID] {
+    var conversations = history.conversations
+    for client in clients {
+      for id in client.known where !conversations.contains(id) { conversations.append(id) }
+    }
+    return conversations
+  }
+
+  private func log(of conversation: ConversationID, reader: UserID) -> [Event] {
+    guard let host = leader(of: .conversation(conversation)) else { return [] }
+    var log: [Event] = []
+    while true {
+      let query = Query.history(
+        HistoryQuery(
+          conversation: conversation, reader: reader,
+          range: .after(Sequence(UInt64(log.count))), limit: 200))
+      guard case .history(let page)? = try? host.answer(query), !page.events.isEmpty else {
+        return log
+      }
+      log += page.events
+    }
+  }
+
+  /// When the outbox has told everybody, who is a member has the conversation in the list, and nobody
+  /// else. `nil` when that is so.
+  private var wrongList: String? {
+    for client in clients {
+      let query = Query.conversationList(user: client.user, after: nil, limit: 1_000)
+      guard let host = leader(of: .user(client.user)),
+        case .conversationList(let page)? = try? host.answer(query)
+      else { return "the list of client \(client.number) cannot be read" }
+      let listed = page.conversations.map(\.conversation)
+      for conversation in conversations {
+        let isMember = summary(of: conversation, for: client) != nil
+        if listed.contains(conversation) != isMember {
+          return "client \(client.number): \(conversation) is \(isMember ? "not " : "")listed"
+        }
+      }
+    }
+    return nil
+  }
+
+  // MARK: Rare events
+
+  func noteFrame(_ frame: LinkFrame, to shard: SimulatedShard) {
+    switch frame {
+    case .replica(let message):
+      switch message.body {
+      case .append:
+        let known = coordinator.records[message.partition]?.record.epoch ?? .zero
+        if message.epoch < known { rare.note(.zombieAppend) }
+      case .mismatched: rare.note(.mismatch)
+      case .inquiry: rare.note(.inquiry)
+      default: break
+      }
+    case .response(let response):
+      if case .applied(.done) = response.outcome { rare.note(.outboxRepeated) }
+    default: break
+    }
+  }
+}

@@ -1,0 +1,256 @@
+import ChatModel
+import ClientProtocol
+import ClusterModel
+import GatewayCore
+import NodeProtocol
+package import Primitives
+import ReplicaCore
+import ShardCore
+import WalkSupport
+
+/// Something that must not happen.
+package struct Violation: Error, CustomStringConvertible, Sendable {
+  package let description: String
+
+  init(_ description: String) { self.description = description }
+}
+
+/// A whole cluster on one thread: shards, gateways, clients and a coordinator on virtual time, with
+/// the cores that the product runs. The same seed and the same plan give the same run in every
+/// process: nothing here or in the cores iterates a dictionary in its own order.
+///
+/// Back of the envelope: a simulated second of an idle cluster of three shards and two gateways is
+/// some 200 events (ticks, heartbeats), a message some 30, at about 1 µs each.
+package final class SimulatedCluster {
+  enum Happening {
+    // Shards
+    case shardTick(Int, life: Int)
+    case turnEnded(Int, life: Int)
+    case syncEnded(Int, life: Int)
+    // Gateways
+    case gatewayTick(Int, life: Int)
+    // Network
+    case frame(connection: Int, to: Int, LinkFrame)
+    case dial(Node, shard: Int)
+    case refused(Int, by: StoreID)
+    // Coordinator
+    case changeArrived(Int, life: Int, PartitionID, PartitionRecord, base: Revision, answers: Bool)
+    case changeAnswered(Int, life: Int, PartitionID, base: Revision, ChangeOutcome)
+    case readArrived(Int, life: Int, PartitionID, ticket: UInt64)
+    case readAnswered(Int, life: Int, PartitionID, ticket: UInt64, VersionedRecord?)
+    case recordSeen(Node, life: Int, PartitionID, VersionedRecord)
+    case retargeted(PartitionID, PartitionRecord, base: Revision)
+    // Clients
+    case clientWoke(Int)
+    case clientArrived(Int, connection: Int, gateway: Int)
+    case clientLost(Int, connection: Int)
+    case clientSaid(Int, connection: Int, ClientFrame)
+    case clientHeard(Int, connection: Int, ServerFrame)
+    case clientEnded(Int, connection: Int, ServiceError)
+    case callFinished(Int, CallResult)
+    // Faults
+    case fault(Int)
+    case faultEnded(FaultEnd)
+  }
+
+  /// What ends of itself.
+  enum FaultEnd {
+    case restart(Node)
+    case resume(Node)
+    case cut([[Int]], resets: Bool)
+    case slowness(connection: Int)
+    case outage
+    case coordinatorCut(Int)
+    case slowCoordinator
+    case lateWatch(Int)
+    case congestion(client: Int, connection: Int)
+    case linkCongestion(shard: Int, LinkID)
+    case clock(Int)
+  }
+
+  package let plan: SimulationPlan
+  /// Microseconds.
+  var now: UInt64 = 1_000_000
+  var queue = EventQueue<Happening>()
+  /// Chance, for each part its own, so that one part's draws do not shift another's.
+  var networkDice: Dice
+  var diskDice: Dice
+  var clientDice: Dice
+  var lifeDice: Dice
+
+  let shards: [SimulatedShard]
+  let gateways: [SimulatedGateway]
+  let clients: [SimulatedClient]
+  var coordinator: SimulatedCoordinator
+  var connections: [Connection] = []
+  /// Pairs of nodes, from and to, whose frames are held up: as many cuts as there are.
+  var cuts: [[Int]: Int] = [:]
+  var isCoordinatorDown = false
+  var coordinatorSlowness = 1
+  var cutFromCoordinator: Set<Int> = []
+  var lateWatchers: Set<Int> = []
+  var isHealing = false
+  /// The store that was damaged last, until it is whole again: a minority, never two at a time.
+  var damagedShard: Int?
+  var lastStore: UInt64
+  var lastBoot: UInt64 = 0
+  var actions: [ShardAction] = []
+  var gatewayActions: [GatewayAction] = []
+
+  let checker: ProtocolChecker
+  let history: ClientHistory
+  package var rare = RareEventCounts()
+  package private(set) var eventCount = 0
+  /// Over everything that happened: two runs of a plan have the same.
+  package private(set) var trace: UInt64 = 0xcbf2_9ce4_8422_2325
+  var violation: Violation?
+  /// Told what happens, in words, by who looks for a mistake.
+  package var narrator: ((String) -> Void)?
+
+  package init(_ plan: SimulationPlan) {
+    self.plan = plan
+    var dice = Dice(seed: plan.seed &* 0x9e37_79b9_7f4a_7c15 &+ 1)
+    networkDice = Dice(seed: dice.number())
+    diskDice = Dice(seed: dice.number())
+    clientDice = Dice(seed: dice.number())
+    lifeDice = Dice(seed: dice.number())
+    shards = (0..<plan.shardCount).map { SimulatedShard(number: $0, id: store($0 + 1)) }
+    lastStore = UInt64(plan.shardCount)
+    gateways = (0..<plan.gatewayCount).map { SimulatedGateway(number: $0) }
+    clients = (0..<plan.clientCount).map { SimulatedClient(number: $0) }
+    var owners: [PartitionID: [StoreID]] = [:]
+    for partition in 0..<plan.partitionCount {
+      owners[PartitionID(UInt32(partition))] = (0..<plan.replicaCount).map {
+        store((partition + $0) % plan.shardCount + 1)
+      }
+    }
+    coordinator = SimulatedCoordinator(owners: owners, startsAlone: plan.startsAlone)
+    checker = ProtocolChecker(
+      partitionCount: plan.partitionCount, shardCount: plan.shardCount, minInSync: plan.minInSync)
+    history = ClientHistory(clientCount: plan.clientCount)
+    for shard in shards { start(shard) }
+    for gateway in gateways { start(gateway) }
+    for client in clients { queue.schedule(.clientWoke(client.number), at: now + 300_000) }
+    for fault in plan.faults.indices {
+      queue.schedule(.fault(fault), at: now + plan.faults[fault].at)
+    }
+  }
+
+  /// Simulated seconds so far.
+  package var seconds: Double { Double(now - 1_000_000) / 1_000_000 }
+
+  // MARK: Running
+
+  /// Faults and load, then a healing: everything must become writable, every reader must reach the
+  /// head, and the histories must be right.
+  package func run() throws(Violation) {
+    try run(until: 1_000_000 + plan.faultsEnd)
+    heal()
+    let deadline = now + SimulationLimits.healingMicroseconds
+    while !isSettled {
+      guard now < deadline else { throw Violation("not settled: \(unsettled)\n\(overview)") }
+      try run(until: now + 250_000)
+    }
+    try run(until: now + 300_000)
+    try checkEnd()
+  }
+
+  func run(until end: UInt64) throws(Violation) {
+    while violation == nil, let (at, event) = queue.next(until: end) {
+      now = max(now, at)
+      eventCount += 1
+      happen(event)
+    }
+    if let violation { throw violation }
+    now = max(now, end)
+  }
+
+  func fail(_ text: @autoclosure () -> String) {
+    if violation == nil { violation = Violation(text()) }
+  }
+
+  func tell(_ text: @autoclosure () -> String) {
+    narrator?("\(Double(now) / 1_000_000) " + text())
+  }
+
+  func fold(_ value: UInt64) { trace = (trace ^ value) &* 0x0000_0100_0000_01b3 }
+
+  func fold(_ kind: UInt64, _ one: Int, _ other: Int = 0) {
+    fold(now)
+    fold(kind << 48 ^ UInt64(bitPattern: Int64(one)) << 24 ^ UInt64(bitPattern: Int64(other)))
+  }
+
+  var instant: Instant { Instant(nanoseconds: now * 1_000) }
+
+  func after(_ delay: ClosedRange<Int>, _ dice: inout Dice) -> UInt64 {
+    now + UInt64(dice.between(delay))
+  }
+
+  // MARK: What happens
+
+  private func happen(_ event: Happening) {
+    switch event {
+    case .shardTick, .turnEnded, .syncEnded, .changeAnswered, .readAnswered:
+      happenAtShard(event)
+    case .gatewayTick(let number, let life):
+      happen(event, at: gateways[number], life: life)
+    case .recordSeen(.shard(let number), let life, _, _):
+      happen(event, at: shards[number], life: life)
+    case .recordSeen(.gateway(let number), let life, _, _):
+      happen(event, at: gateways[number], life: life)
+    case .frame(let connection, let end, _):
+      guard connections[connection].isOpen else { return }
+      switch connections[connection].ends[end] {
+      case .shard(let number): happen(event, at: shards[number], life: shards[number].life)
+      case .gateway(let number): happen(event, at: gateways[number], life: gateways[number].life)
+      }
+    case .dial, .refused: happenInNetwork(event)
+    case .changeArrived, .readArrived, .retargeted: happenAtCoordinator(event)
+    case .clientWoke, .clientArrived, .clientLost, .clientSaid, .clientHeard, .clientEnded,
+      .callFinished:
+      happenAtClient(event)
+    case .fault(let fault):
+      fold(40, fault)
+      tell("fault \(fault): \(plan.faults[fault].kind) for \(plan.faults[fault].duration) µs")
+      strike(plan.faults[fault])
+    case .faultEnded(let end):
+      fold(41, 0)
+      tell("fault ended: \(end)")
+      self.end(end)
+    }
+  }
+
+  private func happenAtShard(_ event: Happening) {
+    switch event {
+    case .shardTick(let number, let life), .turnEnded(let number, let life),
+      .syncEnded(let number, let life), .changeAnswered(let number, let life, _, _, _),
+      .readAnswered(let number, let life, _, _, _):
+      happen(event, at: shards[number], life: life)
+    default: preconditionFailure("not an event of a shard")
+    }
+  }
+
+  private func happen(_ event: Happening, at shard: SimulatedShard, life: Int) {
+    guard shard.core != nil, shard.life == life else { return }
+    if shard.isPaused { return shard.deferred.append(event) }
+    perform(event, at: shard)
+  }
+
+  private func happen(_ event: Happening, at gateway: SimulatedGateway, life: Int) {
+    guard gateway.core != nil, gateway.life == life else { return }
+    if gateway.isPaused { return gateway.deferred.append(event) }
+    perform(event, at: gateway)
+  }
+}
+
+/// Bounds of a run.
+enum SimulationLimits {
+  /// After the last fault everything must be well again. Microseconds.
+  static let healingMicroseconds: UInt64 = 60_000_000
+  /// A client that waits longer for an answer connects anew. Microseconds.
+  static let clientPatience: UInt64 = 12_000_000
+  /// A shell ends a link to a shard that is silent for so long.
+  static let linkSilenceMax: Milliseconds = 5_000
+  /// A write that takes longer makes a store a stalled one. Microseconds.
+  static let stallMax: UInt64 = 2_000_000
+}
