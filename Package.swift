@@ -13,7 +13,8 @@ func module(
   _ name: String, _ dependencies: [Target.Dependency] = [], exclude: [String] = [],
   settings: [SwiftSetting] = []
 ) -> Target {
-  .target(name: name, dependencies: dependencies, exclude: exclude, swiftSettings: strict + settings)
+  .target(
+    name: name, dependencies: dependencies, exclude: exclude, swiftSettings: strict + settings)
 }
 
 func tests(

@@ -104,7 +104,6 @@ package struct Heartbeat: Equatable, Sendable {
   }
 }
 
-
 /// One operation of a client, or one delivery from an outbox, for the leader of a partition.
 package struct Request: Equatable, Sendable {
   /// Unique among the unanswered requests of this link's sender.
