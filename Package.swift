@@ -13,7 +13,8 @@ func module(
   _ name: String, _ dependencies: [Target.Dependency] = [], exclude: [String] = [],
   settings: [SwiftSetting] = []
 ) -> Target {
-  .target(name: name, dependencies: dependencies, exclude: exclude, swiftSettings: strict + settings)
+  .target(
+    name: name, dependencies: dependencies, exclude: exclude, swiftSettings: strict + settings)
 }
 
 func tests(
@@ -154,6 +155,10 @@ let package = Package(
     .target(
       name: "WalkSupport", dependencies: ["Primitives", "ChatModel", .heap],
       path: "Tests/WalkSupport", swiftSettings: strict),
+    // A client that knows nothing of the product.
+    .target(
+      name: "RawSockets", dependencies: [.nioCore, .nioPosix], path: "Tests/RawSockets",
+      swiftSettings: strict),
 
     // Whole clusters on one thread, from a seed: the same cores that the product runs, with clock,
     // network, disks and coordinator made up.
@@ -205,7 +210,8 @@ let package = Package(
       "TransportTests",
       [
         "Transport", "HTTP2Engine", "TLSEngine", "WebSocketEngine", "Wire", "Primitives",
-        "ClusterModel", "ChatModel", "NodeProtocol", .nioCore, .nioPosix, .nioHTTP1, .nioEmbedded,
+        "ClusterModel", "ChatModel", "NodeProtocol", "RawSockets", .nioCore, .nioPosix, .nioHTTP1,
+        .nioEmbedded,
       ]),
     tests(
       "CoordinationTests",
@@ -223,9 +229,11 @@ let package = Package(
     tests(
       "NodeRuntimeTests",
       [
-        "Primitives", "ClusterModel", "LogStorage", "Telemetry", "NodeRuntime", .nioCore, .nioPosix,
-        .nioHTTP1, .logging,
+        "Primitives", "ChatModel", "ClusterModel", "Coordination", "Credentials", "LogStorage",
+        "Telemetry", "NodeRuntime", .nioCore, .nioPosix, .nioHTTP1, .logging,
       ]),
+    tests(
+      "HTTPAPITests", ["Primitives", "NodeRuntime", "ClusterModel", "RawSockets", .logging]),
     tests(
       "NodeConfigurationTests",
       ["ClusterModel", "Coordination", "NodeRuntime", "NodeConfiguration", .logging]),

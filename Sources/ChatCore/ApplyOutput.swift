@@ -6,6 +6,7 @@ package import Primitives
 package struct ApplyOutput: Sendable {
   /// Something for those who subscribed to an entity.
   package struct AddressedDelivery: Equatable, Sendable {
+    /// Whose subscribers get it.
     package let entity: EntityID
     package let content: Delivery.Content
 
@@ -22,6 +23,7 @@ package struct ApplyOutput: Sendable {
 
   package init() {}
 
+  /// Empties it and keeps its storage.
   package mutating func removeAll() {
     results.removeAll(keepingCapacity: true)
     deliveries.removeAll(keepingCapacity: true)

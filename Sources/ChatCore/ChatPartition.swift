@@ -24,6 +24,7 @@ package struct ChatPartition: ~Copyable, Sendable {
   package var generation: UInt32
   /// Bound of what is kept in memory beyond what changed since the last checkpoint.
   package var cacheBytesMax: Int
+  /// The last entry that was applied.
   package private(set) var appliedIndex: LogIndex
   /// What this partition must tell others. Entries leave it when `OutboxConfirmed` is applied.
   package internal(set) var outbox: Outbox

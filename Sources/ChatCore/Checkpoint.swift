@@ -4,6 +4,7 @@ package import Primitives
 /// One record of a checkpoint: a value to be stored, or (`nil`) a key to be deleted.
 package struct StateWrite: Equatable, Sendable {
   package let key: [UInt8]
+  /// `nil` removes the key.
   package let value: [UInt8]?
 
   init(key: [UInt8], value: [UInt8]?) {
@@ -14,12 +15,14 @@ package struct StateWrite: Equatable, Sendable {
 
 /// All that changed between two positions of the log, to be written in one batch.
 package struct Checkpoint: Sendable {
+  /// The entry up to which the state is written; replay begins after it.
   package let appliedIndex: LogIndex
   /// `ChatPartition.rollingHash` at that index.
   package let rollingHash: UInt64
   /// In the order of keys, each key once.
   package let writes: [StateWrite]
 
+  /// Keys and values together. **Units**: bytes.
   package var bytes: Int { writes.reduce(0) { $0 + $1.key.count + ($1.value?.count ?? 0) } }
 }
 

@@ -27,6 +27,7 @@ package struct Outbox: Sendable {
   /// them.
   private var listings: [ListingKey: Int] = [:]
   private var nextOrdinal: UInt32 = 0
+  /// Entries that are not confirmed.
   package private(set) var count = 0
   /// What the next checkpoint will hold of the outbox.
   private(set) var changedBytes = 0

@@ -1,8 +1,12 @@
 /// Bounds of what a client may ask, checked at the gateway and again when a command is applied.
 package enum ChatLimits {
+  /// **Units**: bytes of UTF-8.
   package static let messageTextBytesMax = 65_536
+  /// **Units**: bytes of UTF-8.
   package static let titleBytesMax = 256
+  /// **Units**: bytes of UTF-8.
   package static let displayNameBytesMax = 128
+  /// **Units**: bytes of UTF-8.
   package static let deviceNameBytesMax = 64
   /// Members of one conversation.
   package static let membersMax = 10_000
@@ -21,5 +25,6 @@ package enum ChatLimits {
   package static let unacknowledgedSendsMax = 256
   /// Events of one page of history.
   package static let historyPageMax = 200
+  /// **Units**: bytes of the PHC string.
   package static let passwordHashBytesMax = 256
 }

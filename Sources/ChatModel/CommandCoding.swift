@@ -5,7 +5,9 @@ package import Primitives
 /// **Shape**: `martlet.v1.EntryPayload`: version (1), time in milliseconds (2), repeated command
 /// (3). An empty payload is the entry with which an epoch starts.
 package struct EntryPayload: Equatable, Sendable {
+  /// Of the payload; another one is not read.
   package static let version: UInt64 = 1
+  /// The leader's stamp, for all commands of the entry.
   package var time: WallTime
   /// Encoded commands, in the order in which they are applied.
   package var commands: [ArraySlice<UInt8>]
@@ -15,6 +17,7 @@ package struct EntryPayload: Equatable, Sendable {
     self.commands = commands
   }
 
+  /// The bytes of `martlet.v1.EntryPayload`.
   package func encoded() -> [UInt8] {
     var writer = ProtobufWriter(
       reservingBytes: 16 + commands.reduce(0) { $0 + $1.count + 4 })
@@ -44,6 +47,7 @@ package struct EntryPayload: Equatable, Sendable {
 }
 
 extension Command {
+  /// The bytes of `martlet.v1.Command`.
   package func encoded() -> [UInt8] {
     var writer = ProtobufWriter(reservingBytes: 224)
     encode(into: &writer)

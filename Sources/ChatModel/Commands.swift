@@ -41,8 +41,10 @@ package enum Command: Equatable, Sendable {
 
 /// Makes a conversation, or finds the one that exists under this id.
 package struct CreateConversation: Equatable, Sendable {
+  /// Chosen by the gateway; for a direct conversation it follows from the pair.
   package var conversation: ConversationID
   package var kind: ConversationKind
+  /// At most `ChatLimits.titleBytesMax`; empty for a direct conversation.
   package var title: String
   package var creator: UserID
   /// Everybody, the creator included; exactly two for a direct conversation (one when somebody
@@ -66,7 +68,9 @@ package struct SendMessage: Equatable, Sendable {
   package var conversation: ConversationID
   package var sender: UserID
   package var device: DeviceID
+  /// The client's own id of the message: what a repeat is known by.
   package var clientID: ClientMessageID
+  /// 1 to `ChatLimits.messageTextBytesMax` bytes.
   package var text: String
 
   package init(
@@ -84,6 +88,7 @@ package struct SendMessage: Equatable, Sendable {
 /// Adds and removes members of a group. Leaving is removing oneself.
 package struct ChangeMembers: Equatable, Sendable {
   package var conversation: ConversationID
+  /// Who changes them: an administrator, or whoever leaves.
   package var author: UserID
   package var added: [Member]
   package var removed: [UserID]
@@ -116,9 +121,11 @@ package struct CreateUser: Equatable, Sendable {
 package struct OpenSession: Equatable, Sendable {
   package var user: UserID
   package var device: DeviceID
+  /// What the user calls the device; may be empty.
   package var deviceName: String
   /// SHA-256 of the refresh token; 32 bytes.
   package var refreshTokenHash: [UInt8]
+  /// From then on the refresh token is no good.
   package var expires: WallTime
 
   package init(
@@ -138,8 +145,11 @@ package struct OpenSession: Equatable, Sendable {
 package struct RotateRefreshToken: Equatable, Sendable {
   package var user: UserID
   package var device: DeviceID
+  /// SHA-256 of the token that is shown.
   package var presentedHash: [UInt8]
+  /// SHA-256 of the one that takes its place.
   package var newHash: [UInt8]
+  /// When the new one expires.
   package var expires: WallTime
 
   package init(
@@ -167,6 +177,7 @@ package struct CloseSession: Equatable, Sendable {
 /// Where a command from an outbox comes from. The target applies only a greater `index` of the same
 /// subject, so that a repeated or late delivery changes nothing.
 package struct OutboxOrigin: Equatable, Sendable {
+  /// The partition whose outbox it was.
   package var partition: PartitionID
   /// The entry of the source partition's log that made the outbox entry.
   package var index: LogIndex
@@ -194,6 +205,7 @@ package struct ClaimHandle: Equatable, Sendable {
 package struct HandleResolved: Equatable, Sendable {
   package var user: UserID
   package var handle: Handle
+  /// Whether the account has the handle now.
   package var granted: Bool
   package var origin: OutboxOrigin
 
@@ -209,6 +221,7 @@ package struct HandleResolved: Equatable, Sendable {
 package struct ConversationListed: Equatable, Sendable {
   package var user: UserID
   package var conversation: ConversationID
+  /// Whether it is taken out of the list.
   package var removed: Bool
   package var origin: OutboxOrigin
 
@@ -230,6 +243,7 @@ package struct OutboxConfirmed: Equatable, Sendable {
 /// Names an outbox entry: the log entry that made it and its place among those made by it.
 package struct OutboxEntryID: Hashable, Comparable, Sendable {
   package let index: LogIndex
+  /// From 0.
   package let ordinal: UInt32
 
   package init(index: LogIndex, ordinal: UInt32) {

@@ -29,9 +29,11 @@ package struct Member: Equatable, Sendable {
 /// Something that happened in a conversation and that every reader sees in the same place.
 package struct Event: Equatable, Sendable {
   package var conversation: ConversationID
+  /// Its place in the conversation.
   package var sequence: Sequence
   /// The leader's stamp; never goes back within a partition.
   package var time: WallTime
+  /// Who did it.
   package var author: UserID
   /// The entry of the partition's log that made it: what cursors are made of.
   package var index: LogIndex
@@ -50,6 +52,7 @@ package struct Event: Equatable, Sendable {
   }
 }
 
+/// What happened.
 package enum EventContent: Equatable, Sendable {
   case message(text: String)
   case created(kind: ConversationKind, title: String, members: [Member])
@@ -113,6 +116,7 @@ extension Event {
     }
   }
 
+  /// The bytes of `martlet.v1.Event`.
   package func encoded() -> [UInt8] {
     var writer = ProtobufWriter(reservingBytes: 192)
     encode(into: &writer)

@@ -68,6 +68,7 @@ package struct DeviceID: Hashable, Comparable, Sendable, CustomStringConvertible
 ///
 /// **Shape**: 1 to 64 bytes of printable ASCII without spaces.
 package struct ClientMessageID: Hashable, Sendable, CustomStringConvertible {
+  /// **Units**: bytes of its text.
   package static let bytesMax = 64
   package let text: String
 
@@ -90,6 +91,7 @@ package struct Sequence: Hashable, Comparable, Sendable, CustomStringConvertible
 
   package init(_ rawValue: UInt64) { self.rawValue = rawValue }
 
+  /// Before the first message.
   package static let zero = Sequence(0)
   package static func < (left: Self, right: Self) -> Bool { left.rawValue < right.rawValue }
   package static func > (left: Self, right: Self) -> Bool { left.rawValue > right.rawValue }

@@ -29,7 +29,9 @@ package enum Query: Equatable, Sendable {
   }
 }
 
+/// A page of one conversation's events, as one of its members reads it.
 package struct HistoryQuery: Equatable, Sendable {
+  /// Which events of the conversation.
   package enum Range: Equatable, Sendable {
     /// Sequence numbers above this one, ascending.
     case after(Sequence)
@@ -40,6 +42,7 @@ package struct HistoryQuery: Equatable, Sendable {
   }
 
   package var conversation: ConversationID
+  /// Must be a member.
   package var reader: UserID
   package var range: Range
   /// 1 to `ChatLimits.historyPageMax`.
@@ -53,8 +56,11 @@ package struct HistoryQuery: Equatable, Sendable {
   }
 }
 
+/// What a session has missed: events of several conversations after positions of the log.
+///
 /// **Invariant**: all conversations lie in one partition.
 package struct ChangesQuery: Equatable, Sendable {
+  /// One conversation and how far its events are known.
   package struct Request: Equatable, Sendable {
     package var conversation: ConversationID
     /// Events of log entries above this one are wanted.
@@ -66,6 +72,7 @@ package struct ChangesQuery: Equatable, Sendable {
     }
   }
 
+  /// Must be a member of each.
   package var reader: UserID
   package var requests: [Request]
   /// Events in one answer.
@@ -78,6 +85,7 @@ package struct ChangesQuery: Equatable, Sendable {
   }
 }
 
+/// The answer to a `Query`, variant by variant.
 package enum QueryAnswer: Equatable, Sendable {
   case handle(UserID?)
   case user(UserProfile?)
@@ -89,6 +97,7 @@ package enum QueryAnswer: Equatable, Sendable {
   case refused(ServiceError)
 }
 
+/// What everybody may know of an account.
 package struct UserProfile: Equatable, Sendable {
   package var user: UserID
   package var handle: Handle
@@ -101,8 +110,10 @@ package struct UserProfile: Equatable, Sendable {
   }
 }
 
+/// What a login checks. Never leaves the gateway.
 package struct UserCredentials: Equatable, Sendable {
   package var profile: UserProfile
+  /// Argon2id in PHC string format.
   package var passwordHash: String
 
   package init(profile: UserProfile, passwordHash: String) {
@@ -127,11 +138,14 @@ package struct ListedConversation: Equatable, Sendable {
   }
 }
 
+/// A page of a user's list, in the order of the conversations' ids.
 package struct ConversationListPage: Equatable, Sendable {
   package var conversations: [ListedConversation]
   /// The position of the user's partition that this page shows.
   package var applied: LogIndex
+  /// Of the user's partition's record.
   package var generation: UInt32
+  /// Further conversations follow after the last one of this page.
   package var more: Bool
 
   package init(
@@ -144,14 +158,18 @@ package struct ConversationListPage: Equatable, Sendable {
   }
 }
 
+/// A conversation as lists show it.
 package struct ConversationSummary: Equatable, Sendable {
   package var conversation: ConversationID
   package var kind: ConversationKind
   package var title: String
   /// The first `membersShownMax` members in the order of their ids.
   package var members: [Member]
+  /// Of all members, shown or not.
   package var memberCount: Int
+  /// The last sequence number.
   package var head: Sequence
+  /// The event with that number.
   package var last: Event?
 
   package static let membersShownMax = 64
@@ -170,9 +188,11 @@ package struct ConversationSummary: Equatable, Sendable {
   }
 }
 
+/// A page of one conversation's events.
 package struct HistoryPage: Equatable, Sendable {
   /// Ascending, without gaps.
   package var events: [Event]
+  /// The conversation's last sequence number.
   package var head: Sequence
 
   package init(events: [Event], head: Sequence) {
@@ -181,6 +201,7 @@ package struct HistoryPage: Equatable, Sendable {
   }
 }
 
+/// What a `ChangesQuery` found.
 package struct ChangesPage: Equatable, Sendable {
   /// In the order of the log.
   package var events: [Event]
@@ -188,6 +209,7 @@ package struct ChangesPage: Equatable, Sendable {
   package var through: LogIndex
   /// More lies between `through` and what is applied.
   package var more: Bool
+  /// Of the partition's record.
   package var generation: UInt32
   /// Conversations that were asked for and that the reader is no member of.
   package var refused: [ConversationID]

@@ -57,8 +57,11 @@ package enum ServiceErrorCode: UInt32, Sendable, CaseIterable {
 /// A refusal: its code, a sentence for people, and whether the same operation may be tried again.
 package struct ServiceError: Error, Equatable, Sendable {
   package var code: ServiceErrorCode
+  /// A sentence for people.
   package var message: String
+  /// Whether the same operation may be sent again.
   package var retryable: Bool
+  /// When; zero when it does not matter.
   package var retryAfterMilliseconds: UInt32
 
   package init(

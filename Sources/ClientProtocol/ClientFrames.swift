@@ -3,6 +3,7 @@ package import Primitives
 
 /// What a client says on a WebSocket; the HTTP API says the same in other words.
 package struct ClientFrame: Equatable, Sendable {
+  /// **Units**: bytes of UTF-8.
   package static let refBytesMax = 64
   /// The client's name for this operation, given back with the answer. May be empty.
   package var ref: String
@@ -14,6 +15,7 @@ package struct ClientFrame: Equatable, Sendable {
   }
 }
 
+/// What a client wants. Each is answered once, by a `ServerBody`.
 package enum ClientOperation: Equatable, Sendable {
   /// The first frame where no `Authorization` header could be set.
   case hello(Hello)
@@ -27,6 +29,7 @@ package enum ClientOperation: Equatable, Sendable {
   case ping
 }
 
+/// Who the client is and from where it wants events.
 package struct Hello: Equatable, Sendable {
   /// The access token; empty when the header carried it.
   package var token: String
@@ -42,9 +45,12 @@ package struct Hello: Equatable, Sendable {
   }
 }
 
+/// A new conversation, or the one that exists between two people.
 package struct CreateConversationRequest: Equatable, Sendable {
   package var kind: ConversationKind
+  /// Everybody but the caller; one for a direct conversation.
   package var members: [MemberReference]
+  /// Of a group; may be empty.
   package var title: String
 
   package init(kind: ConversationKind, members: [MemberReference], title: String) {
@@ -83,6 +89,7 @@ package struct ServerFrame: Equatable, Sendable {
   }
 }
 
+/// An answer to an operation, or something that was not asked for.
 package enum ServerBody: Equatable, Sendable {
   case welcome(user: UserProfile, device: DeviceID)
   case sent(conversation: ConversationID, sequence: Sequence, time: WallTime, repeated: Bool)

@@ -5,8 +5,10 @@ package import Primitives
 ///
 /// **Shape** (text, opaque to clients): base64url of `martlet.v1.Cursor`.
 package struct Cursor: Equatable, Sendable {
+  /// How far one partition's log was seen.
   package struct Position: Equatable, Sendable {
     package var partition: PartitionID
+    /// Of the partition's record: with another one the index means nothing any more.
     package var generation: UInt32
     package var index: LogIndex
 

@@ -2,7 +2,9 @@ package import Primitives
 
 /// What is decided once, when the ring is made, and is the same for every node.
 package struct ClusterRecord: Equatable, Sendable {
+  /// Random, made with the ring; never zero.
   package var clusterID: UInt128
+  /// Fixed for the cluster's life.
   package var partitionCount: UInt32
   /// How many replicas each partition should have.
   package var replicaCount: UInt32
@@ -21,6 +23,7 @@ package struct ClusterRecord: Equatable, Sendable {
     self.minInSync = min(2, replicaCount)
   }
 
+  /// The bytes of `martlet.v1.ClusterRecord`.
   package func encoded() -> [UInt8] {
     var writer = ProtobufWriter(reservingBytes: 40)
     writer.identifier(1, clusterID)
@@ -52,11 +55,18 @@ package struct ClusterRecord: Equatable, Sendable {
 
 /// Names of the keys in the coordinator. Everything of Martlet's lies under one root.
 package enum CoordinationKey {
+  /// What all keys begin with.
   package static let root = "/martlet/v1/"
+  /// The `ClusterRecord`.
   package static let cluster = root + "cluster"
+  /// What the keys of all `PartitionRecord`s begin with.
   package static let partitions = root + "partitions/"
+  /// What the keys of all `NodeRecord`s begin with.
   package static let nodes = root + "nodes/"
+  /// The keys that sign and verify access tokens.
   package static let signingKeys = root + "signing-keys"
+  /// 32 bytes, made once: from them and a refresh token follows the next one.
+  package static let refreshSecret = root + "refresh-secret"
 
   /// Eight decimal digits, so that the order of keys is the order of partitions.
   package static func partition(_ partition: PartitionID) -> String {
@@ -64,10 +74,12 @@ package enum CoordinationKey {
     return partitions + String(repeating: "0", count: max(0, 8 - digits.count)) + digits
   }
 
+  /// The partition whose record lies under `key`; `nil` for any other key.
   package static func partition(in key: String) -> PartitionID? {
     guard key.hasPrefix(partitions) else { return nil }
     return UInt32(key.dropFirst(partitions.count)).map { PartitionID($0) }
   }
 
+  /// Where the node of this name is registered.
   package static func node(_ name: String) -> String { nodes + name }
 }

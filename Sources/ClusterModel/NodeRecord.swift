@@ -15,6 +15,7 @@ package struct NodeRecord: Equatable, Sendable {
   package var role: NodeRole
   /// The data directory's identity; `nil` on a gateway.
   package var store: StoreID?
+  /// The process: another one after each start.
   package var boot: BootID
   /// One address per event loop ("lane"), in lane order: partition p is served by lane p mod count.
   package var laneAddresses: [NodeAddress]
@@ -22,6 +23,7 @@ package struct NodeRecord: Equatable, Sendable {
   package var operatorAddress: NodeAddress?
   /// What clients connect to, as URLs; empty on a shard.
   package var publicURLs: [String]
+  /// What fails together; empty when nobody has said.
   package var zone: String
   /// The share of partitions that this node should get, relative to the others. 1 to 1,000.
   package var weight: UInt32
@@ -74,6 +76,7 @@ package struct NodeAddress: Hashable, Sendable, CustomStringConvertible {
 }
 
 extension NodeRecord {
+  /// The bytes of `martlet.v1.NodeRecord`.
   package func encoded() -> [UInt8] {
     var writer = ProtobufWriter(reservingBytes: 128)
     writer.string(1, name)

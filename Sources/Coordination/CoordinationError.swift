@@ -20,6 +20,7 @@ package enum CoordinationError: Error, Hashable, Sendable {
   /// This object was shut down.
   case shutDown
 
+  /// What is wrong with a request, whoever would serve it.
   package enum InvalidRequest: Hashable, Sendable {
     /// More than `CoordinationLimits.operationsPerTransactionMax` conditions or operations.
     case tooManyOperations(Int)

@@ -95,6 +95,7 @@ package struct KeyValue: Hashable, Sendable {
 
 /// One key's state as of a revision.
 package struct Reading: Hashable, Sendable {
+  /// `nil` when the key does not exist.
   package let item: KeyValue?
   package let position: CoordinationPosition
 

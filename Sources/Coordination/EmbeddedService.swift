@@ -12,6 +12,7 @@ package final class EmbeddedService: @unchecked Sendable {
   // Safety: everything mutable is touched on `eventLoop` only, which every method checks.
 
   package let eventLoop: any EventLoop
+  /// Its identity, made with its storage: what `CoordinationPosition` carries.
   package let serviceID: UInt64
   private let storage: any DurableKeyValue
   private var state: EmbeddedState

@@ -30,6 +30,7 @@ package struct EtcdEndpoint: Hashable, Sendable, CustomStringConvertible {
   package var description: String { (usesTLS ? "https://" : "http://") + address.description }
 }
 
+/// How etcd is reached, and how long is waited for it.
 package struct EtcdConfiguration: Sendable {
   /// Tried in turn; at least one.
   package var endpoints: [EtcdEndpoint]

@@ -7,6 +7,7 @@ package enum MirrorChange: Hashable, Sendable {
   /// exactly the key went is not known.
   case delete(key: String, revision: Revision)
 
+  /// The key that has changed.
   package var key: String {
     switch self {
     case .put(let item): item.key
@@ -42,7 +43,9 @@ package struct MirrorUpdate: Hashable, Sendable {
 /// **Invariant**: the position never goes back; `items` is the prefix's state there, apart from
 /// changes whose `progress` has not come.
 package struct MirrorState: Sendable {
+  /// By key.
   package private(set) var items: [String: KeyValue] = [:]
+  /// As of when; `nil` before the first listing.
   package private(set) var position: CoordinationPosition?
   /// Changes of a revision that is not complete yet.
   private var pending: [MirrorChange] = []
@@ -75,6 +78,7 @@ package struct MirrorState: Sendable {
     return MirrorUpdate(revision: listing.revision, changes: changes, isListing: true)
   }
 
+  /// What an event of the watch has led to.
   package enum Step: Hashable, Sendable {
     case update(MirrorUpdate)
     /// Nothing to tell yet.
@@ -83,6 +87,7 @@ package struct MirrorState: Sendable {
     case list
   }
 
+  /// Takes one event of the watch in.
   package mutating func received(_ event: WatchEvent) -> Step {
     switch event {
     case .put(let item):
@@ -189,6 +194,7 @@ package struct Mirror: Sendable {
     return update
   }
 
+  /// Waits; ends early when the task is cancelled.
   package static func sleep(_ time: Milliseconds) async {
     // A cancelled sleep ends early, and `next` looks at the cancellation itself.
     try? await Task.sleep(nanoseconds: time.rawValue * 1_000_000)

@@ -3,6 +3,7 @@ package import Primitives
 /// Conditions, and what to do when all hold and when one does not. Done as a whole, at one
 /// revision.
 package struct Transaction: Hashable, Sendable {
+  /// Something that must hold when the transaction is done.
   package enum Condition: Hashable, Sendable {
     /// The key was last changed at this revision; `.zero`: it does not exist.
     case modRevision(of: String, equals: Revision)
@@ -20,7 +21,9 @@ package struct Transaction: Hashable, Sendable {
   }
 
   package var conditions: [Condition]
+  /// Done when all conditions hold.
   package var success: [Operation]
+  /// Done otherwise.
   package var failure: [Operation]
 
   package init(conditions: [Condition], success: [Operation], failure: [Operation] = []) {
@@ -41,6 +44,7 @@ package struct Transaction: Hashable, Sendable {
 
 /// What a transaction did.
 package struct TransactionResult: Hashable, Sendable {
+  /// What one operation gave.
   package enum Response: Hashable, Sendable {
     case get(KeyValue?)
     case put
@@ -62,6 +66,7 @@ package struct TransactionResult: Hashable, Sendable {
 }
 
 extension Transaction.Condition {
+  /// The key that is looked at.
   package var key: String {
     switch self {
     case .modRevision(let key, _), .exists(let key), .value(let key, _): key
@@ -74,6 +79,7 @@ extension Transaction.Condition {
 }
 
 extension Transaction.Operation {
+  /// The key that is read or changed.
   package var key: String {
     switch self {
     case .get(let key), .put(let key, _, _), .delete(let key): key

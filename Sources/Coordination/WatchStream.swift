@@ -39,6 +39,7 @@ package struct WatchStream: AsyncSequence, Sendable {
 
   init(_ source: WatchSource) { reader = Reader(source) }
 
+  /// Keeps the watch going; it ends with the last copy.
   package struct AsyncIterator: AsyncIteratorProtocol {
     fileprivate let reader: Reader
 

@@ -49,6 +49,7 @@ package enum AccessToken {
   /// A longer token is refused unread.
   package static let bytesMax = 2_048
 
+  /// **Returns**: the token's text.
   package static func sign(_ claims: AccessTokenClaims, with key: SigningKey) -> String {
     let header = "{\"alg\":\"EdDSA\",\"kid\":\(FlatJSON.quote(key.keyID)),\"typ\":\"JWT\"}"
     let payload = """

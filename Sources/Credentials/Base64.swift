@@ -2,6 +2,7 @@
 ///
 /// **Source**: RFC 4648, sections 4 and 5; no line breaks, no padding, unused bits are zero.
 package enum Base64 {
+  /// The two characters beyond letters and digits.
   package enum Alphabet: Sendable {
     /// With `+` and `/`: password hashes.
     case standard

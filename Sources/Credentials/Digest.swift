@@ -4,6 +4,7 @@ import COpenSSL
 package enum Digest {
   package static let sha256Bytes = 32
 
+  /// **Source**: FIPS 180-4.
   package static func sha256(_ bytes: some Sequence<UInt8>) -> [UInt8] {
     let input = Array(bytes)
     return [UInt8](unsafeUninitializedCapacity: sha256Bytes) { buffer, filled in

@@ -38,6 +38,7 @@ package enum KeyRingError: Error, Equatable, Sendable {
 /// **Invariant**: at least one key; the newest can sign; `signsFrom` ascends. A pure value:
 /// whoever rotates it writes it back by compare-and-set.
 package struct KeyRing: Hashable, Sendable {
+  /// More are neither made nor read.
   package static let keysMax = 16
 
   /// One key and its times.
@@ -47,6 +48,7 @@ package struct KeyRing: Hashable, Sendable {
     package fileprivate(set) var signing: SigningKey?
     /// When it was added.
     package let notBefore: WallTime
+    /// From then on it signs, until its successor does.
     package let signsFrom: WallTime
     /// When the last token signed with it has expired. `nil` until it has a successor.
     package fileprivate(set) var notAfter: WallTime?

@@ -24,13 +24,16 @@ package enum PasswordError: Error, Hashable, Sendable {
 package enum PasswordHash {
   /// A password's UTF-8 form. It is compared as it was sent, without normalisation.
   package static let passwordBytesMax = 1_024
+  /// **Units**: bytes.
   package static let saltBytes = 16
   static let hashBytes = 32
 
   /// The cost of one hash.
   package struct Parameters: Hashable, Sendable {
     package let memoryKiB: UInt32
+    /// Argon2's `t`.
     package let passes: UInt32
+    /// Argon2's `p`.
     package let lanes: UInt32
 
     package init(memoryKiB: UInt32, passes: UInt32, lanes: UInt32) {
@@ -39,6 +42,7 @@ package enum PasswordHash {
       self.lanes = lanes
     }
 
+    /// Of new hashes. **Source**: OWASP "Password Storage Cheat Sheet".
     package static let recommended = Parameters(memoryKiB: 19_456, passes: 2, lanes: 1)
 
     /// What a stored hash may ask for, lest a damaged one takes the machine's memory.

@@ -2,9 +2,12 @@
 ///
 /// **Shape**: `<session id>.<base64url of 32 bytes>`
 package struct RefreshToken: Sendable, CustomStringConvertible, CustomReflectable {
+  /// **Units**: bytes.
   package static let secretBytes = 32
+  /// **Units**: bytes of ASCII.
   package static let sessionIDBytesMax = 64
 
+  /// Whose session it is; not secret.
   package let sessionID: String
   private let secret: [UInt8]
 
@@ -49,6 +52,7 @@ package struct RefreshToken: Sendable, CustomStringConvertible, CustomReflectabl
       }
   }
 
+  /// What the device keeps and shows.
   package var text: String { "\(sessionID).\(Base64.encode(secret))" }
 
   /// What is stored. The secret has 256 bits that look random, so a plain hash is enough.

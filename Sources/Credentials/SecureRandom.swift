@@ -4,6 +4,7 @@ import COpenSSL
 ///
 /// **Isolation**: any thread.
 package enum SecureRandom {
+  /// **Returns**: `count` bytes that nobody can guess.
   package static func bytes(_ count: Int) -> [UInt8] {
     [UInt8](unsafeUninitializedCapacity: count) { buffer, filled in
       if let base = buffer.baseAddress, count > 0 {
@@ -13,8 +14,10 @@ package enum SecureRandom {
     }
   }
 
+  /// 64 bits that nobody can guess.
   package static func uint64() -> UInt64 { UInt64(truncatingIfNeeded: uint128()) }
 
+  /// 128 bits that nobody can guess.
   package static func uint128() -> UInt128 {
     var value: UInt128 = 0
     withUnsafeMutableBytes(of: &value) { buffer in

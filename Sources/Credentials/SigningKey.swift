@@ -15,7 +15,9 @@ private final class KeyHandle: @unchecked Sendable {
 ///
 /// **Source**: RFC 8032.
 package struct VerificationKey: Hashable, Sendable {
+  /// **Units**: bytes of the public key.
   package static let bytesCount = 32
+  /// **Units**: bytes.
   package static let signatureBytes = 64
 
   package let bytes: [UInt8]
@@ -55,6 +57,7 @@ package struct VerificationKey: Hashable, Sendable {
 
 /// A private Ed25519 key. It prints as its public half's id.
 package struct SigningKey: Hashable, Sendable, CustomStringConvertible, CustomReflectable {
+  /// **Units**: bytes.
   package static let seedBytes = 32
 
   /// The secret. Only what stores the key ring looks at it.
@@ -78,6 +81,7 @@ package struct SigningKey: Hashable, Sendable, CustomStringConvertible, CustomRe
     self.seed = seed
   }
 
+  /// What a token's header names it by.
   package var keyID: String { verificationKey.keyID }
 
   /// **Shape**: 64 bytes.

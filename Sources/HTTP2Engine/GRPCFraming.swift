@@ -16,6 +16,7 @@ package enum GRPCFramingError: Error, Hashable, Sendable {
 /// ```
 /// **Source**: "gRPC over HTTP2", section Length-Prefixed-Message.
 package enum GRPCFraming {
+  /// The flag and the length. **Units**: bytes.
   package static let prefixBytes = 5
 
   /// Appends one message with its prefix.
@@ -24,6 +25,7 @@ package enum GRPCFraming {
     bytes.append(contentsOf: message)
   }
 
+  /// Appends one message with its prefix.
   package static func append(_ message: ArraySlice<UInt8>, to bytes: inout [UInt8]) {
     appendPrefix(messageBytes: message.count, to: &bytes)
     bytes.append(contentsOf: message)
@@ -42,6 +44,7 @@ package enum GRPCFraming {
     }
   }
 
+  /// **Returns**: one message with its prefix.
   package static func frame(_ message: [UInt8]) -> [UInt8] {
     var bytes: [UInt8] = []
     bytes.reserveCapacity(prefixBytes + message.count)
@@ -81,6 +84,7 @@ package struct GRPCDeframer: Sendable {
   /// Bytes of a message that is not complete: nonzero at the end of a stream means it was cut.
   package var pendingBytes: Int { partial.count + piece.count - offset }
 
+  /// Takes the next piece of DATA in.
   package mutating func append(_ bytes: [UInt8]) {
     if offset == piece.count {
       piece = bytes

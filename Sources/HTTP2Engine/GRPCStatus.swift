@@ -73,6 +73,7 @@ package struct GRPCStatus: Error, Hashable, Sendable, CustomStringConvertible {
     self.init(code, "stream ended with \(streamError)")
   }
 
+  /// The fields with which a server ends the stream.
   package var trailers: [HTTP2HeaderField] {
     var fields = [HTTP2HeaderField("grpc-status", String(code.rawValue))]
     if !message.isEmpty {

@@ -87,6 +87,7 @@ package struct HTTP2Limits: Sendable {
   /// DATA that waits on all streams together.
   package var queuedBytesMax: Int
 
+  /// For clients that nobody knows.
   package static let publicPort = HTTP2Limits(
     concurrentStreamsMax: 100, headerFieldCountMax: 100, headerListBytesMax: 16 << 10,
     headerBytesMax: 1 << 20, continuationFramesMax: 8,
@@ -95,6 +96,7 @@ package struct HTTP2Limits: Sendable {
     windowUpdateFrames: RateBudget(burst: 200, perSecond: 200), dataBytesPerWindowUpdate: 2 << 10,
     outboundFramesMax: 1_000, queuedBytesPerStreamMax: 256 << 10, queuedBytesMax: 1 << 20)
 
+  /// For nodes of the cluster and the coordinator.
   package static let trusted = HTTP2Limits(
     concurrentStreamsMax: 4_096, headerFieldCountMax: 256, headerListBytesMax: 64 << 10,
     headerBytesMax: 64 << 20, continuationFramesMax: 8,

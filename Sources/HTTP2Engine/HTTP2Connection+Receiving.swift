@@ -25,6 +25,7 @@ extension HTTP2Connection {
     }
   }
 
+  /// The same for bytes in an array.
   package func receive(_ bytes: [UInt8], now: Instant) throws(HTTP2Error) {
     // `withUnsafeBytes` loses the type of the error.
     let result = bytes.withUnsafeBytes { buffer -> Result<Void, HTTP2Error> in

@@ -111,6 +111,7 @@ package final class HTTP2Connection {
       && nghttp2_session_check_request_allowed(session) != 0
   }
 
+  /// Streams that have not ended in both directions.
   package var openStreamCount: Int { streams.count }
 
   /// DATA that waits on one stream; zero for one that has ended.
@@ -127,6 +128,7 @@ package final class HTTP2Connection {
     swap(&events, &buffer)
   }
 
+  /// The same in an array of its own.
   package func takeEvents() -> [HTTP2Event] {
     var taken: [HTTP2Event] = []
     takeEvents(into: &taken)

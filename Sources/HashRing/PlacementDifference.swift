@@ -5,8 +5,10 @@ package struct PlacementDifference: Equatable, Sendable {
   /// One replica that a store has to fetch. `source` is the store that gives its own up for it, or
   /// `nil` when the partition only gains a replica.
   package struct Move: Hashable, Sendable {
+    /// Which one it is a replica of.
     package let partition: PartitionID
     package let source: StoreID?
+    /// The store that fetches it.
     package let destination: StoreID
   }
 

@@ -29,6 +29,7 @@ package struct ReplicaSet: Hashable, Sendable {
 
   package init(_ stores: [StoreID]) { self.stores = stores }
 
+  /// `nil` for an empty set alone.
   package var preferredLeader: StoreID? { stores.first }
 }
 

@@ -144,9 +144,13 @@ public final class MartletClient: Sendable {
   public struct Events: AsyncSequence, Sendable {
     fileprivate let client: MartletClient
 
+    /// Waits for one event after the other.
     public struct Iterator: AsyncIteratorProtocol {
       fileprivate let client: MartletClient
 
+      /// **Returns**: the next event; `nil` when the client was closed.
+      ///
+      /// **Throws**: `MartletError` when the session is over.
       public mutating func next() async throws -> Event? {
         try await client.shell.events.next()
       }

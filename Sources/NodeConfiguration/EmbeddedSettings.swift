@@ -5,6 +5,7 @@ package import NodeRuntime
 package enum EmbeddedSettings {
   static let gatewayAddressDefault = NodeAddress(host: "127.0.0.1", port: 8080)
 
+  /// Reads all of them. **Throws**: the first that is missing or not allowed.
   package static func options(_ source: SettingSource) throws(SettingError) -> EmbeddedOptions {
     let directory = try source.required(
       "data-dir", allowed: "a directory of this cluster alone"
@@ -46,12 +47,14 @@ package enum EmbeddedSettings {
 package enum RingSettings {
   package static let partitionCountDefault: UInt32 = 256
 
+  /// How many partitions are made; `partitionCountDefault` when nobody has said.
   package static func partitions(_ source: SettingSource) throws(SettingError) -> UInt32 {
     let range = ClusterRecord.partitionCountRange
     guard let setting = source.optional("partitions") else { return partitionCountDefault }
     return UInt32(try setting.number(in: Int(range.lowerBound)...Int(range.upperBound)))
   }
 
+  /// How many shards are waited for; must be said.
   package static func shards(_ source: SettingSource) throws(SettingError) -> Int {
     try source.required("shards", allowed: "how many shards to wait for, 1 to 1000")
       .number(in: 1...1_000)

@@ -1,5 +1,6 @@
 package import Logging
 
+/// What is logged.
 package enum LogSettings {
   /// - Parameter usual: of a command for which none is given.
   package static func level(

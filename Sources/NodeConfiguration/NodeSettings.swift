@@ -4,6 +4,7 @@ import TLSEngine
 
 /// Reads the settings of one shard.
 package enum ShardSettings {
+  /// Reads all of them. **Throws**: the first that is missing or not allowed.
   package static func options(_ source: SettingSource) throws(SettingError) -> ShardOptions {
     let addressAllowed = "HOST:PORT, where the other nodes reach this one"
     let name = try source.required("name", allowed: "the node's name").nodeName()
@@ -29,6 +30,7 @@ package enum ShardSettings {
 
 /// Reads the settings of one gateway.
 package enum GatewaySettings {
+  /// Reads all of them. **Throws**: the first that is missing or not allowed.
   package static func options(_ source: SettingSource) throws(SettingError) -> GatewayOptions {
     let name = try source.required("name", allowed: "the node's name").nodeName()
     let identity = try IdentitySettings.files(source)

@@ -7,6 +7,7 @@ package struct SettingError: Error, Hashable, Sendable, CustomStringConvertible 
   package let value: String?
   /// What is wrong beyond not being allowed, such as what the system said of a file.
   package let reason: String?
+  /// What could have been there, in words.
   package let allowed: String
 
   package init(setting: String, value: String?, reason: String? = nil, allowed: String) {
@@ -47,6 +48,7 @@ package struct Setting: Hashable, Sendable {
     self.value = value
   }
 
+  /// The error for this value.
   package func refused(_ reason: String? = nil, allowed: String) -> SettingError {
     SettingError(setting: source, value: value, reason: reason, allowed: allowed)
   }
@@ -82,6 +84,7 @@ package struct SettingSource: Sendable {
     return Setting(source: variable, value: value)
   }
 
+  /// **Throws**: `SettingError` with both of its names when it was given nowhere.
   package func required(_ name: String, allowed: String) throws(SettingError) -> Setting {
     guard let setting = optional(name) else {
       throw SettingError(
@@ -90,6 +93,7 @@ package struct SettingSource: Sendable {
     return setting
   }
 
+  /// Whether it was given, as a flag or as a variable that says yes.
   package func flag(_ name: String) throws(SettingError) -> Bool {
     if flags.contains(name) { return true }
     guard let setting = optional(name) else { return false }

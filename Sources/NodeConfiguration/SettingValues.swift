@@ -4,6 +4,7 @@ import Glibc
 
 /// What values of settings look like. Each throws with the setting's name and what is allowed.
 extension Setting {
+  /// A whole number.
   package func number(in range: ClosedRange<Int>) throws(SettingError) -> Int {
     guard let number = Int(value), range.contains(number) else {
       throw refused(allowed: "a whole number from \(range.lowerBound) to \(range.upperBound)")
@@ -11,6 +12,7 @@ extension Setting {
     return number
   }
 
+  /// `HOST:PORT`.
   package func address() throws(SettingError) -> NodeAddress {
     guard let address = NodeAddress(value) else {
       throw refused(
@@ -37,6 +39,7 @@ extension Setting {
     return value
   }
 
+  /// A name for what fails together; may be empty.
   package func zone() throws(SettingError) -> String {
     let isValid =
       value.utf8.count <= 63 && value.utf8.allSatisfy { (0x21...0x7e).contains($0) }
@@ -44,6 +47,7 @@ extension Setting {
     return value
   }
 
+  /// The path of a file that can be read; `what` says what should be in it.
   package func readableFile(_ what: String) throws(SettingError) -> String {
     var status = stat()
     guard stat(value, &status) == 0, access(value, R_OK) == 0 else {
@@ -81,6 +85,7 @@ extension Setting {
     return path
   }
 
+  /// etcd's members, separated by commas; at least one.
   package func etcdEndpoints() throws(SettingError) -> [EtcdEndpoint] {
     var endpoints: [EtcdEndpoint] = []
     for text in items {
@@ -109,6 +114,7 @@ extension Setting {
     return items
   }
 
+  /// One of a few words.
   package func choice(_ choices: [String]) throws(SettingError) -> String {
     guard choices.contains(value) else {
       throw refused(allowed: "one of " + choices.joined(separator: ", "))

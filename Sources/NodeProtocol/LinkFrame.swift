@@ -23,6 +23,7 @@ package enum LinkFrame: Equatable, Sendable {
   /// The sender is about to stop: ask somebody else from now on.
   case draining
 
+  /// Order of service; lower goes first.
   package enum Priority: Int, Comparable, Sendable, CaseIterable {
     case control = 0
     case request = 1
@@ -31,6 +32,7 @@ package enum LinkFrame: Equatable, Sendable {
     package static func < (left: Self, right: Self) -> Bool { left.rawValue < right.rawValue }
   }
 
+  /// Where the frame stands in that order.
   package var priority: Priority {
     switch self {
     case .hello, .heartbeat, .draining: .control
@@ -47,13 +49,18 @@ package enum LinkFrame: Equatable, Sendable {
   }
 }
 
+/// Who the sender is and how it speaks. Each side checks the other's before anything else.
 package struct LinkHello: Equatable, Sendable {
+  /// Of this program; sides with different ones do not talk.
   package static let protocolVersion: UInt32 = 1
 
   package var clusterID: UInt128
+  /// The node's name, which its certificate must carry.
   package var node: String
   package var role: NodeRole
+  /// `nil` for a gateway.
   package var store: StoreID?
+  /// The sender's process.
   package var boot: BootID
   package var protocolVersion: UInt32
   /// Requests that the sender of this frame accepts on this link before it has answered one: the
@@ -86,6 +93,7 @@ package struct Heartbeat: Equatable, Sendable {
   }
 
   package var boot: BootID
+  /// By the sender's clock.
   package var wallTime: WallTime
   package var condition: Condition
 
@@ -103,6 +111,7 @@ package struct Request: Equatable, Sendable {
   package var partition: PartitionID
   package var operation: Operation
 
+  /// What is to be done.
   package enum Operation: Equatable, Sendable {
     /// An encoded `Command`; it is stored as it is.
     case command([UInt8])
@@ -116,10 +125,13 @@ package struct Request: Equatable, Sendable {
   }
 }
 
+/// The answer to a `Request`.
 package struct Response: Equatable, Sendable {
+  /// The request's.
   package var id: UInt64
   package var outcome: Outcome
 
+  /// How it ended.
   package enum Outcome: Equatable, Sendable {
     case applied(CommandResult)
     case answered(QueryAnswer)
@@ -140,6 +152,7 @@ package struct Response: Equatable, Sendable {
 package struct Subscribe: Equatable, Sendable {
   package var partition: PartitionID
   package var entity: EntityID
+  /// `nil`: from now on.
   package var after: LogIndex?
 
   package init(partition: PartitionID, entity: EntityID, after: LogIndex?) {
@@ -149,6 +162,7 @@ package struct Subscribe: Equatable, Sendable {
   }
 }
 
+/// Gateway → leader: nobody listens to this entity any more.
 package struct Unsubscribe: Equatable, Sendable {
   package var partition: PartitionID
   package var entity: EntityID
@@ -166,6 +180,7 @@ package struct Subscribed: Equatable, Sendable {
   package var entity: EntityID
   /// Equals the `after` that was asked for when nothing is missing; later otherwise.
   package var from: LogIndex
+  /// Of the partition's record.
   package var generation: UInt32
 
   package init(partition: PartitionID, entity: EntityID, from: LogIndex, generation: UInt32) {
@@ -178,6 +193,7 @@ package struct Subscribed: Equatable, Sendable {
 
 /// Leader → gateway: nothing follows for this entity until it is subscribed again.
 package struct SubscriptionEnded: Equatable, Sendable {
+  /// Why.
   package enum Reason: UInt32, Sendable {
     /// The sender does not lead the partition (any more).
     case notLeader = 1
@@ -199,12 +215,14 @@ package struct SubscriptionEnded: Equatable, Sendable {
 /// Leader → gateway: something happened to a subscribed entity.
 package struct Delivery: Equatable, Sendable {
   package var partition: PartitionID
+  /// The entry that made it.
   package var index: LogIndex
   package var content: Content
   /// Nothing more of this entry follows on this link: the receiver has all that it subscribed to up
   /// to here.
   package var isLastOfEntry: Bool
 
+  /// What happened.
   package enum Content: Equatable, Sendable {
     case event(Event)
     /// To a user's entity: the list of conversations changed.

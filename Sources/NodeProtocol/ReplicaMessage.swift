@@ -3,6 +3,7 @@ package import Primitives
 /// One entry of a partition's log. An empty payload is the entry with which an epoch starts.
 package struct Entry: Equatable, Sendable {
   package let id: EntryID
+  /// An encoded `EntryPayload`; empty at an epoch's start.
   package let payload: [UInt8]
 
   package init(id: EntryID, payload: [UInt8]) {
@@ -10,8 +11,11 @@ package struct Entry: Equatable, Sendable {
     self.payload = payload
   }
 
+  /// Its position in the log.
   package var index: LogIndex { id.index }
+  /// Of the leader that made it.
   package var epoch: Epoch { id.epoch }
+  /// Whether it carries no command but begins an epoch.
   package var isEpochStart: Bool { payload.isEmpty }
   /// What the entry weighs in windows and buffers.
   package var bytes: Int { payload.count + 24 }
@@ -26,6 +30,7 @@ package struct ReplicaMessage: Equatable, Sendable {
   package let from: ReplicaID
   /// The sender's process.
   package let fromBoot: BootID
+  /// The life of the partition that is meant, not just the store.
   package let to: ReplicaID
   /// The epoch in which the sender speaks.
   package let epoch: Epoch
@@ -33,6 +38,7 @@ package struct ReplicaMessage: Equatable, Sendable {
   package let revision: Revision
   package let body: Body
 
+  /// What is said.
   package enum Body: Equatable, Sendable {
     /// Leader → all: entries that follow `previous`. Without entries it probes or tells the commit.
     case append(previous: EntryID, entries: [Entry], commitIndex: LogIndex)

@@ -82,12 +82,14 @@ package struct ClusterView: Sendable {
 
 /// Changes one partition's record by compare-and-set.
 package enum RecordChange {
+  /// How a change ended.
   package enum Outcome: Sendable {
     case succeeded(Revision)
     case conflicted(VersionedRecord)
     case unknown
   }
 
+  /// Writes the record if it is still the one of revision `base`.
   package static func compareAndSet(
     _ partition: PartitionID, _ record: PartitionRecord, base: Revision,
     in coordinator: any Coordinator
@@ -107,6 +109,8 @@ package enum RecordChange {
     }
   }
 
+  /// A linearizable read of the record. **Returns**: `nil` when there is none, no answer, or it
+  /// cannot be read.
   package static func read(
     _ partition: PartitionID, in coordinator: any Coordinator
   ) async -> VersionedRecord? {

@@ -14,7 +14,9 @@ package struct EmbeddedOptions: Sendable {
   /// Holds a directory for each store and one for the coordination service.
   package var dataDirectory: String
   package var shardCount: Int
+  /// Of a new ring; an existing one keeps its own.
   package var partitionCount: UInt32
+  /// Of each partition of a new ring.
   package var replicaCount: UInt32
   package var gateways: [GatewayOptions]
   package var operatorAddress: NodeAddress?
@@ -41,8 +43,10 @@ package struct EmbeddedOptions: Sendable {
 ///   dataDirectory/shard1 …       one store each
 /// ```
 package final class EmbeddedCluster: Sendable {
+  /// In the order of their names.
   package let shards: [ShardNode]
   package let gateways: [GatewayNode]
+  /// With the port that was bound; `nil` when nobody may ask.
   package let operatorAddress: NodeAddress?
   private let operatorServer: OperatorServer?
   private let base: Base

@@ -13,17 +13,21 @@ import Wire
 final class GatewayAPI {
   /// How many verified tokens are remembered, so that a client's next request costs no signature.
   private static let verifiedTokensMax = 16_384
-  private static let listPageMax = 100
 
   let lane: GatewayLane
   private let authority: TokenAuthority
   private let passwords: PasswordPool
+  private let helloTimeout: Milliseconds
   private var verified: [String: (identity: Identity, expires: WallTime)] = [:]
 
-  init(lane: GatewayLane, authority: TokenAuthority, passwords: PasswordPool) {
+  init(
+    lane: GatewayLane, authority: TokenAuthority, passwords: PasswordPool,
+    helloTimeout: Milliseconds
+  ) {
     self.lane = lane
     self.authority = authority
     self.passwords = passwords
+    self.helloTimeout = helloTimeout
   }
 
   // MARK: Routing
@@ -146,12 +150,11 @@ final class GatewayAPI {
     return found
   }
 
-  private func limit(
-    _ text: String?, max: Int, default value: Int
-  ) throws(ServiceError) -> Int {
-    guard let text else { return value }
-    guard let limit = Int(text), (1...max).contains(limit) else {
-      throw ServiceError(.invalidArgument, "limit must be 1 to \(max)")
+  /// Items of the page that is asked for: of conversations or of events, as on a WebSocket.
+  private func limit(_ text: String?) throws(ServiceError) -> Int {
+    guard let text else { return ClientCodec.pageDefault }
+    guard let limit = Int(text), (1...ClientCodec.pageMax).contains(limit) else {
+      throw ServiceError(.invalidArgument, "limit must be 1 to \(ClientCodec.pageMax)")
     }
     return limit
   }
@@ -160,9 +163,7 @@ final class GatewayAPI {
     let given = try parameters(request, allowed: ["after", "limit"])
     var after: ConversationID?
     if let text = given["after"] { after = try conversation(text) }
-    return .listConversations(
-      after: after,
-      limit: try limit(given["limit"], max: Self.listPageMax, default: Self.listPageMax))
+    return .listConversations(after: after, limit: try limit(given["limit"]))
   }
 
   private func history(
@@ -176,9 +177,8 @@ final class GatewayAPI {
     case (nil, let text?): range = .before(try sequence(text))
     case (_?, _?): throw ServiceError(.invalidArgument, "after and before exclude each other")
     }
-    let limit = try limit(
-      given["limit"], max: ChatLimits.historyPageMax, default: ClientCodec.pageDefault)
-    return .history(conversation: conversation, range: range, limit: limit)
+    return .history(
+      conversation: conversation, range: range, limit: try limit(given["limit"]))
   }
 
   private func sequence(_ text: String) throws(ServiceError) -> Sequence {
@@ -299,9 +299,9 @@ final class GatewayAPI {
     let call = GatewayCall.openSession(
       OpenSession(
         user: identity.user, device: device, deviceName: deviceName, refreshTokenHash: token.hash,
-        expires: Self.refreshExpiry()))
+        expires: refreshExpiry()))
     lane.call(call) { [self] result in
-      finishSession(result, profile, identity, token, responder)
+      finishSession(201, result, profile, identity, token, responder)
     }
   }
 
@@ -310,25 +310,25 @@ final class GatewayAPI {
     let refused = ServiceError(.unauthenticated, "the refresh token is not valid")
     guard let presented = RefreshToken(text: text), let identity = Self.identity(of: presented)
     else { throw refused }
-    let token = authority.successor(of: presented, now: Clock.wall())
+    let token = authority.successor(of: presented)
     let call = GatewayCall.rotateRefreshToken(
       RotateRefreshToken(
         user: identity.user, device: identity.device, presentedHash: presented.hash,
-        newHash: token.hash, expires: Self.refreshExpiry()))
+        newHash: token.hash, expires: refreshExpiry()))
     lane.call(call) { [self] result in
       guard case .done = result else {
-        return finishSession(result, nil, identity, token, responder)
+        return finishSession(200, result, nil, identity, token, responder)
       }
       lane.call(.profile(identity.user)) { [self] result in
         guard case .profile(let profile?) = result else { return fail(refused, responder) }
-        finishSession(.done, profile, identity, token, responder)
+        finishSession(200, .done, profile, identity, token, responder)
       }
     }
   }
 
   private func finishSession(
-    _ result: CallResult, _ profile: UserProfile?, _ identity: Identity, _ token: RefreshToken,
-    _ responder: HTTPResponder
+    _ status: Int, _ result: CallResult, _ profile: UserProfile?, _ identity: Identity,
+    _ token: RefreshToken, _ responder: HTTPResponder
   ) {
     guard case .done = result, let profile else {
       if case .failed(let error) = result { return fail(error, responder) }
@@ -336,9 +336,9 @@ final class GatewayAPI {
     }
     let body = SessionBody(
       accessToken: authority.sign(identity, now: Clock.wall()), refreshToken: token.text,
-      expiresInSeconds: UInt32(TokenAuthority.accessTokenLifetime), user: profile,
+      expiresInSeconds: authority.times.accessTokenLifetime, user: profile,
       device: identity.device)
-    respond(201, HTTPBodies.session(body), responder)
+    respond(status, HTTPBodies.session(body), responder)
   }
 
   private func logOut(_ request: HTTPRequest, _ responder: HTTPResponder) throws(ServiceError) {
@@ -366,8 +366,9 @@ final class GatewayAPI {
     return Identity(user: user, device: device)
   }
 
-  private static func refreshExpiry() -> WallTime {
-    WallTime(milliseconds: Clock.wall().milliseconds + TokenAuthority.refreshTokenLifetime * 1_000)
+  private func refreshExpiry() -> WallTime {
+    let lifetime = UInt64(authority.times.refreshTokenLifetime) * 1_000
+    return WallTime(milliseconds: Clock.wall().milliseconds + lifetime)
   }
 
   private var busy: ServiceError { .overloaded("too many logins at a time") }
@@ -397,7 +398,9 @@ final class GatewayAPI {
       let hello = try hello(of: request, identity: identity)
       let client = WebSocketClient(
         lane: lane, authority: authority, encoding: encoding, identity: identity)
-      if let session = upgrader.accept(client) { client.accepted(session, hello: hello) }
+      if let session = upgrader.accept(client) {
+        client.accepted(session, hello: hello, timeout: helloTimeout)
+      }
     } catch {
       upgrader.refuse(
         Int(error.code.httpStatus), headers: [("content-type", HTTPBodies.contentType)],

@@ -7,6 +7,7 @@ import NIOCore
 import NIOPosix
 import NodeProtocol
 import Primitives
+import Synchronization
 import TLSEngine
 import Transport
 import WebSocketEngine
@@ -15,10 +16,12 @@ import Wire
 /// A running gateway: its public ports, its event loops, its links to the shards. It keeps nothing.
 package final class GatewayNode: Sendable {
   /// How long clients have to leave by themselves when the gateway stops.
-  private static let drainGrace: Milliseconds = 3_000
+  static let drainGrace: Milliseconds = 3_000
 
   package let name: String
+  /// With the port that was bound; `nil` when there is no such listener.
   package let plainAddress: NodeAddress?
+  /// With the port that was bound; `nil` when there is no such listener.
   package let tlsAddress: NodeAddress?
   private let lanes: [GatewayLane]
   let listeners: [PublicListener]
@@ -27,6 +30,7 @@ package final class GatewayNode: Sendable {
   private let group: MultiThreadedEventLoopGroup
   private let background: Task<Void, any Error>
   private let logger: Logger
+  private let isStopping = Atomic(false)
 
   private init(
     name: String, plainAddress: NodeAddress?, tlsAddress: NodeAddress?, lanes: [GatewayLane],
@@ -57,8 +61,14 @@ package final class GatewayNode: Sendable {
     let linkTLS = try options.identity?.contexts()
     let view = ClusterView(coordinator, logger: logger)
     let cluster = try await view.clusterRecord()
-    let authority = try await TokenAuthority.load(coordinator, logger: logger)
+    let authority = try await TokenAuthority.load(
+      coordinator, times: options.tokenTimes, logger: logger)
     let boot = BootID(SecureRandom.uint64() | 1)
+    var record = NodeRecord(
+      name: options.name, role: .gateway, store: nil, boot: boot, laneAddresses: [],
+      operatorAddress: options.operatorAddress, publicURLs: [], zone: "", weight: 1,
+      protocolVersion: LinkHello.protocolVersion)
+    try await NodeRegistration(record, in: coordinator, logger: logger).check()
     let hello = LinkHello(
       clusterID: cluster.clusterID, node: options.name, role: .gateway, store: nil, boot: boot,
       requestCredits: 0)
@@ -78,7 +88,9 @@ package final class GatewayNode: Sendable {
       try await eventLoop.submit { lane.start() }.get()
       lanes.append(lane)
       apis[ObjectIdentifier(eventLoop)] = APIBox(
-        GatewayAPI(lane: lane, authority: authority, passwords: passwords))
+        GatewayAPI(
+          lane: lane, authority: authority, passwords: passwords,
+          helloTimeout: options.helloTimeout))
     }
 
     let handlers = PublicHandlers(
@@ -89,11 +101,8 @@ package final class GatewayNode: Sendable {
         apis[ObjectIdentifier(upgrader.eventLoop)]?.api.open(request, upgrader)
       }, refusal: GatewayAPI.refusal)
     let (listeners, plain, tls) = try await listen(options, on: group, handlers)
-    let record = NodeRecord(
-      name: options.name, role: .gateway, store: nil, boot: boot, laneAddresses: [],
-      operatorAddress: options.operatorAddress,
-      publicURLs: [plain.map { "http://\($0)" }, tls.map { "https://\($0)" }].compactMap { $0 },
-      zone: "", weight: 1, protocolVersion: LinkHello.protocolVersion)
+    record.publicURLs = [plain.map { "http://\($0)" }, tls.map { "https://\($0)" }]
+      .compactMap { $0 }
     let background = Task { [lanes, record] in
       try await withThrowingTaskGroup(of: Void.self) { group in
         group.addTask {
@@ -101,7 +110,7 @@ package final class GatewayNode: Sendable {
         }
         group.addTask { try await authority.run() }
         group.addTask {
-          await NodeRegistration(record, in: coordinator, logger: logger).run()
+          try await NodeRegistration(record, in: coordinator, logger: logger).run()
         }
         try await group.waitForAll()
       }
@@ -170,6 +179,7 @@ package final class GatewayNode: Sendable {
     package var linkCount = 0
   }
 
+  /// As of now; not ready when an event loop does not answer.
   package func health() async -> Health {
     var health = Health()
     for lane in lanes {
@@ -193,8 +203,9 @@ package final class GatewayNode: Sendable {
   /// that has gone back in time, or refuses.
   package func watch() async throws { try await background.value }
 
-  /// Tells every client to go elsewhere, waits a little, leaves.
+  /// Tells every client to go elsewhere, waits a little, leaves. A second call does nothing.
   package func stop() async {
+    guard !isStopping.exchange(true, ordering: .relaxed) else { return }
     operatorServer?.drain()
     background.cancel()
     _ = await background.result

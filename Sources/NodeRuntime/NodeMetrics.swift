@@ -21,6 +21,7 @@ extension ShardNode {
     return partitions.allSatisfy { $0.stop == nil }
   }
 
+  /// Adds what this shard shows of itself.
   package func collect(into page: inout MetricsPage) async {
     if let partitions = try? await partitions(),
       let links = try? await lane.eventLoop.submit({ [lane] in lane.linkCount }).get()
@@ -92,6 +93,7 @@ extension GatewayNode {
       ring: { (try? await RingStatus.read(coordinator)) ?? nil })
   }
 
+  /// Adds what this gateway shows of itself.
   package func collect(into page: inout MetricsPage) async {
     let health = await health()
     page.gauge("martlet_sessions", "Clients that are signed in here.", health.sessionCount)

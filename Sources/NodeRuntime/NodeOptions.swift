@@ -1,5 +1,6 @@
 package import ClusterModel
 import Logging
+package import Primitives
 import TLSEngine
 
 /// The files by which a node proves who it is to the others, all PEM. The certificate carries the
@@ -8,6 +9,7 @@ package struct NodeIdentityFiles: Sendable {
   package var certificate: String
   package var privateKey: String
   package var trustRoots: String
+  /// Certificates that are no longer good; `nil` when there is no such list.
   package var revocations: String?
 
   package init(
@@ -40,10 +42,13 @@ package struct ShardOptions: Sendable {
   package var dataDirectory: String
   /// Where the other nodes connect to. Port 0 takes any free one.
   package var linkAddress: NodeAddress
+  /// Where health and metrics are served; `nil` for nowhere.
   package var operatorAddress: NodeAddress?
   /// `nil` leaves links in plain text.
   package var identity: NodeIdentityFiles?
+  /// What fails together with others; empty when nobody has said.
   package var zone: String
+  /// The share of partitions relative to the others, 1 to 1,000.
   package var weight: UInt32
 
   package init(
@@ -63,6 +68,7 @@ package struct ShardOptions: Sendable {
 
 /// What an operator decides about one gateway.
 package struct GatewayOptions: Sendable {
+  /// What the TLS port shows to clients, both PEM.
   package struct TLSFiles: Sendable {
     package var certificate: String
     package var privateKey: String
@@ -77,14 +83,19 @@ package struct GatewayOptions: Sendable {
   /// Plain text, for loopback or behind something that ends TLS.
   package var plainAddress: NodeAddress?
   package var tlsAddress: NodeAddress?
+  /// Needed with `tlsAddress`.
   package var tlsFiles: TLSFiles?
   package var operatorAddress: NodeAddress?
+  /// `nil` leaves links in plain text.
   package var identity: NodeIdentityFiles?
   /// Origins of web pages that may open a WebSocket; a client without `Origin` is no web page.
   package var allowedOrigins: [String]
   package var eventLoopCount: Int
   /// Threads that hash passwords.
   package var passwordThreadCount: Int
+  package var tokenTimes = TokenTimes()
+  /// A WebSocket without a token in its header says hello by then.
+  package var helloTimeout: Milliseconds = 10_000
 
   package init(
     name: String, plainAddress: NodeAddress? = nil, tlsAddress: NodeAddress? = nil,

@@ -5,6 +5,11 @@ import Primitives
 
 /// Keeps a node's record in the coordinator under a lease, for as long as the process lives. A
 /// lease that is lost (the coordinator restarted, or was away) is replaced by a new one.
+///
+/// A name belongs to one store: whoever finds it taken by another one ends, or its peers would
+/// take the one for the other. A new process of the same store takes its name over at once, while
+/// the lease of the old one still lives. Gateways have no store and cannot be told apart: the last
+/// one of a name is shown.
 package struct NodeRegistration: Sendable {
   /// **Units**: seconds. Registration only: no partition changes its leader because a lease ran
   /// out.
@@ -22,24 +27,82 @@ package struct NodeRegistration: Sendable {
   }
 
   /// Runs until cancelled, then takes the record out again.
-  package func run(registered: @escaping @Sendable () -> Void = {}) async {
+  ///
+  /// **Throws**: `StartError` when the name is taken.
+  package func run(registered: @escaping @Sendable () -> Void = {}) async throws {
     while !Task.isCancelled {
-      do throws(CoordinationError) {
+      do {
         let lease = try await coordinator.grantLease(ttlSeconds: Self.leaseSeconds)
-        _ = try await coordinator.transact(
-          Transaction(
-            conditions: [],
-            success: [
-              .put(
-                key: CoordinationKey.node(record.name), value: record.encoded(), lease: lease.id)
-            ]))
+        do {
+          try await put(under: lease.id)
+        } catch {
+          try? await coordinator.revoke(lease)
+          throw error
+        }
         registered()
         await lease.waitUntilLost()
         if Task.isCancelled { try await coordinator.revoke(lease) }
-      } catch {
+      } catch let error as CoordinationError {
         logger.warning("cannot register", metadata: ["why": "\(error)"])
         await Mirror.sleep(Self.retryMilliseconds)
       }
     }
+  }
+
+  /// Runs `body` once the node is registered, and keeps it registered meanwhile.
+  ///
+  /// **Throws**: `StartError` when the name is taken; what `body` throws.
+  package func during<Value: Sendable>(
+    _ body: @escaping @Sendable () async throws -> Value
+  ) async throws -> Value {
+    let (registrations, continuation) = AsyncStream.makeStream(of: Void.self)
+    return try await withThrowingTaskGroup(of: Value?.self) { group in
+      group.addTask {
+        try await run { continuation.yield() }
+        return nil
+      }
+      group.addTask {
+        for await _ in registrations { return try await body() }
+        return nil
+      }
+      defer { group.cancelAll() }
+      while let value = try await group.next() {
+        if let value { return value }
+      }
+      throw CancellationError()
+    }
+  }
+
+  /// Writes the record where there is none, or one of this node.
+  private func put(under lease: LeaseID) async throws {
+    let key = CoordinationKey.node(record.name)
+    var item = try await coordinator.get(key).item
+    while true {
+      if let item { try refuseForeign(item) }
+      let result = try await coordinator.transact(
+        .compareAndSet(
+          key, at: item?.modRevision ?? .zero, to: record.encoded(), lease: lease))
+      if result.succeeded { return }
+      guard case .get(let found)? = result.responses.first else { return }
+      item = found
+    }
+  }
+
+  /// **Throws**: `StartError` when the name is taken at this moment.
+  package func check() async throws {
+    if let item = try await coordinator.get(CoordinationKey.node(record.name)).item {
+      try refuseForeign(item)
+    }
+  }
+
+  private func refuseForeign(_ item: KeyValue) throws(StartError) {
+    // What cannot be read is nobody's.
+    guard let other = try? NodeRecord(decoding: item.value),
+      other.role != record.role || other.store != record.store
+    else { return }
+    let owner = other.store.map { "a shard with another data directory (store \($0))" }
+    throw StartError(
+      "--name '\(record.name)': taken by \(owner ?? "a gateway"); allowed is a name that no other "
+        + "node has; that of one that has ended is free after \(Self.leaseSeconds) s")
   }
 }

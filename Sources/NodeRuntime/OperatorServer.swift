@@ -43,6 +43,7 @@ package final class OperatorServer: Sendable {
   fileprivate static let connectionsMax = 64
   fileprivate static let idleTimeout: Milliseconds = 30_000
 
+  /// With the port that was bound.
   package let address: NodeAddress
   private let group: MultiThreadedEventLoopGroup
   private let channel: any Channel
@@ -106,6 +107,7 @@ package final class OperatorServer: Sendable {
   /// Not ready any more, but still there to be asked.
   package func drain() { paths.drain() }
 
+  /// Closes the port and what is open.
   package func stop() async {
     try? await channel.close().get()
     try? await group.shutdownGracefully()

@@ -5,6 +5,7 @@ package import Primitives
 /// The ring as the coordinator's records tell it: which nodes are registered, and who leads, is in
 /// sync and should have each partition.
 package struct RingStatus: Sendable {
+  /// How a partition stands.
   package enum State: String, Sendable {
     case whole
     /// Led, but its in-sync set is not its target, or a store of it is not registered.
@@ -15,6 +16,7 @@ package struct RingStatus: Sendable {
     case leaderless
   }
 
+  /// One partition and its record.
   package struct Partition: Sendable {
     package let id: PartitionID
     package let record: PartitionRecord
@@ -66,6 +68,7 @@ package struct RingStatus: Sendable {
     partitions.count == Int(cluster.partitionCount) && partitions.allSatisfy { $0.state == .whole }
   }
 
+  /// How many partitions stand like that.
   package func count(_ state: State) -> Int { partitions.count { $0.state == state } }
 }
 

@@ -67,12 +67,8 @@ package final class ShardNode: Sendable {
       name: options.name, role: .shard, store: store.id, boot: boot, laneAddresses: [],
       operatorAddress: options.operatorAddress, publicURLs: [], zone: options.zone,
       weight: options.weight, protocolVersion: LinkHello.protocolVersion)
-    let early = Task {
-      await NodeRegistration(provisional, in: coordinator, logger: logger).run()
-    }
-    let cluster = try await view.clusterRecord()
-    early.cancel()
-    _ = await early.result
+    let cluster = try await NodeRegistration(provisional, in: coordinator, logger: logger)
+      .during { try await view.clusterRecord() }
     try store.bindCluster(cluster.clusterID)
     try bind(store, to: coordinator)
 
@@ -118,7 +114,7 @@ package final class ShardNode: Sendable {
       try await withThrowingTaskGroup(of: Void.self) { group in
         group.addTask { try await view.follow { lane.deliver($0) } }
         group.addTask {
-          await NodeRegistration(record, in: coordinator, logger: logger).run()
+          try await NodeRegistration(record, in: coordinator, logger: logger).run()
         }
         // A store that cannot write is of no use: its peers notice an ended process at once.
         group.addTask { for await failure in lane.failures { throw failure } }

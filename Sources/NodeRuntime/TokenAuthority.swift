@@ -3,7 +3,7 @@ import ClusterModel
 import Coordination
 import Credentials
 import Logging
-import Primitives
+package import Primitives
 import Synchronization
 
 /// Who a token says its bearer is.
@@ -12,20 +12,37 @@ struct Identity: Hashable, Sendable {
   let device: DeviceID
 }
 
+/// How long tokens and their keys are good.
+package struct TokenTimes: Sendable {
+  /// **Units**: seconds.
+  package var accessTokenLifetime: UInt32 = 900
+  /// **Units**: seconds.
+  package var refreshTokenLifetime: UInt32 = 60 * 86_400
+  /// A key signs for this long before the next one is made.
+  package var rotationInterval: Milliseconds = 86_400_000
+  /// How often a gateway looks whether that is over.
+  package var checkInterval: Milliseconds = 60_000
+  /// From when a new key is known until it signs.
+  package var overlap: Milliseconds = 300_000
+
+  package init() {}
+
+  var policy: KeyRotationPolicy {
+    KeyRotationPolicy(
+      overlap: overlap, tokenLifetimeMax: Milliseconds(UInt64(accessTokenLifetime) * 1_000))
+  }
+}
+
 /// Signs and verifies access tokens with the keys that all gateways share through the
-/// coordinator, and rotates them.
+/// coordinator, and rotates them. Tells what follows a refresh token by a secret that they share
+/// too, and that stays: with one that is rotated, a device that asks again across a rotation would
+/// get another answer than the first time, which is what a thief looks like. The secret alone is
+/// of no use; it takes a refresh token too.
 ///
 /// **Isolation**: any thread.
 final class TokenAuthority: Sendable {
   static let issuer = "martlet"
-  /// **Units**: seconds.
-  static let accessTokenLifetime: UInt64 = 900
-  static let refreshTokenLifetime: UInt64 = 60 * 86_400
-  /// A key signs for this long before the next one is made.
-  private static let rotationInterval: Milliseconds = 86_400_000
-  private static let checkInterval: Milliseconds = 60_000
-  private static let policy = KeyRotationPolicy(
-    overlap: 300_000, tokenLifetimeMax: Milliseconds(accessTokenLifetime * 1_000))
+  private static let refreshSecretBytes = 32
 
   private struct Keys {
     var ring: KeyRing
@@ -33,27 +50,53 @@ final class TokenAuthority: Sendable {
     var revision: Revision
   }
 
+  let times: TokenTimes
   private let keys: Mutex<Keys>
+  private let refreshSecret: [UInt8]
   private let coordinator: any Coordinator
+  private let clock: @Sendable () -> WallTime
   private let logger: Logger
 
-  private init(_ keys: Keys, coordinator: any Coordinator, logger: Logger) {
+  private init(
+    _ keys: Keys, refreshSecret: [UInt8], times: TokenTimes, coordinator: any Coordinator,
+    clock: @escaping @Sendable () -> WallTime, logger: Logger
+  ) {
     self.keys = Mutex(keys)
+    self.refreshSecret = refreshSecret
+    self.times = times
     self.coordinator = coordinator
+    self.clock = clock
     self.logger = logger
   }
 
-  /// Reads the keys, or makes the first ones.
+  /// Reads the keys and the secret, or makes the first ones.
+  ///
+  /// - Parameter clock: tells when a key is due to be rotated.
   ///
   /// **Throws**: `CoordinationError`, `KeyRingError`.
-  static func load(_ coordinator: any Coordinator, logger: Logger) async throws -> TokenAuthority {
+  static func load(
+    _ coordinator: any Coordinator, times: TokenTimes = TokenTimes(),
+    clock: @escaping @Sendable () -> WallTime = { Clock.wall() }, logger: Logger
+  ) async throws -> TokenAuthority {
+    let ring = try await readOrMake(CoordinationKey.signingKeys, in: coordinator) {
+      KeyRing(seed: SecureRandom.bytes(32), now: clock()).encoded()
+    }
+    let secret = try await readOrMake(CoordinationKey.refreshSecret, in: coordinator) {
+      SecureRandom.bytes(refreshSecretBytes)
+    }
+    guard secret.value.count == refreshSecretBytes else { throw KeyRingError.invalidKey }
+    return TokenAuthority(
+      try keys(of: ring), refreshSecret: secret.value, times: times, coordinator: coordinator,
+      clock: clock, logger: logger)
+  }
+
+  /// Of several gateways that find nothing, the first one's value stands.
+  private static func readOrMake(
+    _ key: String, in coordinator: any Coordinator, make: () -> [UInt8]
+  ) async throws(CoordinationError) -> KeyValue {
     while true {
-      if let item = try await coordinator.get(CoordinationKey.signingKeys).item {
-        return TokenAuthority(try keys(of: item), coordinator: coordinator, logger: logger)
-      }
-      let first = KeyRing(seed: SecureRandom.bytes(32), now: Clock.wall())
-      _ = try await coordinator.transact(
-        .compareAndSet(CoordinationKey.signingKeys, at: .zero, to: first.encoded()))
+      if let item = try await coordinator.get(key).item { return item }
+      _ = try await coordinator.transact(.compareAndSet(key, at: .zero, to: make()))
     }
   }
 
@@ -69,7 +112,7 @@ final class TokenAuthority: Sendable {
       group.addTask {
         while !Task.isCancelled {
           await self.rotateIfDue()
-          try await Task.sleep(nanoseconds: Self.checkInterval.rawValue * 1_000_000)
+          try await Task.sleep(nanoseconds: self.times.checkInterval.rawValue * 1_000_000)
         }
       }
       try await group.waitForAll()
@@ -86,14 +129,14 @@ final class TokenAuthority: Sendable {
     }
   }
 
-  private func rotateIfDue() async {
+  /// Makes the next key when the newest has signed for long enough.
+  func rotateIfDue() async {
     let (ring, revision) = keys.withLock { ($0.ring, $0.revision) }
-    let now = Clock.wall()
+    let now = clock()
     guard let newest = ring.keys.last,
-      now.milliseconds > newest.signsFrom.milliseconds + Self.rotationInterval.rawValue
+      now.milliseconds > newest.signsFrom.milliseconds + times.rotationInterval.rawValue
     else { return }
-    let next = ring.pruned(now: now, policy: Self.policy)
-      .rotated(now: now, seed: SecureRandom.bytes(32), policy: Self.policy)
+    let next = ring.rotated(now: now, seed: SecureRandom.bytes(32), policy: times.policy)
     // Whoever loses the race follows the winner's ring.
     let result = try? await coordinator.transact(
       .compareAndSet(CoordinationKey.signingKeys, at: revision, to: next.encoded()))
@@ -105,15 +148,13 @@ final class TokenAuthority: Sendable {
     let claims = AccessTokenClaims(
       userID: identity.user.description, sessionID: identity.device.description,
       issuer: Self.issuer, issuedAtSeconds: seconds,
-      expiresAtSeconds: seconds + Self.accessTokenLifetime)
+      expiresAtSeconds: seconds + UInt64(times.accessTokenLifetime))
     return AccessToken.sign(claims, with: keys.withLock { $0.ring.signingKey(now: now) })
   }
 
-  /// What a device gets in exchange for its refresh token, the same from every gateway until the
-  /// signing key is rotated.
-  func successor(of token: RefreshToken, now: WallTime) -> RefreshToken {
-    token.successor(key: keys.withLock { $0.ring.signingKey(now: now) }.seed)
-  }
+  /// What a device gets in exchange for its refresh token: the same from every gateway, whenever it
+  /// asks.
+  func successor(of token: RefreshToken) -> RefreshToken { token.successor(key: refreshSecret) }
 
   /// **Throws**: `ServiceError` with `unauthenticated`.
   func verify(_ token: String, now: WallTime) throws(ServiceError) -> (Identity, expires: WallTime)

@@ -17,7 +17,6 @@ import Wire
 ///
 /// **Isolation**: the lane's event loop.
 final class WebSocketClient: WebSocketSessionDelegate, SessionOutput {
-  private static let helloTimeout: Milliseconds = 10_000
   /// Answers of one turn that share a frame.
   private static let answersPerFrameMax = 256
 
@@ -46,14 +45,14 @@ final class WebSocketClient: WebSocketSessionDelegate, SessionOutput {
   }
 
   /// The upgrade is done. With a token in the header events begin at once, unless the client
-  /// wants to say hello itself.
-  func accepted(_ session: WebSocketSession, hello: Hello?) {
+  /// wants to say hello itself, within `timeout`.
+  func accepted(_ session: WebSocketSession, hello: Hello?, timeout: Milliseconds) {
     self.session = session
     if let identity, let hello {
       state = .open(lane.open(self, identity: identity, hello: hello, ref: ""))
       return
     }
-    lane.eventLoop.assumeIsolated().scheduleTask(in: Self.helloTimeout.timeAmount) { [weak self] in
+    lane.eventLoop.assumeIsolated().scheduleTask(in: timeout.timeAmount) { [weak self] in
       guard let self, case .awaitingHello = state else { return }
       end(ServiceError(.unauthenticated, "no hello came in time"))
     }
@@ -161,6 +160,8 @@ final class WebSocketClient: WebSocketSessionDelegate, SessionOutput {
 ///
 /// **Isolation**: the lane's event loop.
 final class EventStreamClient: SessionOutput {
+  private static let leavingSteps: UInt64 = 16
+
   private let lane: GatewayLane
   private let stream: HTTPResponseStream
   private var id: SessionID?
@@ -191,8 +192,19 @@ final class EventStreamClient: SessionOutput {
   /// breaks between them would lose the others.
   func push(_ body: ServerBody, _ frames: EncodedPush) -> Bool {
     write(body)
+    if case .draining = body { leave() }
     defer { isPositionDue = true }
     return !isPositionDue
+  }
+
+  /// A client that is told to go reads on until the stream ends, and then comes back, by itself,
+  /// to another gateway. Within the grace, not all at once.
+  private func leave() {
+    guard let id else { return }
+    let wait = GatewayNode.drainGrace.rawValue * (id.rawValue % Self.leavingSteps)
+    lane.eventLoop.assumeIsolated().scheduleTask(
+      in: Milliseconds(wait / Self.leavingSteps).timeAmount
+    ) { [self] in finish() }
   }
 
   private func write(_ body: ServerBody) {
@@ -218,9 +230,12 @@ final class EventStreamClient: SessionOutput {
     write(.cursor(cursor))
   }
 
-  func end(_ error: ServiceError) {
-    if let id { lane.close(id) }
-    id = nil
+  func end(_ error: ServiceError) { finish() }
+
+  private func finish() {
+    guard let id else { return }
+    self.id = nil
+    lane.close(id)
     stream.finish()
   }
 }

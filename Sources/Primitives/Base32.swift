@@ -28,6 +28,7 @@ package enum Base32 {
     decode(text, digitCount: 13).flatMap(UInt64.init(exactly:))
   }
 
+  /// **Returns**: `nil` for anything that `encode` would not have made of 128 bits.
   package static func decode128(_ text: some StringProtocol) -> UInt128? {
     decode(text, digitCount: 26)
   }

@@ -20,10 +20,12 @@ package enum CRC32C {
 
   private static let flat: [UInt32] = tables.flatMap { $0 }
 
+  /// Of all the bytes.
   package static func checksum(_ bytes: [UInt8]) -> UInt32 {
     bytes.withUnsafeBytes { checksum($0) }
   }
 
+  /// Of the bytes, as if they followed those of which `seed` is the checksum.
   package static func checksum(_ bytes: UnsafeRawBufferPointer, continuing seed: UInt32 = 0)
     -> UInt32
   {

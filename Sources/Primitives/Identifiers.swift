@@ -32,6 +32,7 @@ package struct Epoch: Hashable, Comparable, Sendable, CustomStringConvertible {
 
   package init(_ rawValue: UInt64) { self.rawValue = rawValue }
 
+  /// Before the first promotion.
   package static let zero = Epoch(0)
   package static func < (left: Self, right: Self) -> Bool { left.rawValue < right.rawValue }
   package static func > (left: Self, right: Self) -> Bool { left.rawValue > right.rawValue }
@@ -47,14 +48,17 @@ package struct LogIndex: Hashable, Comparable, Sendable, CustomStringConvertible
 
   package init(_ rawValue: UInt64) { self.rawValue = rawValue }
 
+  /// Before the first entry.
   package static let zero = LogIndex(0)
   package static func < (left: Self, right: Self) -> Bool { left.rawValue < right.rawValue }
   package static func > (left: Self, right: Self) -> Bool { left.rawValue > right.rawValue }
   package static func <= (left: Self, right: Self) -> Bool { left.rawValue <= right.rawValue }
   package static func >= (left: Self, right: Self) -> Bool { left.rawValue >= right.rawValue }
+  /// The position so many entries later.
   package static func + (left: Self, count: Int) -> LogIndex {
     LogIndex(left.rawValue + UInt64(count))
   }
+  /// How many entries later `left` is; negative when it is earlier.
   package static func - (left: Self, right: Self) -> Int {
     Int(left.rawValue) - Int(right.rawValue)
   }
@@ -76,6 +80,7 @@ package struct EntryID: Hashable, Comparable, Sendable, CustomStringConvertible 
     self.index = index
   }
 
+  /// Before the first entry.
   package static let zero = EntryID(epoch: .zero, index: .zero)
   package static func < (left: Self, right: Self) -> Bool {
     (left.epoch, left.index) < (right.epoch, right.index)
@@ -99,6 +104,7 @@ package struct BootID: Hashable, Sendable, CustomStringConvertible {
 
   package init(_ rawValue: UInt64) { self.rawValue = rawValue }
 
+  /// No process.
   package static let none = BootID(0)
   package var description: String { Base32.encode(rawValue) }
 }
@@ -107,6 +113,7 @@ package struct BootID: Hashable, Sendable, CustomStringConvertible {
 /// used twice, so a store that left a partition and came back to it is somebody else.
 package struct ReplicaID: Hashable, Comparable, Sendable, CustomStringConvertible {
   package let store: StoreID
+  /// From the partition's record; never used twice in it.
   package let number: UInt32
 
   package init(store: StoreID, number: UInt32) {
@@ -126,6 +133,7 @@ package struct Revision: Hashable, Comparable, Sendable, CustomStringConvertible
 
   package init(_ rawValue: Int64) { self.rawValue = rawValue }
 
+  /// Of a key that does not exist.
   package static let zero = Revision(0)
   package static func < (left: Self, right: Self) -> Bool { left.rawValue < right.rawValue }
   package static func > (left: Self, right: Self) -> Bool { left.rawValue > right.rawValue }

@@ -5,6 +5,7 @@
 ///
 /// **Source**: protobuf.dev, "Encoding".
 package struct ProtobufWriter: Sendable {
+  /// Everything that was written.
   package private(set) var bytes: [UInt8]
 
   package init(reservingBytes capacity: Int = 0) {
@@ -12,8 +13,10 @@ package struct ProtobufWriter: Sendable {
     if capacity > 0 { bytes.reserveCapacity(capacity) }
   }
 
+  /// Empties it and keeps its storage.
   package mutating func removeAll() { bytes.removeAll(keepingCapacity: true) }
 
+  /// A number of one to ten bytes, without a field's tag.
   package mutating func varint(_ value: UInt64) {
     var rest = value
     while rest >= 0x80 {
@@ -27,25 +30,30 @@ package struct ProtobufWriter: Sendable {
     varint(UInt64(field) << 3 | wireType)
   }
 
+  /// A `uint64` or `uint32`; zero is left out.
   package mutating func uint(_ field: Int, _ value: UInt64) {
     guard value != 0 else { return }
     tag(field, 0)
     varint(value)
   }
 
+  /// A `uint32`; zero is left out.
   package mutating func uint(_ field: Int, _ value: UInt32) { uint(field, UInt64(value)) }
 
   /// A negative value takes ten bytes, as protobuf's `int64` does.
   package mutating func int(_ field: Int, _ value: Int64) { uint(field, UInt64(bitPattern: value)) }
 
+  /// A `bool`; false is left out.
   package mutating func bool(_ field: Int, _ value: Bool) { uint(field, UInt64(value ? 1 : 0)) }
 
+  /// Eight little-endian bytes; zero is left out.
   package mutating func fixed64(_ field: Int, _ value: UInt64) {
     guard value != 0 else { return }
     tag(field, 1)
     withUnsafeBytes(of: value.littleEndian) { bytes.append(contentsOf: $0) }
   }
 
+  /// A `string`; the empty one is left out.
   package mutating func string(_ field: Int, _ value: String) {
     guard !value.isEmpty else { return }
     tag(field, 2)
@@ -53,6 +61,7 @@ package struct ProtobufWriter: Sendable {
     bytes.append(contentsOf: value.utf8)
   }
 
+  /// A `bytes` field; an empty one is left out.
   package mutating func data(_ field: Int, _ value: [UInt8]) {
     guard !value.isEmpty else { return }
     element(field, value)
@@ -65,6 +74,7 @@ package struct ProtobufWriter: Sendable {
     bytes.append(contentsOf: value)
   }
 
+  /// One element of a repeated `bytes` or message field: written even when empty.
   package mutating func element(_ field: Int, _ value: ArraySlice<UInt8>) {
     tag(field, 2)
     varint(UInt64(value.count))
@@ -120,6 +130,7 @@ package enum ProtobufError: Error, Equatable, Sendable {
 ///
 /// **Invariant**: no input traps; every read is checked against the end.
 package struct ProtobufReader: Sendable {
+  /// What was not read yet.
   package private(set) var rest: ArraySlice<UInt8>
 
   package init(_ bytes: ArraySlice<UInt8>) { rest = bytes }
@@ -190,30 +201,37 @@ package struct ProtobufReader: Sendable {
 }
 
 extension ProtobufReader.Field {
+  /// The value of a varint. **Throws**: `wrongWireType` for another kind of field.
   package func uint64() throws(ProtobufError) -> UInt64 {
     guard wireType == 0 else { throw .wrongWireType(field: number) }
     return scalar
   }
 
+  /// The same within 32 bits. **Throws**: `outOfRange` beyond.
   package func uint32() throws(ProtobufError) -> UInt32 {
     guard let value = UInt32(exactly: try uint64()) else { throw .outOfRange(field: number) }
     return value
   }
 
+  /// The value of an `int64`, which is no zigzag.
   package func int64() throws(ProtobufError) -> Int64 { Int64(bitPattern: try uint64()) }
 
+  /// Anything but zero is true.
   package func bool() throws(ProtobufError) -> Bool { try uint64() != 0 }
 
+  /// The value of a field of eight bytes.
   package func fixed64() throws(ProtobufError) -> UInt64 {
     guard wireType == 1 else { throw .wrongWireType(field: number) }
     return scalar
   }
 
+  /// The value of a length-delimited field, as a slice of what is read.
   package func bytes() throws(ProtobufError) -> ArraySlice<UInt8> {
     guard wireType == 2 else { throw .wrongWireType(field: number) }
     return payload
   }
 
+  /// The same as text. **Throws**: `invalidUTF8`.
   package func string() throws(ProtobufError) -> String {
     guard let text = String(validating: try bytes(), as: UTF8.self) else {
       throw .invalidUTF8(field: number)
@@ -230,5 +248,6 @@ extension ProtobufReader.Field {
     return value
   }
 
+  /// Reads the message in a length-delimited field.
   package func reader() throws(ProtobufError) -> ProtobufReader { ProtobufReader(try bytes()) }
 }

@@ -9,12 +9,14 @@ package enum StableHash {
   private static let key0: UInt64 = 0x6d61_7274_6c65_7430
   private static let key1: UInt64 = 0x7269_6e67_2076_3031
 
+  /// 64 bits of hash.
   package static func hash64(_ bytes: some Collection<UInt8>) -> UInt64 {
     var state = State(key0: key0, key1: key1, wide: false)
     state.absorb(bytes)
     return state.finish64()
   }
 
+  /// 128 bits of hash, of the other variant: not an extension of the 64.
   package static func hash128(_ bytes: some Collection<UInt8>) -> UInt128 {
     var state = State(key0: key0, key1: key1, wide: true)
     state.absorb(bytes)

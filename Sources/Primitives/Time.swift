@@ -9,7 +9,9 @@ package struct Instant: Hashable, Comparable, Sendable {
 
   package init(nanoseconds: UInt64) { self.nanoseconds = nanoseconds }
 
+  /// The clock's origin.
   package static let zero = Instant(nanoseconds: 0)
+  /// Later than any other.
   package static let distantFuture = Instant(nanoseconds: .max)
 
   package static func < (left: Self, right: Self) -> Bool { left.nanoseconds < right.nanoseconds }
@@ -17,6 +19,7 @@ package struct Instant: Hashable, Comparable, Sendable {
   package static func <= (left: Self, right: Self) -> Bool { left.nanoseconds <= right.nanoseconds }
   package static func >= (left: Self, right: Self) -> Bool { left.nanoseconds >= right.nanoseconds }
 
+  /// The instant so much later.
   package static func + (left: Self, milliseconds: Milliseconds) -> Instant {
     Instant(nanoseconds: left.nanoseconds &+ milliseconds.rawValue * 1_000_000)
   }
@@ -46,6 +49,7 @@ package struct WallTime: Hashable, Comparable, Sendable {
 
   package init(milliseconds: UInt64) { self.milliseconds = milliseconds }
 
+  /// 1970-01-01T00:00:00Z.
   package static let zero = WallTime(milliseconds: 0)
   package static func < (left: Self, right: Self) -> Bool { left.milliseconds < right.milliseconds }
   package static func > (left: Self, right: Self) -> Bool { left.milliseconds > right.milliseconds }

@@ -21,8 +21,10 @@ package struct RoutingTable: Sendable {
     routes = Array(repeating: Route(), count: Int(partitionCount))
   }
 
+  /// Whether the cluster has such a partition.
   package func contains(_ partition: PartitionID) -> Bool { partition.rawValue < partitionCount }
 
+  /// The partition whose range holds the token.
   package func partition(of token: Token) -> PartitionID { token.partition(of: partitionCount) }
 
   /// Takes a record in.
@@ -53,6 +55,7 @@ package struct RoutingTable: Sendable {
     return true
   }
 
+  /// The newest record that was observed; `nil` before the first.
   package func record(of partition: PartitionID) -> VersionedRecord? {
     guard contains(partition) else { return nil }
     let route = routes[Int(partition.rawValue)]

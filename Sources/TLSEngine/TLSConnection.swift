@@ -23,6 +23,7 @@ package struct TLSConnection: ~Copyable {
   private var connection: OpaquePointer { memory.connection }
   private var pipe: UnsafeMutablePointer<CiphertextPipe> { memory.pipe }
 
+  /// How far it has come.
   package private(set) var state = TLSState.handshaking
 
   /// Ciphertext that waits for `takeOutput`.

@@ -6,6 +6,7 @@
 ///
 /// **Source**: prometheus.io, "Text-based exposition format", version 0.0.4.
 package struct MetricsPage: Sendable {
+  /// In the order in which they are written.
   package typealias Labels = [(name: String, value: String)]
 
   private enum Kind: String {
@@ -18,6 +19,7 @@ package struct MetricsPage: Sendable {
     var lines: [String] = []
   }
 
+  /// What the answer to a scrape is labelled with.
   package static let contentType = "text/plain; version=0.0.4; charset=utf-8"
 
   /// Put before the labels of everything that is added from now on: the node, when several share a
@@ -36,6 +38,7 @@ package struct MetricsPage: Sendable {
     add(.counter, name, help, ["\(name)\(Self.text(commonLabels + labels)) \(Self.text(value))"])
   }
 
+  /// The same for a whole number.
   package mutating func counter(
     _ name: String, _ help: String, labels: Labels = [], _ value: UInt64
   ) {
@@ -49,6 +52,7 @@ package struct MetricsPage: Sendable {
     add(.gauge, name, help, ["\(name)\(Self.text(commonLabels + labels)) \(Self.text(value))"])
   }
 
+  /// The same for a whole number.
   package mutating func gauge(_ name: String, _ help: String, labels: Labels = [], _ value: Int) {
     add(.gauge, name, help, ["\(name)\(Self.text(commonLabels + labels)) \(value)"])
   }

@@ -4,6 +4,7 @@ import Glibc
 package enum ProcessMetrics {
   private static let statBytesMax = 4_096
 
+  /// Adds what the kernel knows of this process.
   package static func add(to page: inout MetricsPage) {
     var usage = rusage()
     if getrusage(__rusage_who_t(RUSAGE_SELF.rawValue), &usage) == 0 {

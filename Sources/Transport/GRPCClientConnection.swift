@@ -32,6 +32,7 @@ package struct GRPCClientTarget: Sendable {
   }
 }
 
+/// Bounds and times of one connection.
 package struct GRPCClientConfiguration: Sendable {
   package var http2: HTTP2Configuration
   /// From the first packet to the server's SETTINGS, name resolution and TLS included.
@@ -152,6 +153,7 @@ package final class GRPCClientConnection: @unchecked Sendable {
   /// Whether a call would be sent.
   package var isUsable: Bool { !isEnding && !isClosed && http2.acceptsRequests }
 
+  /// Calls that have not ended.
   package var openCallCount: Int { calls.count }
 
   /// When bytes last came from the server.

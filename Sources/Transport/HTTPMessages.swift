@@ -2,8 +2,10 @@ package import NIOCore
 
 /// Header fields in the order in which they came; names in any case, fields may repeat.
 package struct HTTPFields: Sendable {
+  /// In the order in which they came or go.
   package typealias List = [(name: String, value: String)]
 
+  /// All fields.
   package var list: List
 
   package init(_ list: List = []) { self.list = list }
@@ -13,6 +15,7 @@ package struct HTTPFields: Sendable {
     list.first { Self.areEqual($0.name, name) }?.value
   }
 
+  /// The values of all fields of this name, in their order.
   package func values(of name: String) -> [String] {
     list.filter { Self.areEqual($0.name, name) }.map(\.value)
   }
@@ -60,6 +63,7 @@ package struct HTTPRequest: Sendable {
   package var body: ByteBuffer
   /// The client's IP address as text.
   package var remoteAddress: String
+  /// Whether it came over TLS.
   package var isSecure: Bool
 
   package init(
@@ -113,6 +117,7 @@ package final class HTTPResponder: @unchecked Sendable {
     eventLoop = carrier.eventLoop
   }
 
+  /// Answers with a whole body.
   package func respond(
     _ status: Int, headers: HTTPFields.List = [], body: ByteBuffer = ByteBuffer()
   ) {
@@ -184,11 +189,14 @@ package struct HTTPResponseStream: Sendable {
   /// Whether less than `PublicLimits.streamQueueBytesMax` wait.
   package var isWritable: Bool { responder.isWritable }
 
+  /// `body` runs each time that there is room again after `write` returned false.
   package func onWritable(_ body: @escaping () -> Void) { responder.onWritable = body }
+  /// `body` runs when the client went away before `finish`.
   package func onClose(_ body: @escaping () -> Void) { responder.onClose = body }
 
   /// **Returns**: false when nothing was taken because too much waits; `onWritable` follows.
   @discardableResult
   package func write(_ bytes: ByteBuffer) -> Bool { responder.write(bytes) }
+  /// Ends the body in order.
   package func finish() { responder.finish() }
 }

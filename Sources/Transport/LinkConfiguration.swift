@@ -19,6 +19,7 @@ package struct LinkConfiguration: Sendable {
   package var handedBytesMax = 256 << 10
   /// What NIO holds beyond that. **Units**: bytes.
   package var writeHighBytes = 256 << 10
+  /// At which NIO takes more. **Units**: bytes.
   package var writeLowBytes = 64 << 10
   /// What the kernel holds and has not put on the wire: a control frame waits behind at most that
   /// and the two bounds above.
@@ -94,7 +95,9 @@ package struct LinkCounters: Hashable, Sendable {
   package var batchesReceived: UInt64 = 0
   /// HTTP/2's bytes, without TLS.
   package var bytesSent: UInt64 = 0
+  /// HTTP/2's bytes, without TLS.
   package var bytesReceived: UInt64 = 0
+  /// How often the kernel was asked to write.
   package var flushes: UInt64 = 0
 }
 

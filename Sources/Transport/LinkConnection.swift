@@ -30,6 +30,7 @@ package final class LinkConnection: @unchecked Sendable {
   package let eventLoop: any EventLoop
   /// Whether this side made the connection.
   package let isDialer: Bool
+  /// The other side's address, for logs.
   package let remoteAddress: String
   private let configuration: LinkConfiguration
   private let ownHello: LinkHello
@@ -44,6 +45,7 @@ package final class LinkConnection: @unchecked Sendable {
   /// Deliveries wait above the high mark (true), or no longer above the low one (false).
   package var onCongestionChanged: ((Bool) -> Void)?
 
+  /// Deliveries wait beyond the bound: no more should be given.
   package private(set) var isCongested = false
 
   private var onDecision: ((LinkConnection, LinkCloseReason?) -> Void)?
@@ -74,6 +76,7 @@ package final class LinkConnection: @unchecked Sendable {
 
   // MARK: State
 
+  /// Both sides have said hello, and neither has gone.
   package var isOpen: Bool { state == .open }
 
   /// The other side's certificate, on a link with TLS.
@@ -85,6 +88,7 @@ package final class LinkConnection: @unchecked Sendable {
   /// When bytes last came from the peer.
   package var lastReceived: Instant { handler?.lastReceived ?? .zero }
 
+  /// What passed over it so far.
   package var counters: LinkCounters {
     var counters = total
     if let handler {

@@ -20,6 +20,7 @@ package struct PublicLimits: Sendable {
   package var headerTimeout: Milliseconds = 10_000
   /// A body may take so long, and one second for each `bodyBytesPerSecondMin`.
   package var bodyGrace: Milliseconds = 5_000
+  /// The least rate of a body after its grace.
   package var bodyBytesPerSecondMin = 1_024
   /// Without a request, unless a WebSocket is open.
   package var idleTimeout: Milliseconds = 120_000
@@ -41,6 +42,7 @@ package struct PublicLimits: Sendable {
   package var headerFieldsMax = 100
   /// The target, and any one field. **Units**: bytes.
   package var headerFieldBytesMax = 8 << 10
+  /// Of one request. **Units**: bytes.
   package var bodyBytesMax = 1 << 20
   /// Bodies that one connection of HTTP/2 sends at the same time, together. **Units**: bytes.
   package var connectionBodyBytesMax = 4 << 20
@@ -59,6 +61,7 @@ package struct PublicLimits: Sendable {
   package var sessionOverflowFactor = 4
   /// What NIO may hold for one connection. **Units**: bytes.
   package var writeHighBytes = 64 << 10
+  /// At which NIO takes more. **Units**: bytes.
   package var writeLowBytes = 32 << 10
 
   /// What the kernel may hold for one connection and not have sent. **Units**: bytes.
@@ -92,6 +95,7 @@ package struct PublicCounters: Hashable, Sendable {
   package var webSocketsOpen = 0
   package var connectionsAccepted: UInt64 = 0
   package var requests: UInt64 = 0
+  /// How often each limit was met.
   package var limits: [PublicLimit: UInt64] = [:]
 
   static func += (left: inout Self, right: Self) {

@@ -51,6 +51,7 @@ package final class WebSocketSession: @unchecked Sendable {
   package let subprotocol: String?
   package let remoteAddress: String
   package var delegate: (any WebSocketSessionDelegate)?
+  /// More waits than the bounds: no more should be given.
   package private(set) var isCongested = false
 
   private let loop: PublicLoop
@@ -99,6 +100,7 @@ package final class WebSocketSession: @unchecked Sendable {
     ByteBuffer(bytes: FrameEncoder.encode(.text, text))
   }
 
+  /// A binary message's frame, for any number of sessions.
   package static func frame(binary: [UInt8]) -> ByteBuffer {
     ByteBuffer(bytes: FrameEncoder.encode(.binary, binary))
   }

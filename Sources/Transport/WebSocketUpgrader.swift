@@ -1,5 +1,5 @@
 package import NIOCore
-package import WebSocketEngine
+import WebSocketEngine
 
 /// A request to open a WebSocket that passed the policy. Exactly one of `accept` and `refuse` is
 /// called, once, now or later.
@@ -36,6 +36,7 @@ package final class WebSocketUpgrader: @unchecked Sendable {
     return carrier?.accept(upgrade, delegate, for: id)
   }
 
+  /// Answers with an error instead; the connection goes on with HTTP.
   package func refuse(
     _ status: Int, headers: HTTPFields.List = [], body: ByteBuffer = ByteBuffer()
   ) {

@@ -79,6 +79,7 @@ package struct FrameDecoder: Sendable {
     }
   }
 
+  /// The same for bytes in an array.
   package mutating func feed(
     _ bytes: ArraySlice<UInt8>, now: Instant, into events: inout [FrameEvent]
   ) throws(WebSocketError) {

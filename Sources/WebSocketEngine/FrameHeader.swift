@@ -7,6 +7,7 @@ package enum WebSocketOpcode: UInt8, Sendable {
   case ping = 0x9
   case pong = 0xa
 
+  /// Whether it is a ping, pong or close: short and never split.
   package var isControl: Bool { rawValue & 0x8 != 0 }
 }
 

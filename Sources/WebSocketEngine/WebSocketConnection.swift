@@ -65,6 +65,7 @@ package struct WebSocketConnection: Sendable {
     if case .closing(let deadline) = state { deadline } else { nil }
   }
 
+  /// Bytes of the peer have come; what follows from them is appended.
   package mutating func bytesReceived(
     _ bytes: UnsafeRawBufferPointer, now: Instant, into actions: inout [WebSocketAction]
   ) {
@@ -80,6 +81,7 @@ package struct WebSocketConnection: Sendable {
     if let failure { fail(failure, into: &actions) }
   }
 
+  /// The same for bytes in an array.
   package mutating func bytesReceived(
     _ bytes: ArraySlice<UInt8>, now: Instant, into actions: inout [WebSocketAction]
   ) {
@@ -96,11 +98,13 @@ package struct WebSocketConnection: Sendable {
     state = .closing(deadline: now + limits.closeTimeout)
   }
 
+  /// `deadline` is over: the peer has not answered the closing.
   package mutating func deadlineReached(now: Instant, into actions: inout [WebSocketAction]) {
     guard case .closing(let deadline) = state, now >= deadline else { return }
     end(.lost, into: &actions)
   }
 
+  /// The peer's side of the transport is over.
   package mutating func transportEnded(into actions: inout [WebSocketAction]) {
     if case .closed = state { return }
     end(.lost, into: &actions)

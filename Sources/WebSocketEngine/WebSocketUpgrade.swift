@@ -4,6 +4,7 @@ package enum OriginPolicy: Hashable, Sendable {
   /// Exactly these, as browsers write them: scheme, host and port, lower case, no path.
   case only([String])
 
+  /// - Parameter origin: the value of the header; `nil` when there is none.
   package func allows(_ origin: String?) -> Bool {
     switch (self, origin) {
     case (.any, _), (_, nil): true
@@ -56,6 +57,7 @@ package enum WebSocketUpgradeError: Error, Hashable, Sendable {
 ///
 /// **Source**: RFC 6455, section 4; RFC 8441, section 5 for HTTP/2.
 package struct WebSocketUpgrade: Hashable, Sendable {
+  /// In the order in which they are sent.
   package typealias Headers = [(name: String, value: String)]
 
   /// How the request came. HTTP/2 has `:protocol` instead of `Upgrade`, `Connection` and the key.
@@ -66,6 +68,7 @@ package struct WebSocketUpgrade: Hashable, Sendable {
 
   /// The value of `Sec-WebSocket-Accept`; `nil` on HTTP/2.
   package let accept: String?
+  /// The one that was agreed on; `nil` for none.
   package let subprotocol: String?
 
   /// What goes into the answer besides its status.

@@ -81,11 +81,13 @@ package struct RefusedOperation: Error, Equatable, Sendable {
 package enum ClientCodec {
   /// **Units**: bytes of one WebSocket message.
   package static let messageBytesMax = 1_048_576
+  /// More are refused as a whole.
   package static let operationsPerMessageMax = 256
   /// Items of one page, of conversations or of events.
   package static let pageMax = ChatLimits.historyPageMax
   /// Items of a page when the client does not say.
   package static let pageDefault = 50
+  /// **Units**: bytes of a token's text.
   package static let tokenBytesMax = 4_096
   /// **Units**: bytes of the sentence in an error, as a client reads it.
   package static let errorMessageBytesMax = 4_096
@@ -111,6 +113,7 @@ extension ClientCodec {
     }
   }
 
+  /// The same for a whole array.
   package static func decode(
     text: [UInt8]
   ) throws(ClientCodecError) -> [Result<ClientFrame, RefusedOperation>] {
@@ -138,6 +141,7 @@ extension ClientCodec {
     return results
   }
 
+  /// The same for a whole array.
   package static func decode(
     binary: [UInt8]
   ) throws(ClientCodecError) -> [Result<ClientFrame, RefusedOperation>] {

@@ -43,6 +43,7 @@ package enum CursorCodec {
   /// version, columns of different lengths, more than `textBytesMax`.
   package static func decode(_ text: String) -> Cursor? { decode(Array(text.utf8)[...]) }
 
+  /// **Returns**: `nil` for anything that `encode` would not have made.
   package static func decode(_ text: ArraySlice<UInt8>) -> Cursor? {
     guard text.count <= textBytesMax, let bytes = Base64URL.decode(text) else { return nil }
     return try? Cursor(decoding: bytes)

@@ -68,6 +68,7 @@ package struct ChangeMembersBody: Equatable, Sendable {
 package struct SessionBody: Equatable, Sendable {
   package var accessToken: String
   package var refreshToken: String
+  /// How long the access token is good.
   package var expiresInSeconds: UInt32
   package var user: UserProfile
   package var device: DeviceID
@@ -93,6 +94,7 @@ extension HTTPBodies {
   private static let sendNames = FieldNames([1: "id", 2: "text"])
   private static let membersNames = FieldNames([2: "add", 3: "remove"])
 
+  /// The body of `POST /v1/accounts`.
   package static func decodeCreateAccount(
     _ body: ArraySlice<UInt8>
   ) throws(ServiceError) -> CreateAccountBody {
@@ -117,6 +119,7 @@ extension HTTPBodies {
     }
   }
 
+  /// The body of `POST /v1/sessions`.
   package static func decodeLogin(_ body: ArraySlice<UInt8>) throws(ServiceError) -> LoginBody {
     try read(body) { (reader: inout JSONFieldReader) throws(WireFault) in
       var handle: Handle?
@@ -147,12 +150,14 @@ extension HTTPBodies {
     }
   }
 
+  /// The body of `POST /v1/conversations`.
   package static func decodeCreateConversation(
     _ body: ArraySlice<UInt8>
   ) throws(ServiceError) -> CreateConversationRequest {
     try read(body, CreateConversationRequest.init)
   }
 
+  /// The body of `POST /v1/conversations/{id}/members`.
   package static func decodeChangeMembers(
     _ body: ArraySlice<UInt8>
   ) throws(ServiceError) -> ChangeMembersBody {
@@ -165,6 +170,7 @@ extension HTTPBodies {
     }
   }
 
+  /// The body of `POST /v1/conversations/{id}/messages`.
   package static func decodeSend(_ body: ArraySlice<UInt8>) throws(ServiceError) -> SendBody {
     try read(body) { (reader: inout JSONFieldReader) throws(WireFault) in
       var id: ClientMessageID?
@@ -206,10 +212,12 @@ extension FieldReader {
 // MARK: Answers
 
 extension HTTPBodies {
+  /// The answer to a registration.
   package static func account(_ user: UserProfile) -> [UInt8] {
     object { $0.message(1, "user") { user.write(to: &$0) } }
   }
 
+  /// The answer to a login and to a refresh.
   package static func session(_ session: SessionBody) -> [UInt8] {
     object {
       $0.string(1, "accessToken", session.accessToken)
@@ -220,16 +228,19 @@ extension HTTPBodies {
     }
   }
 
+  /// The answer to the making of a conversation.
   package static func conversation(_ summary: ConversationSummary, existed: Bool) -> [UInt8] {
     object { summary.write(to: &$0, existed: existed) }
   }
 
+  /// A page of the list; `next` is what to ask for after it.
   package static func conversations(
     _ items: [ConversationSummary], next: ConversationID?
   ) -> [UInt8] {
     object { ServerBody.writePage(items: items, next: next, to: &$0) }
   }
 
+  /// The answer to a message.
   package static func sent(
     conversation: ConversationID, sequence: Sequence, time: WallTime, repeated: Bool
   ) -> [UInt8] {
@@ -239,6 +250,7 @@ extension HTTPBodies {
     }
   }
 
+  /// The answer to a change of members.
   package static func membersChanged(
     conversation: ConversationID, sequence: Sequence
   ) -> [UInt8] {
@@ -248,8 +260,10 @@ extension HTTPBodies {
     }
   }
 
+  /// A page of events.
   package static func history(_ page: HistoryPage) -> [UInt8] { object { page.write(to: &$0) } }
 
+  /// The body of every answer that is no success.
   package static func error(_ error: ServiceError) -> [UInt8] {
     object { $0.message(1, "error") { error.write(to: &$0) } }
   }

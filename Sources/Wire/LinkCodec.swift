@@ -35,6 +35,7 @@ package enum LinkCodec {
   /// The largest batch that is read. An entry holds at most one turn of a leader's loop, and
   /// `LinkBatchWriter` keeps batches far below this.
   package static let batchBytesMax = 16 * 1_048_576
+  /// More are refused as a whole.
   package static let framesPerBatchMax = 65_536
 
   package static func encode(_ frames: [LinkFrame]) -> [UInt8] {
@@ -64,6 +65,7 @@ package enum LinkCodec {
     return frames
   }
 
+  /// The same for a whole array.
   package static func decode(_ batch: [UInt8]) throws(LinkCodecError) -> [LinkFrame] {
     try decode(batch[...])
   }
@@ -84,6 +86,7 @@ package struct LinkBatchWriter: Sendable {
   }
 
   package var isEmpty: Bool { frameCount == 0 }
+  /// Of the batch so far. **Units**: bytes.
   package var bytes: Int { writer.bytes.count }
 
   /// Adds a frame, unless it would make a batch that is not empty longer than `bytesMax`.

@@ -44,8 +44,10 @@ package enum OpenAPI {
               },
               "400": {"$ref": "#/components/responses/Error"},
               "409": {"$ref": "#/components/responses/Error"},
+              "413": {"$ref": "#/components/responses/Error"},
               "429": {"$ref": "#/components/responses/Error"},
               "503": {"$ref": "#/components/responses/Error"},
+              "504": {"$ref": "#/components/responses/Error"},
               "default": {"$ref": "#/components/responses/Error"}
             }
           }
@@ -71,8 +73,10 @@ package enum OpenAPI {
               },
               "400": {"$ref": "#/components/responses/Error"},
               "401": {"$ref": "#/components/responses/Error"},
+              "413": {"$ref": "#/components/responses/Error"},
               "429": {"$ref": "#/components/responses/Error"},
               "503": {"$ref": "#/components/responses/Error"},
+              "504": {"$ref": "#/components/responses/Error"},
               "default": {"$ref": "#/components/responses/Error"}
             }
           }
@@ -98,8 +102,10 @@ package enum OpenAPI {
               },
               "400": {"$ref": "#/components/responses/Error"},
               "401": {"$ref": "#/components/responses/Error"},
+              "413": {"$ref": "#/components/responses/Error"},
               "429": {"$ref": "#/components/responses/Error"},
               "503": {"$ref": "#/components/responses/Error"},
+              "504": {"$ref": "#/components/responses/Error"},
               "default": {"$ref": "#/components/responses/Error"}
             }
           }
@@ -112,7 +118,9 @@ package enum OpenAPI {
             "responses": {
               "204": {"description": "The device is logged out."},
               "401": {"$ref": "#/components/responses/Error"},
+              "429": {"$ref": "#/components/responses/Error"},
               "503": {"$ref": "#/components/responses/Error"},
+              "504": {"$ref": "#/components/responses/Error"},
               "default": {"$ref": "#/components/responses/Error"}
             }
           }
@@ -141,7 +149,9 @@ package enum OpenAPI {
               },
               "400": {"$ref": "#/components/responses/Error"},
               "401": {"$ref": "#/components/responses/Error"},
+              "429": {"$ref": "#/components/responses/Error"},
               "503": {"$ref": "#/components/responses/Error"},
+              "504": {"$ref": "#/components/responses/Error"},
               "default": {"$ref": "#/components/responses/Error"}
             }
           },
@@ -173,8 +183,10 @@ package enum OpenAPI {
               "400": {"$ref": "#/components/responses/Error"},
               "401": {"$ref": "#/components/responses/Error"},
               "404": {"$ref": "#/components/responses/Error"},
+              "413": {"$ref": "#/components/responses/Error"},
               "429": {"$ref": "#/components/responses/Error"},
               "503": {"$ref": "#/components/responses/Error"},
+              "504": {"$ref": "#/components/responses/Error"},
               "default": {"$ref": "#/components/responses/Error"}
             }
           }
@@ -204,8 +216,10 @@ package enum OpenAPI {
               "401": {"$ref": "#/components/responses/Error"},
               "403": {"$ref": "#/components/responses/Error"},
               "404": {"$ref": "#/components/responses/Error"},
+              "413": {"$ref": "#/components/responses/Error"},
               "429": {"$ref": "#/components/responses/Error"},
               "503": {"$ref": "#/components/responses/Error"},
+              "504": {"$ref": "#/components/responses/Error"},
               "default": {"$ref": "#/components/responses/Error"}
             }
           }
@@ -243,7 +257,9 @@ package enum OpenAPI {
               "401": {"$ref": "#/components/responses/Error"},
               "403": {"$ref": "#/components/responses/Error"},
               "404": {"$ref": "#/components/responses/Error"},
+              "429": {"$ref": "#/components/responses/Error"},
               "503": {"$ref": "#/components/responses/Error"},
+              "504": {"$ref": "#/components/responses/Error"},
               "default": {"$ref": "#/components/responses/Error"}
             }
           },
@@ -271,8 +287,10 @@ package enum OpenAPI {
               "401": {"$ref": "#/components/responses/Error"},
               "403": {"$ref": "#/components/responses/Error"},
               "404": {"$ref": "#/components/responses/Error"},
+              "413": {"$ref": "#/components/responses/Error"},
               "429": {"$ref": "#/components/responses/Error"},
               "503": {"$ref": "#/components/responses/Error"},
+              "504": {"$ref": "#/components/responses/Error"},
               "default": {"$ref": "#/components/responses/Error"}
             }
           }
@@ -288,6 +306,13 @@ package enum OpenAPI {
                 "in": "header",
                 "description": "The last `id` that was received; without it the stream starts \#
     now.",
+                "schema": {"type": "string", "maxLength": 16384}
+              },
+              {
+                "name": "cursor",
+                "in": "query",
+                "description": "The same for a first request, which cannot have the header in a \#
+    browser. The header comes first.",
                 "schema": {"type": "string", "maxLength": 16384}
               }
             ],

@@ -20,7 +20,12 @@ extension OpenAPI {
             "name": "limit",
             "in": "query",
             "description": "Items of the page.",
-            "schema": {"type": "integer", "minimum": 1, "maximum": 200, "default": 50}
+            "schema": {
+              "type": "integer",
+              "minimum": 1,
+              "maximum": \#(ClientCodec.pageMax),
+              "default": \#(ClientCodec.pageDefault)
+            }
           }
         },
         "responses": {

@@ -105,9 +105,11 @@ import Testing
       #expect(results[0].refusal == .invalidArgument)
       #expect(results[1].refusal == .notFound)
       #expect(results[2].sequence == UInt64(number + 2))
-      #expect(results[3] == .messageSent(
-        sequence: Sequence(UInt64(number + 2)), time: WallTime(milliseconds: test.time),
-        repeated: true))
+      #expect(
+        results[3]
+          == .messageSent(
+            sequence: Sequence(UInt64(number + 2)), time: WallTime(milliseconds: test.time),
+            repeated: true))
       #expect(test.events(test.deliveries).sequences == [UInt64(number + 2)])
     }
   }
@@ -175,16 +177,17 @@ import Testing
     let after = try test.apply(send("a", by: 4, id: "1"), send("b", by: 2, id: "1"))
     #expect(after[0].sequence == 3)
     #expect(after[1].refusal == .notFound)
-    #expect(test.outboxCommands.suffix(2) == [
-      .conversationListed(
-        ConversationListed(
-          user: user(4), conversation: conversation(1), removed: false,
-          origin: OutboxOrigin(partition: PartitionID(7), index: LogIndex(2)))),
-      .conversationListed(
-        ConversationListed(
-          user: user(2), conversation: conversation(1), removed: true,
-          origin: OutboxOrigin(partition: PartitionID(7), index: LogIndex(2)))),
-    ])
+    #expect(
+      test.outboxCommands.suffix(2) == [
+        .conversationListed(
+          ConversationListed(
+            user: user(4), conversation: conversation(1), removed: false,
+            origin: OutboxOrigin(partition: PartitionID(7), index: LogIndex(2)))),
+        .conversationListed(
+          ConversationListed(
+            user: user(2), conversation: conversation(1), removed: true,
+            origin: OutboxOrigin(partition: PartitionID(7), index: LogIndex(2)))),
+      ])
   }
 
   @Test func onlyAdminsChangeOthersButAnyoneLeaves() throws {

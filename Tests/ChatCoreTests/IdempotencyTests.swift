@@ -14,10 +14,14 @@ import Testing
       test.checkpoint()
       try test.reopen()
       let again = try test.apply(send("other text", id: "x"))[0]
-      #expect(first == .messageSent(
-        sequence: Sequence(2), time: WallTime(milliseconds: time), repeated: false))
-      #expect(again == .messageSent(
-        sequence: Sequence(2), time: WallTime(milliseconds: time), repeated: true))
+      #expect(
+        first
+          == .messageSent(
+            sequence: Sequence(2), time: WallTime(milliseconds: time), repeated: false))
+      #expect(
+        again
+          == .messageSent(
+            sequence: Sequence(2), time: WallTime(milliseconds: time), repeated: true))
     }
   }
 

@@ -84,6 +84,34 @@ extension RealProcesses {
       }
     }
 
+    /// Two shards of one name would be one to all others.
+    @Test func aNameOfAnotherShardIsRefusedWhateverTheDirectory() async throws {
+      try await Cluster.with(.processes(shards: 1, gateways: 1)) { cluster in
+        let people = People(cluster.layout)
+        let ada = try await people.connect(
+          try await people.join("ada"), to: cluster.layout.plainURLs)
+        defer { ada.close() }
+        var arguments = cluster.layout.command("shard1").arguments
+        let place = try #require(arguments.firstIndex(of: "--data-dir"))
+        arguments[place + 1] = cluster.layout.data("other")
+        let operators = try #require(arguments.firstIndex(of: "--operator-address"))
+        arguments.removeSubrange(operators...operators + 1)
+        let outcome = try await Program.martlet(arguments + ["--log-level", "error"])
+        try #require(outcome.ending == .exited(78), "\(outcome)")
+        try #require(outcome.error.split(separator: "\n").count == 1, "\(outcome)")
+        for word in ["--name 'shard1': taken by a shard", "allowed is a name"] {
+          try #require(outcome.error.contains(word), "\(outcome)")
+        }
+        // A restart of the one that has the name works at once, while the lease of before lives.
+        try await cluster.kill("shard1")
+        try await cluster.startAll()
+        _ = try await people.join("grace")
+        let conversation = try await ada.createDirect(with: "grace").id
+        try await ada.send("1", to: conversation)
+        try #require(try await history(ada, conversation).count == 2)
+      }
+    }
+
     /// Its partitions would miss the stores that are not started.
     @Test func anEmbeddedDirectoryKeepsItsNumberOfShards() async throws {
       try await Cluster.with(.embedded) { cluster in

@@ -72,9 +72,10 @@ import Testing
     #expect(entries.map(\.index.rawValue) == [1, 2, 3, 4, 5, 6])
     #expect(entries.last?.payload == bytes("new"))
     let extent = try store.logExtent(1, firstIndex: index(1))
-    #expect(extent.epochStarts == [
-      EntryID(epoch: epoch(1), index: index(1)), EntryID(epoch: epoch(3), index: index(6)),
-    ])
+    #expect(
+      extent.epochStarts == [
+        EntryID(epoch: epoch(1), index: index(1)), EntryID(epoch: epoch(3), index: index(6)),
+      ])
   }
 
   /// What a paused follower does when it wakes up: the entries of a leader that is none any more and
@@ -167,7 +168,8 @@ import Testing
       #expect(committer.commit(batch) == nil)
       let deadline = Date(timeIntervalSinceNow: 30)
       while try store.scan(2, StateRange(), countMax: 1, bytesMax: 9).records.count > 0
-        || store.lastEntry(2, firstIndex: index(1)) != nil, Date() < deadline { usleep(1000) }
+        || store.lastEntry(2, firstIndex: index(1)) != nil, Date() < deadline
+      { usleep(1000) }
       #expect(try store.allEntries(2).isEmpty)
       #expect(try store.orphanPrefixes().isEmpty)
       for prefix in [UInt32(1), 3] {

@@ -95,7 +95,10 @@ struct TestCertificates: Sendable {
     let dates =
       kind == .expired ? ["-startdate", "20200101000000Z", "-enddate", "20200201000000Z"] : []
     run(
-      ["ca", "-batch", "-notext", "-config", file("\(authority).cnf"), "-extfile", file("leaf.cnf")]
+      [
+        "ca", "-batch", "-notext", "-config", file("\(authority).cnf"), "-extfile",
+        file("leaf.cnf"),
+      ]
         + ["-extensions", "leaf", "-in", request, "-out", chain(kind)] + dates)
   }
 

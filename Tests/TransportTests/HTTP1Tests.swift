@@ -1,5 +1,6 @@
 import NIOCore
 import Primitives
+import RawSockets
 import Testing
 
 @testable import Transport

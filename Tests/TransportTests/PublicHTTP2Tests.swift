@@ -2,8 +2,9 @@ import HTTP2Engine
 import NIOCore
 import NIOPosix
 import Primitives
-import TLSEngine
+import RawSockets
 import Testing
+import TLSEngine
 import WebSocketEngine
 
 @testable import Transport

@@ -1,5 +1,6 @@
 import NIOCore
 import Primitives
+import RawSockets
 import Testing
 import WebSocketEngine
 
@@ -76,7 +77,7 @@ import WebSocketEngine
     try await client.sendFrame(.text, Array("flood".utf8))
     try await fixture.wait { $0.congestion == [true] }
     #expect(try await fixture.on { $0.sessions[0].isCongested })
-    try await client.startReading()
+    try await client.reads(true)
     try await fixture.wait { $0.congestion == [true, false] }
     try await client.sendFrame(.text, Array("still here".utf8))
     _ = try await client.text(until: "still here")

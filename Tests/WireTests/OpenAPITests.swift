@@ -167,4 +167,11 @@ import Wire
     let code = try Self.object(error, "properties", "code")
     #expect(Set(code["enum"] as? [String] ?? []) == Set(ServiceErrorCode.allCases.map(\.name)))
   }
+
+  @Test func aPageIsAsLongAsTheProgramMakesIt() throws {
+    let limit = try Self.object(try Self.document(), "components", "parameters", "Limit", "schema")
+    #expect(limit["minimum"] as? Int == 1)
+    #expect(limit["maximum"] as? Int == ClientCodec.pageMax)
+    #expect(limit["default"] as? Int == ClientCodec.pageDefault)
+  }
 }

@@ -87,7 +87,7 @@ struct SendFigures: Sendable {
     }
     let head =
       "\(plan.connections) connections × \(plan.window) in flight, \(plan.bytes) B, closed loop"
-        + (plan.logOnly ? ", log only" : "")
+      + (plan.logOnly ? ", log only" : "")
     return
       ([head] + rows.map { "  \($0.name) \(String(format: "%.2f", $0.value))" }
       + refusals.keys.sorted().map { "  refused \($0): \(refusals[$0] ?? 0)" }).joined(

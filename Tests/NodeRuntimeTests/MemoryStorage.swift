@@ -1,0 +1,15 @@
+import Coordination
+import Synchronization
+
+/// Keeps everything while it lives.
+final class MemoryStorage: DurableKeyValue {
+  private let items = Mutex<[[UInt8]: [UInt8]]>([:])
+
+  func load() throws -> [(key: [UInt8], value: [UInt8])] {
+    items.withLock { $0.map { (key: $0.key, value: $0.value) } }
+  }
+
+  func write(_ changes: [(key: [UInt8], value: [UInt8]?)]) throws {
+    items.withLock { for (key, value) in changes { $0[key] = value } }
+  }
+}
