@@ -75,18 +75,23 @@ package struct PartitionRecord: Equatable, Sendable {
     return changed
   }
 
-  /// The record with a fresh replica of the same store in the place of one that gave itself up:
-  /// the replica's own change of the target (T4), safe because targets do not count for commits and
-  /// because it is conditioned on the revision like every other change.
+  /// The record after a replica gave itself up: a fresh one of the same store is in its place in the
+  /// target, and if it led, nobody does. The replica's own change, safe because neither counts for
+  /// commits and because it is conditioned on the revision like every other change.
   ///
-  /// **Returns**: `nil` when the target does not list it.
-  package func replacing(_ replica: ReplicaID) -> PartitionRecord? {
-    guard let place = target.firstIndex(of: replica) else { return nil }
+  /// **Returns**: `nil` when there is nothing to change.
+  package func giving(up replica: ReplicaID) -> PartitionRecord? {
     var changed = self
-    changed.target[place] = ReplicaID(store: replica.store, number: nextReplica)
-    changed.nextReplica += 1
-    return changed
+    if let place = target.firstIndex(of: replica) {
+      changed.target[place] = ReplicaID(store: replica.store, number: nextReplica)
+      changed.nextReplica += 1
+    }
+    if leader == replica, epoch > .zero { changed.leaderBoot = .none }
+    return changed == self ? nil : changed
   }
+
+  /// Whether the leader has given itself up: its process may live, but it does not lead.
+  package var isLeaderless: Bool { epoch > .zero && leaderBoot == .none }
 }
 
 extension PartitionRecord {

@@ -105,7 +105,7 @@ extension Replica {
   private func isLeaderSuspected(_ record: PartitionRecord) -> Bool {
     if record.leader == id { return record.leaderBoot != boot }
     // It gave itself up, although its process is alive.
-    if record.isSuperseded(record.leader) { return true }
+    if record.isLeaderless { return true }
     let store = record.leader.store
     return unreachable.contains(store) || restarted.contains(store) || unfit.contains(store)
   }

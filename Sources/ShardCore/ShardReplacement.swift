@@ -90,7 +90,7 @@ extension ShardCore {
     guard listed == hosted && host.replica.stop?.isFinal ?? false || listed.number < hosted.number
     else { return }
     host.replacementAt = now + configuration.replacementRetry
-    if let changed = known.record.replacing(listed) {
+    if let changed = known.record.giving(up: listed) {
       actions.append(.compareAndSet(host.partition, changed, base: known.revision))
     }
   }

@@ -270,6 +270,8 @@ final class ProtocolChecker {
   {
     let place = Int(partition.rawValue)
     for member in record.inSync where isDamaged(member, partition) {
+      let shard = simulation.shards.first { $0.id == member.store }
+      guard shard?.disk.isReadable(partition, member) ?? false else { return false }
       for index in committed[place].indices
       where !isDurable(committed[place][index], index + 1, partition, member, simulation) {
         return false

@@ -2,7 +2,7 @@
 package enum RareEvent: Int, CaseIterable, Sendable {
   case promotion, returnOfLeader, shrinking, expansion, truncation, twoMemberCommit
   case lateChange, retarget, fencing, givingUp, replacement, failedSync
-  case zombieAppend, mismatch, barrierByRecord, inquiry, catchUpFromDisk
+  case zombieAppend, mismatch, leaderReadsRecord, inquiry, catchUpFromDisk
   case resumeAcrossLeaders, behind, redirection, repeatedSend, lostAnswer, promotionDuringShrink
   case rejoinedConversation, listedWhileAway, outboxRepeated
 }

@@ -11,6 +11,8 @@ struct ClientConversation {
   /// The last one pushed on the present connection; `nil` before the first.
   var onConnection: UInt64?
   var isMember = true
+  /// An event that came after the one that took the client out.
+  var heardOutside: UInt64?
   /// The gateway said that something is missing: the next event may be any.
   var hasGap = false
 }

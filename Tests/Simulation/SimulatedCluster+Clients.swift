@@ -326,9 +326,9 @@ extension SimulatedCluster {
       }
       if removed.contains(client.user) { conversation.isMember = false }
     }
-    if !conversation.isMember, wasMember == false {
-      fail("client \(client.number) hears \(number) of \(id), which it was taken out of")
-    }
+    // Who comes back may read what happened meanwhile, who does not may not.
+    if conversation.isMember { conversation.heardOutside = nil }
+    if !conversation.isMember, !wasMember { conversation.heardOutside = number }
     if let last = conversation.onConnection, number != last + 1, !comesBack, !conversation.hasGap {
       fail("client \(client.number): \(number) of \(id) came after \(last) on one connection")
     }

@@ -70,6 +70,11 @@ extension SimulatedCluster {
     let before = coordinator.records[partition]?.record
     let outcome = coordinator.compareAndSet(partition, record, base: base)
     fold(30, Int(partition.rawValue), Int(base.rawValue))
+    if case .conflicted(let current) = outcome, record.inSync.count < current.record.inSync.count,
+      record.epoch < current.record.epoch
+    {
+      rare.note(.promotionDuringShrink)
+    }
     guard case .succeeded = outcome, let before else { return outcome }
     note(record, after: before)
     tell("record \(partition): \(record)")

@@ -103,6 +103,7 @@ extension SimulatedCluster {
   // MARK: The end
 
   func checkEnd() throws(Violation) {
+    if shards.contains(where: { $0.disk.loadCount > 0 }) { rare.note(.catchUpFromDisk) }
     for partition in coordinator.records.keys.sorted() {
       guard let record = coordinator.records[partition]?.record else { continue }
       let hosts = record.inSync.compactMap { host(of: partition, $0) }
@@ -116,6 +117,12 @@ extension SimulatedCluster {
         continue
       }
       history.check(conversation, log(of: conversation, reader: reader.user), in: self)
+    }
+    for client in clients {
+      for id in client.known {
+        guard let number = client.conversations[id]?.heardOutside else { continue }
+        fail("client \(client.number) heard \(number) of \(id), which it was taken out of")
+      }
     }
     if let violation { throw violation }
   }

@@ -30,7 +30,7 @@ extension SimulatedCluster {
   /// Whether a store has gone for good and not everything that it held is somewhere else. Another
   /// process that starts now has nobody to compare with and waits for an operator: that a store is
   /// lost and another crashes at once is not promised to pass by itself.
-  private var isStoreMissing: Bool {
+  var isStoreMissing: Bool {
     let present = shards.map(\.id)
     return coordinator.records.keys.contains { partition in
       coordinator.records[partition]?.record.inSync.contains { !present.contains($0.store) }
@@ -348,6 +348,8 @@ extension SimulatedCluster {
       shard.clockOffset = 0
       shard.clockDrift = 0
       resume(.shard(shard.number))
+      // Damage that nobody has met yet is found when the store is opened.
+      if !shard.disk.isWhole { kill(shard) }
       start(shard)
       announceAll(to: .shard(shard.number))
     }

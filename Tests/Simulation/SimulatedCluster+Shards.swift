@@ -130,6 +130,10 @@ extension SimulatedCluster {
     case .compareAndSet(let partition, let record, let base):
       ask(shard, partition, record, base: base)
     case .readRecord(let partition, let ticket):
+      let isLeader = shard.core?.inspected.contains {
+        $0.partition == partition && $0.standing.isLeader
+      }
+      if isLeader ?? false { rare.note(.leaderReadsRecord) }
       let at = after(plan.coordinatorDelay, &networkDice)
       queue.schedule(
         .readArrived(shard.number, life: shard.life, partition, ticket: ticket), at: at)
@@ -220,7 +224,7 @@ extension SimulatedCluster {
       return queue.schedule(
         .syncEnded(shard.number, life: shard.life), at: shard.stalledUntil)
     }
-    if shard.failsNextSync { return failSync(of: shard) }
+    if shard.failsNextSync, !isStoreMissing { return failSync(of: shard) }
     guard !shard.syncs.isEmpty else { return }
     let sync = shard.syncs.removeFirst().sync
     carryOut(sync, on: shard)

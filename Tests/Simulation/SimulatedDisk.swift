@@ -94,6 +94,8 @@ package final class SimulatedDisk: ShardStorage {
   private var present: [PartitionID: Stored] = [:]
   private var former: [PartitionID: [Stored]] = [:]
   private var unsynced: [Unsynced] = []
+  /// How often entries were read for a follower.
+  package private(set) var loadCount = 0
   /// What must not be: a promise taken back, a gap in a log. The first one.
   package private(set) var violation: String?
 
@@ -122,6 +124,7 @@ package final class SimulatedDisk: ShardStorage {
     of partition: PartitionID, from index: LogIndex, bytesMax: Int
   ) throws(StateReadError) -> [Entry] {
     guard let stored = present[partition] else { return [] }
+    loadCount += 1
     if stored.isLogDamaged { throw .unreadable("a flipped bit in the log") }
     var bytes = 0
     return Array(
@@ -205,6 +208,11 @@ package final class SimulatedDisk: ShardStorage {
     return stored.log[Int(index.rawValue) - 1]
   }
 
+  /// Whether what is here of a replica can be read.
+  package func isReadable(_ partition: PartitionID, _ replica: ReplicaID) -> Bool {
+    stored(partition, replica).map { !$0.isLogDamaged && !$0.state.isDamaged } ?? false
+  }
+
   private func stored(_ partition: PartitionID, _ replica: ReplicaID) -> Stored? {
     if let stored = present[partition], stored.id == replica { return stored }
     return former[partition]?.first { $0.id == replica }
@@ -228,6 +236,9 @@ package final class SimulatedDisk: ShardStorage {
   }
 
   package var partitions: [PartitionID] { present.keys.sorted() }
+  package var isWhole: Bool {
+    present.values.allSatisfy { !$0.isLogDamaged && !$0.state.isDamaged }
+  }
 
   /// What a process finds when it starts.
   package func recovered() -> [RecoveredPartition] {
