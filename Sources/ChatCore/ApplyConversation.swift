@@ -95,7 +95,8 @@ extension ChatPartition {
       create.conversation, conversation, bytes: conversation.bytes)
     for member in roles {
       let place = try memberPosition(member.user, of: create.conversation, hash: hash, state)
-      setMember(MemberRecord(handle: member.handle, role: member.role), at: place)
+      setMember(
+        MemberRecord(handle: member.handle, role: member.role, joined: Sequence(1)), at: place)
     }
     _ = append(
       .created(kind: create.kind, title: create.title, members: roles), by: create.creator,
@@ -175,7 +176,7 @@ extension ChatPartition {
     if let refusal = Self.refusal(of: change, by: author, in: head) {
       return .refused(refusal)
     }
-    let plan = try plan(change, hash: hash, state)
+    let plan = try plan(change, at: head.sequence.successor, hash: hash, state)
     if plan.isEmpty { return .membersChanged(sequence: head.sequence) }
     let memberCount = head.memberCount + plan.joining.count - plan.leaving.count
     guard memberCount <= ChatLimits.membersMax else {
@@ -225,6 +226,7 @@ extension ChatPartition {
       /// In the table of members.
       var position: Int
       var member: Member
+      var joined: Sequence
     }
 
     var joining: [Place] = []
@@ -236,26 +238,31 @@ extension ChatPartition {
     var isEmpty: Bool { joining.isEmpty && promoted.isEmpty && leaving.isEmpty }
   }
 
+  /// - Parameter sequence: of the event that the change will be.
   private mutating func plan(
-    _ change: ChangeMembers, hash: UInt64, _ state: some StateReader
+    _ change: ChangeMembers, at sequence: Sequence, hash: UInt64, _ state: some StateReader
   ) throws(StateReadError) -> MembershipPlan {
     var plan = MembershipPlan()
     for member in change.added {
       let position = try memberPosition(
         member.user, of: change.conversation, hash: hash, state)
       guard var record = members.slots[position].value else {
-        plan.joining.append(MembershipPlan.Place(position: position, member: member))
+        plan.joining.append(
+          MembershipPlan.Place(position: position, member: member, joined: sequence))
         continue
       }
       guard record.role == .member, member.role == .admin else { continue }
       record.role = .admin
       plan.promoted.append(
-        MembershipPlan.Place(position: position, member: record.member(member.user)))
+        MembershipPlan.Place(
+          position: position, member: record.member(member.user), joined: record.joined))
     }
     for user in change.removed {
       let position = try memberPosition(user, of: change.conversation, hash: hash, state)
       guard let record = members.slots[position].value else { continue }
-      plan.leaving.append(MembershipPlan.Place(position: position, member: record.member(user)))
+      plan.leaving.append(
+        MembershipPlan.Place(
+          position: position, member: record.member(user), joined: record.joined))
     }
     return plan
   }
@@ -273,7 +280,9 @@ extension ChatPartition {
     }
     for place in plan.joining + plan.promoted {
       setMember(
-        MemberRecord(handle: place.member.handle, role: place.member.role), at: place.position)
+        MemberRecord(
+          handle: place.member.handle, role: place.member.role, joined: place.joined),
+        at: place.position)
       if place.member.role == .admin { head.adminCount += 1 }
     }
     head.memberCount += plan.joining.count - plan.leaving.count
@@ -285,7 +294,9 @@ extension ChatPartition {
         let key = conversations.slots[position].key
         let place = try memberPosition(
           promoted[index].user, of: key, hash: conversations.slots[position].value.hash, state)
-        setMember(MemberRecord(handle: promoted[index].handle, role: .admin), at: place)
+        let joined = members.slots[place].value?.joined ?? Sequence(1)
+        setMember(
+          MemberRecord(handle: promoted[index].handle, role: .admin, joined: joined), at: place)
         head.adminCount += 1
       }
     }

@@ -15,11 +15,15 @@ extension ChatPartition {
     for request in query.requests {
       guard let position = try conversationPosition(request.conversation, state) else { continue }
       // Of one that has not changed, too: who was taken out may not have heard of it yet.
-      guard try readablePosition(request.conversation, reader: query.reader, state) != nil else {
+      let hash = conversations.slots[position].value.hash
+      let member = try member(query.reader, of: request.conversation, hash: hash, state)
+      guard let member else {
         refused.append(request.conversation)
         continue
       }
-      if let cursor = try changesCursor(request, at: position, state) { merge.insert(cursor) }
+      if let cursor = try changesCursor(request, at: position, from: member.joined, state) {
+        merge.insert(cursor)
+      }
     }
     var page = ChangesPageBuilder(
       countMax: min(query.limit, ChatCoreLimits.changesPageMax),
@@ -42,14 +46,19 @@ extension ChatPartition {
 
   /// **Returns**: where the changes of one conversation begin, or `nil` when there are none. An
   /// unchanged conversation costs its head and the reader's membership.
+  ///
+  /// - Parameter joined: where the reader's present membership began: who was away and came back is
+  ///   told from there on, and finds what was before in the history.
   private mutating func changesCursor(
-    _ request: ChangesQuery.Request, at position: Int, _ state: some StateReader
+    _ request: ChangesQuery.Request, at position: Int, from joined: Sequence,
+    _ state: some StateReader
   ) throws(StateReadError) -> ChangesCursor? {
     guard request.after < appliedIndex,
       request.after < conversations.slots[position].value.head.lastIndex
     else { return nil }
     let head = conversations.slots[position].value.head.sequence.rawValue
-    let first = try firstSequence(of: position, above: request.after, state)
+    let first = max(
+      joined.rawValue, try firstSequence(of: position, above: request.after, state))
     let events = try self.events(
       of: position, from: first,
       through: min(head, first + UInt64(ChatCoreLimits.changesChunkCount) - 1),

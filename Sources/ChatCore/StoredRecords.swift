@@ -151,10 +151,13 @@ struct ConversationHead: StoredRecord, Equatable, Sendable {
 struct MemberRecord: StoredRecord, Equatable, Sendable {
   var handle: Handle
   var role: MemberRole
+  /// The event with which this membership began.
+  var joined: Sequence
 
-  init(handle: Handle, role: MemberRole) {
+  init(handle: Handle, role: MemberRole, joined: Sequence) {
     self.handle = handle
     self.role = role
+    self.joined = joined
   }
 
   init(decoding bytes: [UInt8]) throws(ProtobufError) {
@@ -162,18 +165,20 @@ struct MemberRecord: StoredRecord, Equatable, Sendable {
     var version: UInt64 = 0
     var handle: Handle?
     var role: MemberRole?
+    var joined = Sequence.zero
     while let field = try reader.next() {
       switch field.number {
       case 1: version = try field.uint64()
       case 2: handle = Handle(try field.string())
       case 3: role = MemberRole(rawValue: try field.uint32())
+      case 4: joined = Sequence(try field.uint64())
       default: break
       }
     }
     try RecordVersion.check(version)
     guard let handle else { throw .missingField(2) }
     guard let role else { throw .missingField(3) }
-    self.init(handle: handle, role: role)
+    self.init(handle: handle, role: role, joined: joined)
   }
 
   func encoded() -> [UInt8] {
@@ -181,6 +186,7 @@ struct MemberRecord: StoredRecord, Equatable, Sendable {
     writer.uint(1, RecordVersion.current)
     writer.string(2, handle.text)
     writer.uint(3, role.rawValue)
+    writer.uint(4, joined.rawValue)
     return writer.bytes
   }
 

@@ -72,8 +72,6 @@ struct ConversationPlace {
   var last: Sequence
   /// The entry with which the user joined.
   let joined: LogIndex
-  /// The event of that entry with which the user joined was pushed.
-  var hasJoined = false
 }
 
 /// Where a session stands in one partition.

@@ -119,11 +119,6 @@ extension GatewayCore {
     let id = event.conversation
     guard let place = session.conversations[id], event.sequence > place.last else { return true }
     let last = place.last
-    if event.index == place.joined, !place.hasJoined {
-      // What the entry that brought the user in did before is none of theirs.
-      guard event.brings(session.user) else { return true }
-      session.conversations[id]?.hasJoined = true
-    }
     if last > .zero, event.sequence != last.successor, !event.adds(session.user) {
       guard session.reread.remove(id) != nil else {
         session.reread.insert(id)
@@ -251,12 +246,6 @@ extension GatewayCore {
 }
 
 extension Event {
-  /// Whether the user is a member from this event on and was none before.
-  fileprivate func brings(_ user: UserID) -> Bool {
-    if case .created(_, _, let members) = content { return members.contains { $0.user == user } }
-    return adds(user)
-  }
-
   /// Whether with this event the user comes (back) into the conversation.
   fileprivate func adds(_ user: UserID) -> Bool {
     guard case .membersChanged(let added, _) = content else { return false }

@@ -327,7 +327,8 @@ extension NaiveChat {
       guard let room = rooms[request.conversation], room.members[query.reader] != nil else {
         continue
       }
-      events += room.events.filter { $0.index > request.after }
+      let joined = joining(of: query.reader, in: room.events)
+      events += room.events.filter { $0.index > request.after && $0.sequence >= joined }
     }
     events.sort {
       ($0.index, $0.conversation, $0.sequence) < ($1.index, $1.conversation, $1.sequence)

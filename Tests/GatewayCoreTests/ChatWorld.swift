@@ -249,7 +249,8 @@ struct ChatWorld {
     for request in query.requests {
       guard let found = conversations[request.conversation], found.members[query.reader] != nil
       else { continue }
-      events += found.events.filter { $0.index > request.after }
+      let joined = joining(of: query.reader, in: found.events)
+      events += found.events.filter { $0.index > request.after && $0.sequence >= joined }
     }
     events.sort { ($0.index, $0.conversation) < ($1.index, $1.conversation) }
     let refused = query.requests.map(\.conversation).filter {

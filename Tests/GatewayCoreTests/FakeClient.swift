@@ -3,6 +3,7 @@ import ClientProtocol
 import GatewayCore
 import NodeProtocol
 import Primitives
+import WalkSupport
 
 /// Something that must not happen.
 struct Violation: Error, Equatable, CustomStringConvertible {
@@ -161,16 +162,7 @@ struct FakeClient {
       // It was listed before this life, left and joined again: it began as it was listed then.
       base = position
     }
-    // Of the joining entry, what follows the joining.
-    let joining = found.events.first { event in
-      guard event.index == joined else { return false }
-      switch event.content {
-      case .created(_, _, let members): return members.contains { $0.user == user }
-      case .membersChanged(let added, _): return added.contains { $0.user == user }
-      default: return false
-      }
-    }
-    let first = joining?.sequence ?? .zero
+    let first = joining(of: user, in: found.events)
     return found.events.filter {
       $0.index > base && $0.index >= joined && $0.sequence >= first
     }
