@@ -57,7 +57,7 @@ final class ProtocolChecker {
   private var names: [NamedEntry: EntryDigest] = [:]
   private var leaders: [Leadership: BootID] = [:]
   /// Replicas whose disk lost something that was durable, and of which partitions.
-  private var damagedIn: [ReplicaID: Set<PartitionID>] = [:]
+  private var damagedIn: [ReplicaID: [PartitionID: Int]] = [:]
 
   init(partitionCount: Int, shardCount: Int, minInSync: Int) {
     self.minInSync = minInSync
@@ -254,13 +254,14 @@ final class ProtocolChecker {
 
   // MARK: Damage
 
-  /// A replica's disk lost something; what it holds counts no more until it is replaced.
-  func wasDamaged(_ replica: ReplicaID, _ partition: PartitionID) {
-    damagedIn[replica, default: []].insert(partition)
+  /// A replica's disk lost something of a log of `length` entries: what it holds counts no more until
+  /// it has as much again, or is replaced.
+  func wasDamaged(_ replica: ReplicaID, _ partition: PartitionID, length: Int) {
+    damagedIn[replica, default: [:]][partition] = length
   }
 
   func isDamaged(_ replica: ReplicaID, _ partition: PartitionID) -> Bool {
-    damagedIn[replica]?.contains(partition) ?? false
+    damagedIn[replica]?[partition] != nil
   }
 
   /// Whether every replica of the record holds everything that is committed: of one that was damaged,
@@ -271,12 +272,14 @@ final class ProtocolChecker {
     let place = Int(partition.rawValue)
     for member in record.inSync where isDamaged(member, partition) {
       let shard = simulation.shards.first { $0.id == member.store }
-      guard shard?.disk.isReadable(partition, member) ?? false else { return false }
+      guard let disk = shard?.disk, disk.isReadable(partition, member),
+        disk.length(of: partition, member) >= damagedIn[member]?[partition] ?? 0
+      else { return false }
       for index in committed[place].indices
       where !isDurable(committed[place][index], index + 1, partition, member, simulation) {
         return false
       }
-      damagedIn[member]?.remove(partition)
+      damagedIn[member]?[partition] = nil
     }
     return true
   }

@@ -223,7 +223,10 @@ extension SimulatedCluster {
   }
 
   private func markDamaged(_ shard: SimulatedShard, _ partition: PartitionID) {
-    for replica in shard.disk.replicas(of: partition) { checker.wasDamaged(replica, partition) }
+    for replica in shard.disk.replicas(of: partition) {
+      checker.wasDamaged(
+        replica, partition, length: shard.disk.length(of: partition, replica))
+    }
   }
 
   /// The operator tells the controller that a store is gone for good and another takes its place.

@@ -146,13 +146,19 @@ package final class SimulatedCluster {
   package func run() throws(Violation) {
     try run(until: 1_000_000 + plan.faultsEnd)
     heal()
+    try settle()
+    // What was still on its way may stir things up once more.
+    try run(until: now + 300_000)
+    try settle()
+    try checkEnd()
+  }
+
+  private func settle() throws(Violation) {
     let deadline = now + SimulationLimits.healingMicroseconds
     while !isSettled {
       guard now < deadline else { throw Violation("not settled: \(unsettled)\n\(overview)") }
       try run(until: now + 250_000)
     }
-    try run(until: now + 300_000)
-    try checkEnd()
   }
 
   func run(until end: UInt64) throws(Violation) {

@@ -208,6 +208,11 @@ package final class SimulatedDisk: ShardStorage {
     return stored.log[Int(index.rawValue) - 1]
   }
 
+  /// Entries in a replica's log.
+  package func length(of partition: PartitionID, _ replica: ReplicaID) -> Int {
+    stored(partition, replica)?.log.count ?? 0
+  }
+
   /// Whether what is here of a replica can be read.
   package func isReadable(_ partition: PartitionID, _ replica: ReplicaID) -> Bool {
     stored(partition, replica).map { !$0.isLogDamaged && !$0.state.isDamaged } ?? false
