@@ -63,8 +63,8 @@ package struct PartitionRecord: Equatable, Sendable {
     target.contains { $0.store == replica.store && $0.number > replica.number }
   }
 
-  /// The record with another target (T4): a store that the record lists keeps its replica, any other
-  /// gets one that never was.
+  /// The record with another target (T4): a store that the record lists keeps its replica, any
+  /// other gets one that never was.
   package func retargeted(to stores: [StoreID]) -> PartitionRecord {
     var changed = self
     changed.target = stores.map { store in
@@ -75,9 +75,9 @@ package struct PartitionRecord: Equatable, Sendable {
     return changed
   }
 
-  /// The record after a replica gave itself up: a fresh one of the same store is in its place in the
-  /// target, and if it led, nobody does. The replica's own change, safe because neither counts for
-  /// commits and because it is conditioned on the revision like every other change.
+  /// The record after a replica gave itself up: a fresh one of the same store is in its place in
+  /// the target, and if it led, nobody does. The replica's own change, safe because neither counts
+  /// for commits and because it is conditioned on the revision like every other change.
   ///
   /// **Returns**: `nil` when there is nothing to change.
   package func giving(up replica: ReplicaID) -> PartitionRecord? {

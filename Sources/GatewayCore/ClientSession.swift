@@ -94,6 +94,10 @@ struct SessionPartition {
   var reread: Set<ConversationID> = []
   /// In the order of their ids.
   var conversations: [ConversationID] = []
+  /// Conversations that the user was taken out of and that the list still shows, and up to where
+  /// they were read: if the user comes back before the list tells, a session that resumes reads on
+  /// there.
+  var leftAhead: [ConversationID: LogIndex] = [:]
   /// The live position of the event loop when this stopped being live, if it was.
   var frozenAt: LogIndex?
   /// No subscription that came back was missing anything.
@@ -195,7 +199,9 @@ extension GatewayCore {
     let positions = session.partitions.keys.sorted().compactMap { partition in
       session.partitions[partition].flatMap { state in
         cursorIndex(partition, state).map {
-          Cursor.Position(partition: partition, generation: state.generation, index: $0)
+          Cursor.Position(
+            partition: partition, generation: state.generation,
+            index: min($0, state.leftAhead.values.min() ?? $0))
         }
       }
     }

@@ -40,7 +40,7 @@ extension GatewayCore {
     guard let session = sessions[id] else { return }
     session.pullCount -= 1
     if case .answered(.changes(let page)) = outcome {
-      leaveRefused(id, partition, asked, page.refused, into: &actions)
+      leaveRefused(id, partition, asked, page, into: &actions)
     }
     if session.partitions[partition]?.conversations.isEmpty ?? true {
       session.partitions[partition] = nil
@@ -87,13 +87,15 @@ extension GatewayCore {
   /// joined again since it was asked for is asked for anew.
   private mutating func leaveRefused(
     _ id: SessionID, _ partition: PartitionID, _ asked: [ChangesQuery.Request],
-    _ refused: [ConversationID], into actions: inout [GatewayAction]
+    _ page: ChangesPage, into actions: inout [GatewayAction]
   ) {
-    guard !refused.isEmpty, let present = sessions[id]?.partitions[partition]?.requests else {
+    guard !page.refused.isEmpty, let present = sessions[id]?.partitions[partition]?.requests else {
       return
     }
-    for request in present where refused.contains(request.conversation) {
-      if asked.contains(request) { leave(id, request.conversation, into: &actions) }
+    for request in present where page.refused.contains(request.conversation) {
+      guard asked.contains(request) else { continue }
+      // Whoever was no member then comes back later than that.
+      leave(id, request.conversation, aheadAt: page.through, into: &actions)
     }
   }
 
@@ -105,7 +107,7 @@ extension GatewayCore {
     guard case .membersChanged(_, let removed) = event.content, let user = sessions[id]?.user,
       removed.contains(user)
     else { return }
-    leave(id, event.conversation, into: &actions)
+    leave(id, event.conversation, aheadAt: event.index, into: &actions)
   }
 
   /// Pushes an event unless it was pushed before.

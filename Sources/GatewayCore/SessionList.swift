@@ -161,6 +161,8 @@ extension GatewayCore {
         position: known?.index ?? (beginsAnew ? nil : .zero))
     }
     session.partitions[partition]?.insert(item.conversation)
+    let ahead = session.partitions[partition]?.leftAhead.removeValue(forKey: item.conversation)
+    if let ahead { session.partitions[partition]?.after[item.conversation] = ahead }
     let isNewcomer = item.listed > since || (known == nil && !beginsAnew)
     if isNewcomer, !PlantedBug.isActive(.newcomerReadFromNow) {
       session.partitions[partition]?.after[item.conversation] =
@@ -170,16 +172,20 @@ extension GatewayCore {
     attach(id, to: entity, now: now, into: &actions)
   }
 
+  /// - Parameter index: up to where the conversation was read, when the list does not tell yet that
+  /// the
+  ///   user was taken out of it.
   mutating func leave(
-    _ id: SessionID, _ conversation: ConversationID, into actions: inout [GatewayAction]
+    _ id: SessionID, _ conversation: ConversationID, aheadAt index: LogIndex? = nil,
+    into actions: inout [GatewayAction]
   ) {
-    guard let session = sessions[id],
-      let place = session.conversations.removeValue(forKey: conversation)
-    else { return }
-    session.departed[conversation] = place.last
-    session.reread.remove(conversation)
+    guard let session = sessions[id] else { return }
     let entity = EntityID.conversation(conversation)
     let partition = routing.partition(of: entity.token)
+    session.partitions[partition]?.leftAhead[conversation] = index
+    guard let place = session.conversations.removeValue(forKey: conversation) else { return }
+    session.departed[conversation] = place.last
+    session.reread.remove(conversation)
     session.partitions[partition]?.conversations.removeAll { $0 == conversation }
     session.partitions[partition]?.after[conversation] = nil
     session.partitions[partition]?.reread.remove(conversation)

@@ -57,7 +57,8 @@ package struct StorageBatch: Sendable {
   ///
   /// - Parameter through: the last index that the log holds.
   package mutating func truncateSuffix(_ prefix: UInt32, from: LogIndex, through: LogIndex) {
-    // What this batch itself appended is not on the disk: it is left out, whatever comes first there.
+    // What this batch itself appended is not on the disk: it is left out, whatever comes first
+    // there.
     appends.removeAll { append in
       guard append.prefix == prefix, append.index >= from else { return false }
       bytes -= append.payload.count + Self.recordOverheadBytes

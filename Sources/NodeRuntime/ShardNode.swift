@@ -176,8 +176,8 @@ package final class ShardNode: Sendable {
     try await lane.eventLoop.submit { [lane] in lane.partitions }.get()
   }
 
-  /// Ends with `stop`. **Throws**: why the node cannot go on: a store that does not write any more, a
-  /// coordinator that has gone back in time or refuses.
+  /// Ends with `stop`. **Throws**: why the node cannot go on: a store that does not write any more,
+  /// a coordinator that has gone back in time or refuses.
   package func watch() async throws { try await background.value }
 
   /// Finishes what was taken and leaves the cluster.

@@ -144,8 +144,8 @@ extension Replica {
     if comparison.needed, matchedIndex >= leaderCommit,
       log.epoch(at: matchedIndex) == message.epoch
     {
-      // Everything that can be committed by now is here, the start of the epoch included; what comes
-      // later needs this process's own acknowledgement.
+      // Everything that can be committed by now is here, the start of the epoch included; what
+      // comes later needs this process's own acknowledgement.
       comparison.needed = false
     }
     commit(through: min(leaderCommit, matchedIndex), into: &actions)

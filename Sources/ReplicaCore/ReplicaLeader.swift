@@ -313,8 +313,8 @@ extension Replica {
   }
 
   /// Counts a learner that was sent everything as a member of the quorum set before it is one: to
-  /// count more is always safe, and then its match reaches the commit index. For `lagMax`, so that a
-  /// learner that stops does not hold the others up.
+  /// count more is always safe, and then its match reaches the commit index. For `lagMax`, so that
+  /// a learner that stops does not hold the others up.
   private mutating func awaitLearner(
     _ record: PartitionRecord, now: Instant, into actions: inout [ReplicaAction]
   ) {

@@ -78,8 +78,8 @@ import Testing
       ])
   }
 
-  /// What a paused follower does when it wakes up: the entries of a leader that is none any more and
-  /// those of the next come in one turn.
+  /// What a paused follower does when it wakes up: the entries of a leader that is none any more
+  /// and those of the next come in one turn.
   @Test func aSuffixOfTheSameBatchIsReplaced() throws {
     try withCommitter { (store, committer) throws in
       #expect(committer.commit(appends(1, 1...4, epoch: 1)) == nil)

@@ -254,8 +254,8 @@ final class ProtocolChecker {
 
   // MARK: Damage
 
-  /// A replica's disk lost something of a log of `length` entries: what it holds counts no more until
-  /// it has as much again, or is replaced.
+  /// A replica's disk lost something of a log of `length` entries: what it holds counts no more
+  /// until it has as much again, or is replaced.
   func wasDamaged(_ replica: ReplicaID, _ partition: PartitionID, length: Int) {
     damagedIn[replica, default: [:]][partition] = length
   }
@@ -264,8 +264,8 @@ final class ProtocolChecker {
     damagedIn[replica]?[partition] != nil
   }
 
-  /// Whether every replica of the record holds everything that is committed: of one that was damaged,
-  /// nothing is to be excused any more.
+  /// Whether every replica of the record holds everything that is committed: of one that was
+  /// damaged, nothing is to be excused any more.
   func isWhole(_ partition: PartitionID, _ record: PartitionRecord, in simulation: SimulatedCluster)
     -> Bool
   {

@@ -39,7 +39,8 @@ struct ClientOperationInFlight {
 /// acknowledged with the same id, resumes from its cursor, and holds everything that it is told
 /// against what it knows.
 ///
-/// It keeps the client's part of the protocol by itself and shares no code with the product's client.
+/// It keeps the client's part of the protocol by itself and shares no code with the product's
+/// client.
 final class SimulatedClient {
   let number: Int
   let user: UserID

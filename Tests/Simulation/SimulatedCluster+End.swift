@@ -151,8 +151,8 @@ extension SimulatedCluster {
     }
   }
 
-  /// When the outbox has told everybody, who is a member has the conversation in the list, and nobody
-  /// else. `nil` when that is so.
+  /// When the outbox has told everybody, who is a member has the conversation in the list, and
+  /// nobody else. `nil` when that is so.
   private var wrongList: String? {
     for client in clients {
       let query = Query.conversationList(user: client.user, after: nil, limit: 1_000)

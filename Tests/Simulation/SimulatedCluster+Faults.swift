@@ -142,8 +142,8 @@ extension SimulatedCluster {
     }
   }
 
-  /// Whether somebody else could take the lead of each of its partitions at once: that a store is lost
-  /// while all others start is not promised to pass by itself.
+  /// Whether somebody else could take the lead of each of its partitions at once: that a store is
+  /// lost while all others start is not promised to pass by itself.
   private func othersKnowTheirEnd(_ shard: SimulatedShard) -> Bool {
     coordinator.records.keys.sorted().allSatisfy { partition in
       guard let record = coordinator.records[partition]?.record,

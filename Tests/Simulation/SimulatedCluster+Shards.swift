@@ -67,8 +67,8 @@ extension SimulatedCluster {
     return configuration
   }
 
-  /// The process ends. Of what was not synced as much survives as chance wants: the batches that the
-  /// disk had reached, in their order.
+  /// The process ends. Of what was not synced as much survives as chance wants: the batches that
+  /// the disk had reached, in their order.
   func kill(_ shard: SimulatedShard) {
     guard shard.core != nil else { return }
     fold(2, shard.number, shard.life)

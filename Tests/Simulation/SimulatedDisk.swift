@@ -196,8 +196,8 @@ package final class SimulatedDisk: ShardStorage {
   package func replicas(of partition: PartitionID) -> [ReplicaID] {
     (former[partition] ?? []).map(\.id) + (present[partition].map { [$0.id] } ?? [])
   }
-  /// The entry at `index` of one replica, present or former, as it is durable; `nil` of one that can
-  /// be read no more.
+  /// The entry at `index` of one replica, present or former, as it is durable; `nil` of one that
+  /// can be read no more.
   package func durableEntry(
     at index: LogIndex, of partition: PartitionID, _ replica: ReplicaID
   ) -> Entry? {

@@ -18,8 +18,8 @@ package enum FaultKind: String, CaseIterable, Sendable {
   case retarget, zombieController, clockJump
 }
 
-/// One fault of a run. What it hits is drawn from `salt` when it happens, so that leaving another one
-/// out changes as little as possible.
+/// One fault of a run. What it hits is drawn from `salt` when it happens, so that leaving another
+/// one out changes as little as possible.
 package struct PlannedFault: Sendable {
   /// Microseconds since the start.
   let at: UInt64

@@ -17,7 +17,8 @@ import WebSocketEngine
 /// | `/events` | a stream that begins with `data: 1` and ends at `finishStreams` |
 /// | `/big` | `bigBytes` bytes |
 /// | `/inject` | a header field with a line break in it |
-/// | `/v1/ws` | a WebSocket that echoes; `big` is answered with `bigBytes` bytes, `flood` with as much as makes it congested |
+/// | `/v1/ws` | a WebSocket that echoes; `big` is answered with `bigBytes` bytes, `flood` with as
+/// much as makes it congested |
 final class PublicFixture: @unchecked Sendable {
   // Safety: touched on `eventLoop` only, the one loop of the port.
 
