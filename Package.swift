@@ -148,6 +148,13 @@ let package = Package(
         "Transport", "ClusterModel", "WebSocketEngine", "Primitives", .nioCore, .nioPosix,
       ],
       path: "Tests/EchoServer", swiftSettings: strict),
+    // Real faults on a real cluster, and what holds its history against the promises. They share no
+    // code with the product.
+    .target(
+      name: "HistoryChecker", path: "Tests/Faults/HistoryChecker", swiftSettings: strict),
+    .executableTarget(
+      name: "fault-runner", dependencies: ["HistoryChecker", .argumentParser],
+      path: "Tests/Faults/FaultRunner", swiftSettings: strict),
 
     // What walks from a seed share: chance, virtual time, names.
     .target(
@@ -155,6 +162,7 @@ let package = Package(
       path: "Tests/WalkSupport", swiftSettings: strict),
 
     tests("TidyTests", []),
+    tests("HistoryCheckerTests", ["HistoryChecker"]),
     tests("PrimitivesTests", ["Primitives"]),
     tests("ChatModelTests", ["Primitives", "ChatModel"]),
     tests("HashRingTests", ["HashRing", "Primitives"]),
