@@ -2,7 +2,7 @@
 package typealias Moment = UInt64
 
 /// One event of a conversation as somebody saw it. `text` is `nil` for what is no message.
-package struct Entry: Hashable, Sendable {
+package struct Entry: Hashable, Sendable, Codable {
   package let sequence: UInt64
   package let text: String?
 
@@ -13,8 +13,8 @@ package struct Entry: Hashable, Sendable {
 }
 
 /// One try to send a message. Tries of the same message have the same sender, conversation and id.
-package struct SendAttempt: Hashable, Sendable {
-  package enum Outcome: Hashable, Sendable {
+package struct SendAttempt: Hashable, Sendable, Codable {
+  package enum Outcome: Hashable, Sendable, Codable {
     case acknowledged(UInt64, at: Moment)
     /// No answer, or one that leaves open whether it was done: it may still be stored.
     case unknown
@@ -42,7 +42,7 @@ package struct SendAttempt: Hashable, Sendable {
 }
 
 /// One page of history that was answered.
-package struct ReadPage: Hashable, Sendable {
+package struct ReadPage: Hashable, Sendable, Codable {
   package let conversation: Int
   package let invoked: Moment
   package let completed: Moment
@@ -67,7 +67,7 @@ package struct ReadPage: Hashable, Sendable {
 
 /// What somebody who follows live events was given, in its order.
 package struct Listening: Sendable {
-  package enum Step: Hashable, Sendable {
+  package enum Step: Hashable, Sendable, Codable {
     /// A stream begins. It has told the last position that it was given, if there was one.
     case opened
     case event(conversation: Int, Entry)
