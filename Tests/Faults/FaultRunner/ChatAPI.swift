@@ -163,7 +163,8 @@ enum ChatAPI {
     do {
       return try JSONDecoder().decode(Value.self, from: Data(bytes))
     } catch {
-      throw .refused(status: 200, "not the described answer: \(String(decoding: bytes, as: UTF8.self))")
+      let text = String(decoding: bytes, as: UTF8.self)
+      throw .refused(status: 200, "not the described answer: \(text)")
     }
   }
 }

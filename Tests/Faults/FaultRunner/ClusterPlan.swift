@@ -23,6 +23,7 @@ struct ClusterPlan: Sendable {
   private static let linkPort = 7_101
   private static let operatorPort: UInt16 = 7_201
   private static let publicPort: UInt16 = 8_080
+  private static let etcdAddress = 9
   private static let firstShardAddress = 11
   private static let firstGatewayAddress = 21
 
@@ -36,11 +37,15 @@ struct ClusterPlan: Sendable {
   func control(_ name: String) -> String { "\(directory)/control/\(name)" }
 
   func address(_ node: String) -> String {
-    if let place = shards.firstIndex(of: node) { return "10.99.0.\(Self.firstShardAddress + place)" }
-    if let place = gateways.firstIndex(of: node) {
-      return "10.99.0.\(Self.firstGatewayAddress + place)"
-    }
-    return "10.99.0.9"
+    let number =
+      if let place = shards.firstIndex(of: node) {
+        Self.firstShardAddress + place
+      } else if let place = gateways.firstIndex(of: node) {
+        Self.firstGatewayAddress + place
+      } else {
+        Self.etcdAddress
+      }
+    return "10.99.0.\(number)"
   }
 
   private var etcdURL: String { "http://\(address(Self.etcd)):\(Self.etcdPort)" }
@@ -100,7 +105,8 @@ struct ClusterPlan: Sendable {
   }
 
   func environment(_ node: String) -> [String] {
-    var variables = ChildProcess.plainEnvironment
+    // What looks into a process that has crashed would keep its ports for a minute.
+    var variables = ChildProcess.plainEnvironment + ["SWIFT_BACKTRACE=enable=no"]
     // etcd 3.4 wants to be told that this processor is meant.
     #if arch(arm64)
       variables.append("ETCD_UNSUPPORTED_ARCH=arm64")
@@ -109,7 +115,7 @@ struct ClusterPlan: Sendable {
       // Deadlines come from the monotonic clock, which stays as it is.
       variables += [
         "LD_PRELOAD=\(clockLibrary)", "FAKETIME_TIMESTAMP_FILE=\(clock(node))",
-        "FAKETIME_CACHE_DURATION=1", "DONT_FAKE_MONOTONIC=1", "FAKETIME_DONT_FAKE_MONOTONIC=1",
+        "FAKETIME_CACHE_DURATION=1", "DONT_FAKE_MONOTONIC=1",
       ]
     }
     return variables

@@ -29,7 +29,8 @@ extension FaultMaker {
     let length = chance.number(1_000...6_000)
     let (begin, end, detail) =
       switch kind {
-      case .fsyncStall: ("fsync stall \(length)", "fsync ok", "every fsync of \(victim) takes \(length) ms")
+      case .fsyncStall:
+        ("fsync stall \(length)", "fsync ok", "every fsync of \(victim) takes \(length) ms")
       case .fsyncFails: ("fsync fail", "fsync ok", "every fsync of \(victim) fails")
       case .diskError: ("eio on", "eio off", "\(victim) gets EIO")
       default: ("enospc on", "enospc off", "\(victim) gets ENOSPC")

@@ -90,7 +90,8 @@ final class FaultRun {
         + "\(writable.map { "writable after \(Pace.text($0))" } ?? "not writable in time"), "
         + "\(isWhole ? "whole \(Pace.text(whole)) after its end" : "not whole in time")")
     guard writable != nil, after != nil else {
-      throw Failure("not writable within \(Pace.text(Self.writableMax)) after \(fault.kind.rawValue)")
+      throw Failure(
+        "not writable within \(Pace.text(Self.writableMax)) after \(fault.kind.rawValue)")
     }
     guard isWhole else {
       throw Failure(

@@ -233,7 +233,8 @@ final class HTTPConnection {
       guard failure == 0 else { throw .notConnected(failure) }
     }
     var on: Int32 = 1
-    setsockopt(descriptor, Int32(IPPROTO_TCP), TCP_NODELAY, &on, socklen_t(MemoryLayout<Int32>.size))
+    let length = socklen_t(MemoryLayout<Int32>.size)
+    setsockopt(descriptor, Int32(IPPROTO_TCP), TCP_NODELAY, &on, length)
   }
 }
 

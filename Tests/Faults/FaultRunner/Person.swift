@@ -31,7 +31,8 @@ final class Person {
 
   /// One account, however often it is tried.
   func register(until deadline: Moment) throws {
-    try insist("an account for \(handle)", until: deadline) { connection, limit throws(ChatFailure) in
+    try insist("an account for \(handle)", until: deadline) {
+      connection, limit throws(ChatFailure) in
       do throws(ChatFailure) {
         try ChatAPI.createAccount(handle, password: Self.password, connection, limit)
       } catch .refused(status: 409, _) {

@@ -25,12 +25,15 @@ final class RealCluster {
 
   private static let startMax: Moment = 60 * Pace.second
   private static let answerMax: Moment = 2 * Pace.second
+  private static let restartPause: Moment = Pace.second
 
   let plan: ClusterPlan
   let namespaces: Namespaces
   private var running: [String: ChildProcess] = [:]
-  /// Nodes that have ended by themselves, and how.
-  private(set) var unexpectedEnds: [String] = []
+  /// Nodes that have ended by themselves and how, and how often.
+  private(set) var unexpectedEnds: [String: Int] = [:]
+  /// When nodes that have ended by themselves are started again.
+  private var restarts: [String: Moment] = [:]
   /// Nodes that may end by themselves now, because their disk is bad.
   var mayEnd: Set<String> = []
 
@@ -73,7 +76,10 @@ final class RealCluster {
     let processes = nodes.compactMap { running[$0] }
     for process in processes { process.send(SIGKILL) }
     for process in processes { process.killNow() }
-    for node in nodes { running[node] = nil }
+    for node in nodes {
+      running[node] = nil
+      restarts[node] = nil
+    }
   }
 
   func pause(_ node: String) { running[node]?.send(SIGSTOP) }
@@ -86,8 +92,12 @@ final class RealCluster {
       guard let status = process.ending() else { continue }
       running[node] = nil
       guard !mayEnd.contains(node) else { continue }
-      unexpectedEnds.append("\(node): \(ChildProcess.words(status))")
-      try start(node)
+      unexpectedEnds["\(node): \(ChildProcess.words(status))", default: 0] += 1
+      restarts[node] = Pace.now() + Self.restartPause
+    }
+    for (node, moment) in restarts where moment <= Pace.now() {
+      restarts[node] = nil
+      if running[node] == nil { try start(node) }
     }
   }
 

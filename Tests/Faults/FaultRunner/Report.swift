@@ -11,7 +11,8 @@ struct Report {
   private var faults: [FaultKind: Int] = [:]
   private var times: [Effect: [Moment]] = [:]
   private var failures: [String] = []
-  var unexpectedEnds: [String] = []
+  /// How, and how often.
+  var unexpectedEnds: [String: Int] = [:]
   private var violations: [Violation] = []
   private var remarks: [String] = []
   private var counts: [(name: String, count: Int)] = []
@@ -114,7 +115,8 @@ struct Report {
 
   private var findings: [String] {
     let all =
-      failures.map { "not got over: \($0)" } + unexpectedEnds.map { "ended by itself: \($0)" }
+      failures.map { "not got over: \($0)" }
+      + unexpectedEnds.sorted { $0.key < $1.key }.map { "ended by itself: \($0), \($1) times" }
       + few(violations.map(\.description)) + few(remarks)
     return all.isEmpty ? [] : [""] + all
   }

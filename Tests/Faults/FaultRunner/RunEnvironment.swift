@@ -60,7 +60,7 @@ struct RunEnvironment {
     print(options.json ? report.json : report.text, terminator: options.json ? "\n" : "")
     if report.isPassed && !options.keep {
       cluster.end()
-      for shard in controls.keys { _ = try? ChildProcess.outcome(of: ["umount", "-l", plan.data(shard)]) }
+      namespaces.remove()
       try? FileManager.default.removeItem(atPath: directory)
     } else if !options.json {
       FileHandle.standardError.write(Data("kept: \(directory)\n".utf8))
