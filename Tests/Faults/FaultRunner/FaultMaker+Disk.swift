@@ -21,6 +21,30 @@ extension FaultMaker {
       heal: { [cluster] in try cluster.startMissing() })
   }
 
+  /// Everything dies at once, and every disk keeps only what was synced.
+  func powerLoss() -> Fault {
+    Fault(
+      kind: .powerLoss, detail: "everything", effect: .restart, serving: plan.gateways,
+      holdMilliseconds: 0, endsOnTime: true,
+      inject: { [cluster, disks] in
+        cluster.kill(cluster.plan.nodes)
+        for disk in disks.values { try disk.ask("lose") }
+      },
+      heal: { [cluster] in try cluster.startMissing() })
+  }
+
+  /// Everything dies at once, and every store has lost the end of what it had synced.
+  func lyingDisks() -> Fault {
+    Fault(
+      kind: .lyingDisks, detail: "everything", effect: .restart, serving: plan.gateways,
+      holdMilliseconds: 0, endsOnTime: true,
+      inject: { [cluster, plan] in
+        cluster.kill(plan.nodes)
+        for shard in plan.shards { try Damage.shortenNewestLog(of: shard, plan) }
+      },
+      heal: { [cluster] in try cluster.startMissing() })
+  }
+
   /// A disk that does not do its work for a while. A store that has seen an error takes no more
   /// until its process is started anew, which is done when the disk is good again.
   func failingDisk(_ kind: FaultKind) throws -> Fault {
@@ -93,6 +117,17 @@ private enum Damage {
       try disk.ask("sync")
     default:
       try disk.ask("flip \(file) \(chance.number(0...(length - 1))) \(chance.number(0...7))")
+    }
+  }
+
+  /// The newest log that holds anything loses its second half.
+  static func shortenNewestLog(of shard: String, _ plan: ClusterPlan) throws {
+    let root = plan.data(shard)
+    let files = FileManager.default.enumerator(atPath: root)?.compactMap { $0 as? String } ?? []
+    let logs = files.filter { $0.hasSuffix(".log") && size(of: "\(root)/\($0)") > 0 }.sorted()
+    guard let newest = logs.last else { throw Failure("\(shard) has no log") }
+    guard truncate("\(root)/\(newest)", size(of: "\(root)/\(newest)") / 2) == 0 else {
+      throw Failure("\(newest) cannot be shortened")
     }
   }
 

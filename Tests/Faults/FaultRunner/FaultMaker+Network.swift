@@ -1,5 +1,6 @@
 extension FaultMaker {
   private static let cutMilliseconds = 1_000...4_000
+  private static let lossesPerMille = 10...300
 
   func cut(_ kind: FaultKind) throws -> Fault {
     let leader = try leader()

@@ -2,9 +2,6 @@
 ///
 /// **Isolation**: the runner's first thread.
 final class FaultMaker {
-  static let pausesMilliseconds = 1_000...10_000
-  static let lossesPerMille = 10...300
-
   let cluster: RealCluster
   let rules: PacketRules
   let disks: [String: ControlSocket]
@@ -40,44 +37,23 @@ final class FaultMaker {
     case .killGateway: kill(kind, chance.pick(plan.gateways), .aside)
     case .killEtcd: kill(kind, ClusterPlan.etcd, .aside)
     case .killAll: killAll()
+    case .killTwo: try killTwo()
+    case .killWithoutEtcd: try killWithoutEtcd()
+    case .crashLoop: try crashLoop()
     case .pauseLeader: pause(kind, try leader(), .silence)
     case .pauseFollower: pause(kind, try follower(), .silence)
     case .pauseGateway: pause(kind, chance.pick(plan.gateways), .aside)
     case .pauseEtcd: pause(kind, ClusterPlan.etcd, .aside)
+    case .pauseAll: pauseAll()
     case .halves, .leaderAlone, .oneWay, .bridge, .gatewayAlone, .etcdAway: try cut(kind)
     case .loss: loss()
     case .slowLink: try slowLink()
     case .clockJump: clockJump()
     case .loseUnsynced, .tornWrite: try unsynced(kind)
+    case .powerLoss: powerLoss()
     case .fsyncStall, .fsyncFails, .diskError, .diskFull: try failingDisk(kind)
     case .flipStopped, .flipRunning, .truncateLog, .truncateTable: try damage(kind)
+    case .lyingDisks: lyingDisks()
     }
-  }
-
-  // MARK: Processes
-
-  private func kill(_ kind: FaultKind, _ victim: String, _ effect: Effect) -> Fault {
-    Fault(
-      kind: kind, detail: victim, effect: effect,
-      serving: plan.gateways.filter { $0 != victim }, holdMilliseconds: chance.number(0...2_000),
-      inject: { [cluster] in cluster.kill([victim]) },
-      heal: { [cluster] in try cluster.startMissing() })
-  }
-
-  private func killAll() -> Fault {
-    Fault(
-      kind: .killAll, detail: "everything", effect: .restart, serving: plan.gateways,
-      holdMilliseconds: 0, endsOnTime: true,
-      inject: { [cluster] in cluster.kill(cluster.plan.nodes) },
-      heal: { [cluster] in try cluster.startMissing() })
-  }
-
-  private func pause(_ kind: FaultKind, _ victim: String, _ effect: Effect) -> Fault {
-    let length = chance.number(Self.pausesMilliseconds)
-    return Fault(
-      kind: kind, detail: "\(victim) for \(length) ms", effect: effect,
-      serving: plan.gateways.filter { $0 != victim }, holdMilliseconds: length, endsOnTime: true,
-      inject: { [cluster] in cluster.pause(victim) },
-      heal: { [cluster] in cluster.resume(victim) })
   }
 }

@@ -79,7 +79,10 @@ final class FaultRun {
     }
     let healing = Pace.now()
     try fault.heal()
-    let writable = try during.wait(Self.writableMax)
+    var writable = try during.wait(Self.writableMax)
+    if fault.effect == .restart, let whole = writable {
+      writable = whole - min(whole, healing - begin)
+    }
     report.add(fault.effect, writable)
     let isWhole = try cluster.waitUntilWhole(Self.wholeMax)
     let whole = Pace.now() - healing

@@ -42,7 +42,7 @@ struct RunCommand: ParsableCommand {
   @Option(help: "Shards.") var shards = 3
   @Option(help: "Gateways.") var gateways = 2
   @Option(help: "Partitions.") var partitions = 32
-  @Option(help: "People who send all the time.") var senders = 6
+  @Option(help: "People who send all the time.") var senders = 8
   @Option(help: ArgumentHelp("Where runs leave their directories.", visibility: .hidden))
   var directory: String
   @Option(help: ArgumentHelp("The nodes' certificates.", visibility: .hidden))

@@ -5,7 +5,7 @@ import HistoryChecker
 ///
 /// **Isolation**: one thread.
 final class SendingClient {
-  private static let pauses = 20...90
+  private static let pauses = 10...60
   private static let retryPauses = 5...80
   private static let repetitionPerMille = 30
   private static let changePerMille = 20

@@ -7,7 +7,7 @@ import Synchronization
 /// **Isolation**: the runner's first thread.
 final class Workload {
   struct Size {
-    var senders = 6
+    var senders = 8
     var readers = 2
     var listeners = 4
     var groups = 24
