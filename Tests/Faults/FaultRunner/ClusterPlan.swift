@@ -16,6 +16,7 @@ struct ClusterPlan: Sendable {
   let martlet: String
   /// The library that makes wall clocks jump; `nil` when they are left alone.
   let clockLibrary: String?
+  let logLevel: String
 
   static let etcd = "etcd"
   private static let etcdPort = 2_379
@@ -107,6 +108,7 @@ struct ClusterPlan: Sendable {
   func environment(_ node: String) -> [String] {
     // What looks into a process that has crashed would keep its ports for a minute.
     var variables = ChildProcess.plainEnvironment + ["SWIFT_BACKTRACE=enable=no"]
+    if node != Self.etcd { variables.append("MARTLET_LOG_LEVEL=\(logLevel)") }
     // etcd 3.4 wants to be told that this processor is meant.
     #if arch(arm64)
       variables.append("ETCD_UNSUPPORTED_ARCH=arm64")

@@ -50,6 +50,7 @@ final class FaultRun {
         try strike(try maker.make(kind), "\(number)/\(total)")
       }
     } catch let failure as Failure {
+      cluster.keepRing()
       report.fail("\(failure)")
     }
     say("reading everything")

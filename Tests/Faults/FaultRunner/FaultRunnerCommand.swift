@@ -43,6 +43,7 @@ struct RunCommand: ParsableCommand {
   @Option(help: "Gateways.") var gateways = 2
   @Option(help: "Partitions.") var partitions = 32
   @Option(help: "People who send all the time.") var senders = 8
+  @Option(help: "How much the nodes say in their logs.") var logLevel = "info"
   @Option(help: ArgumentHelp("Where runs leave their directories.", visibility: .hidden))
   var directory: String
   @Option(help: ArgumentHelp("The nodes' certificates.", visibility: .hidden))

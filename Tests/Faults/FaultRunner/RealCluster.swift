@@ -144,6 +144,16 @@ final class RealCluster {
     return nil
   }
 
+  /// Keeps what the ring looks like for whoever looks into a run that has failed.
+  func keepRing() {
+    for node in plan.shards + plan.gateways where running[node] != nil {
+      guard let response = answer(of: node, "/ring?format=text&all") else { continue }
+      let text = String(decoding: response.body, as: UTF8.self)
+      try? text.write(toFile: "\(plan.directory)/ring.txt", atomically: true, encoding: .utf8)
+      return
+    }
+  }
+
   /// The shards, from the one that leads most to the one that leads fewest.
   func shardsByLeadership() throws -> [String] {
     guard let ring = ring() else { throw Failure("no node tells the ring") }

@@ -116,7 +116,8 @@ struct RunEnvironment {
       gateways: (1...options.gateways).map { "gateway\($0)" },
       partitionCount: options.partitions, directory: directory,
       certificates: options.certificates, martlet: options.martlet,
-      clockLibrary: options.kinds.contains { $0.need == .clock } ? options.clockLibrary : nil)
+      clockLibrary: options.kinds.contains { $0.need == .clock } ? options.clockLibrary : nil,
+      logLevel: options.logLevel)
   }
 
   /// Every shard's directory, on a disk of its own that can be told to fail.
