@@ -149,6 +149,14 @@ let package = Package(
         "Transport", "ClusterModel", "WebSocketEngine", "Primitives", .nioCore, .nioPosix,
       ],
       path: "Tests/EchoServer", swiftSettings: strict),
+    // Faults for the tests of clusters: a disk that forgets.
+    .systemLibrary(
+      name: "CFUSE", path: "Tests/Faults/CFUSE", pkgConfig: "fuse3",
+      providers: [.apt(["libfuse3-dev"])]),
+    .target(name: "ControlSocket", path: "Tests/Faults/ControlSocket", swiftSettings: strict),
+    .executableTarget(
+      name: "fault-disk", dependencies: ["CFUSE", "ControlSocket", .argumentParser],
+      path: "Tests/Faults/FaultDisk", swiftSettings: strict),
 
     tests("TidyTests", []),
     tests("PrimitivesTests", ["Primitives"]),
