@@ -157,6 +157,7 @@ let package = Package(
     .executableTarget(
       name: "fault-disk", dependencies: ["CFUSE", "ControlSocket", .argumentParser],
       path: "Tests/Faults/FaultDisk", swiftSettings: strict),
+    .target(name: "FaultSupport", path: "Tests/Faults/FaultSupport", swiftSettings: strict),
 
     tests("TidyTests", []),
     tests("PrimitivesTests", ["Primitives"]),
@@ -216,6 +217,8 @@ let package = Package(
     tests(
       "NodeConfigurationTests",
       ["ClusterModel", "Coordination", "NodeRuntime", "NodeConfiguration", .logging]),
+    // Run the built tools, as root.
+    tests("FaultDiskTests", ["FaultSupport", "ControlSocket", "fault-disk"]),
     // Runs the built `martlet`, which every build of the tests makes.
     tests("ClusterTests", ["MartletClient", "ChatModel", "Primitives"]),
   ]

@@ -8,7 +8,12 @@ import Synchronization
 /// One lock for everything: under it only memory and the page cache of the backing directory are
 /// touched. What waits for the real disk (fsync) or for time (a stall) does so outside of it.
 ///
-/// **Units**, measured (AMD EPYC, 2 cores, ext4 on a virtio disk): see `FaultDisk`.
+/// **Units**, measured (AMD EPYC, 2 cores): a write of 8 KiB and its fdatasync take 24 µs with a
+/// backing directory in memory, 20,000 pairs a second from one thread and 27,000 from four; on a
+/// real disk they take what the disk takes, and four threads share its flushes (4,100 a second on
+/// ext4, 360 with one thread for the kernel, whose fsyncs wait for each other). Large writes
+/// 0.5 GiB/s, reads of 16 KiB 55,000 a second.
+///
 /// **Throws**: every method throws the `errno` that the system call answers.
 final class Disk: Sendable {
   private let volume: Mutex<Volume>
@@ -107,11 +112,17 @@ final class Disk: Sendable {
     for directory in directories { try directory.sync(withMetadata: true) }
   }
 
+  private static let stallStepMilliseconds = 20
+
+  /// Waits as long as told, or until it is told something else.
   private func stall() {
-    guard case .stalls(let milliseconds) = withVolume({ $0.faults.sync }) else { return }
-    var time = timespec(
-      tv_sec: milliseconds / 1_000, tv_nsec: milliseconds % 1_000 * 1_000_000)
-    nanosleep(&time, nil)
+    let told = withVolume { $0.faults.sync }
+    guard case .stalls(var rest) = told else { return }
+    while rest > 0, withVolume({ $0.faults.sync }) == told {
+      let step = min(rest, Self.stallStepMilliseconds)
+      usleep(useconds_t(step * 1_000))
+      rest -= step
+    }
   }
 
   // MARK: Attributes

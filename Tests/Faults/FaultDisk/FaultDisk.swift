@@ -24,7 +24,7 @@ struct FaultDisk: ParsableCommand {
         enospc on|off               writes, allocations and creations answer ENOSPC
         fsync ok                    fsyncs work
         fsync fail                  fsyncs answer EIO; the bytes they should have stored are lost
-        fsync stall MILLISECONDS    fsyncs begin so much later
+        fsync stall MILLISECONDS    fsyncs begin so much later, or when told otherwise
         flip PATH OFFSET BIT        change bit 0…7 of a stored byte
         stat                        one line of JSON: unsyncedBytes, unsyncedFiles, unsyncedNames,
                                     fsyncs, writes, reads, files
@@ -46,6 +46,7 @@ struct FaultDisk: ParsableCommand {
     // The kernel has taken the mask of the program that creates a file into account already.
     umask(0)
     Self.raiseOpenFilesLimit()
+    EndSignals.unblock()
     let disk: Disk
     do {
       disk = try Disk(backingPath: backing)
