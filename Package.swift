@@ -157,7 +157,14 @@ let package = Package(
     .executableTarget(
       name: "fault-disk", dependencies: ["CFUSE", "ControlSocket", .argumentParser],
       path: "Tests/Faults/FaultDisk", swiftSettings: strict),
-    .target(name: "FaultSupport", path: "Tests/Faults/FaultSupport", swiftSettings: strict),
+    // And a link that delays, loses and is cut.
+    .systemLibrary(name: "CTUN", path: "Tests/Faults/CTUN"),
+    .executableTarget(
+      name: "slow-link", dependencies: ["CTUN", "ControlSocket", .argumentParser],
+      path: "Tests/Faults/SlowLink", swiftSettings: strict),
+    .target(
+      name: "FaultSupport", dependencies: ["CTUN"], path: "Tests/Faults/FaultSupport",
+      swiftSettings: strict),
 
     tests("TidyTests", []),
     tests("PrimitivesTests", ["Primitives"]),
@@ -219,6 +226,7 @@ let package = Package(
       ["ClusterModel", "Coordination", "NodeRuntime", "NodeConfiguration", .logging]),
     // Run the built tools, as root.
     tests("FaultDiskTests", ["FaultSupport", "ControlSocket", "fault-disk"]),
+    tests("SlowLinkTests", ["FaultSupport", "slow-link"]),
     // Runs the built `martlet`, which every build of the tests makes.
     tests("ClusterTests", ["MartletClient", "ChatModel", "Primitives"]),
   ]

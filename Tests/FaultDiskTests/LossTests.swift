@@ -3,7 +3,7 @@ import Glibc
 import Testing
 
 /// What is unsynced, and what becomes of it.
-@Suite(.enabled(if: MountedDisk.isPossible, Comment(rawValue: MountedDisk.reason)))
+@Suite(.enabled(if: MountedDisk.isPossible, MountedDisk.reason))
 struct LossTests {
   @Test func unsyncedBytesAreSeenAndLost() throws {
     try MountedDisk.run { disk in

@@ -1,10 +1,11 @@
 import FaultSupport
 import Glibc
+import Testing
 
 /// A `fault-disk` over a directory of one test alone.
 final class MountedDisk {
   static let isPossible = geteuid() == 0 && access("/dev/fuse", R_OK | W_OK) == 0
-  static let reason = "needs root and /dev/fuse"
+  static let reason: Comment = "needs root and /dev/fuse"
 
   let tool: FaultTool
   private let folder: TemporaryFolder

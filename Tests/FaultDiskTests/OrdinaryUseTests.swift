@@ -3,7 +3,7 @@ import Glibc
 import Testing
 
 /// Without faults it is a file system like another.
-@Suite(.enabled(if: MountedDisk.isPossible, Comment(rawValue: MountedDisk.reason)))
+@Suite(.enabled(if: MountedDisk.isPossible, MountedDisk.reason))
 struct OrdinaryUseTests {
   @Test(arguments: 0..<4)
   func randomOperationsDoWhatAPlainDirectoryDoes(_ round: Int) throws {

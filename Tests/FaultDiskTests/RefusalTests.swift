@@ -4,7 +4,7 @@ import Glibc
 import Testing
 
 /// Disks that refuse.
-@Suite(.enabled(if: MountedDisk.isPossible, Comment(rawValue: MountedDisk.reason)))
+@Suite(.enabled(if: MountedDisk.isPossible, MountedDisk.reason))
 struct RefusalTests {
   @Test func aFailedFsyncLosesWhatItShouldHaveStored() throws {
     try MountedDisk.run { disk in
