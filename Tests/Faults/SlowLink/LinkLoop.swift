@@ -5,7 +5,9 @@ import Synchronization
 
 /// Carries packets between two devices.
 ///
-/// **Units**, measured (AMD EPYC, 2 cores): see the figures below.
+/// **Units**, measured (AMD EPYC, 2 cores, shared by both ends): 110,000 packets of 1,500 bytes a
+/// second and 160 MB/s of TCP without delay, 140 MB/s with 1 ms each way, 100 MB/s with 10 ms. A
+/// packet and its answer take 0.1 ms without delay, and 0.35 ms more than twice the delay with it.
 /// **Isolation**: `run` keeps its thread; the machine may be changed from others meanwhile.
 struct LinkLoop: ~Copyable {
   /// Packets that are taken from one device before what is due goes out.
