@@ -155,6 +155,22 @@ let package = Package(
     .executableTarget(
       name: "fault-runner", dependencies: ["HistoryChecker", .argumentParser],
       path: "Tests/Faults/FaultRunner", swiftSettings: strict),
+    // Faults for the tests of clusters: a disk that forgets.
+    .systemLibrary(
+      name: "CFUSE", path: "Tests/Faults/CFUSE", pkgConfig: "fuse3",
+      providers: [.apt(["libfuse3-dev"])]),
+    .target(name: "ControlSocket", path: "Tests/Faults/ControlSocket", swiftSettings: strict),
+    .executableTarget(
+      name: "fault-disk", dependencies: ["CFUSE", "ControlSocket", .argumentParser],
+      path: "Tests/Faults/FaultDisk", swiftSettings: strict),
+    // And a link that delays, loses and is cut.
+    .systemLibrary(name: "CTUN", path: "Tests/Faults/CTUN"),
+    .executableTarget(
+      name: "slow-link", dependencies: ["CTUN", "ControlSocket", .argumentParser],
+      path: "Tests/Faults/SlowLink", swiftSettings: strict),
+    .target(
+      name: "FaultSupport", dependencies: ["CTUN"], path: "Tests/Faults/FaultSupport",
+      swiftSettings: strict),
 
     // What walks from a seed share: chance, virtual time, names.
     .target(
@@ -223,6 +239,9 @@ let package = Package(
     tests(
       "NodeConfigurationTests",
       ["ClusterModel", "Coordination", "NodeRuntime", "NodeConfiguration", .logging]),
+    // Run the built tools, as root.
+    tests("FaultDiskTests", ["FaultSupport", "ControlSocket", "fault-disk"]),
+    tests("SlowLinkTests", ["FaultSupport", "slow-link"]),
     // Runs the built `martlet`, which every build of the tests makes.
     tests("ClusterTests", ["MartletClient", "ChatModel", "Primitives"]),
   ]
