@@ -70,6 +70,7 @@ extension FaultMaker {
     let high = low + chance.number(1_000...80_000)
     let lost = chance.number(0...50)
     let repeated = chance.number(0...50)
+    let seed = chance.number(1...1_000_000)
     var link: SlowLink?
     return Fault(
       kind: .slowLink,
@@ -80,7 +81,8 @@ extension FaultMaker {
       inject: {
         link = try makeLink(pair[0], pair[1])
         try link?.begin(
-          delayMicroseconds: low...high, lossPerMille: lost, duplicatePerMille: repeated)
+          seed: seed, delayMicroseconds: low...high, lossPerMille: lost, duplicatePerMille: repeated
+        )
       },
       heal: {
         try link?.end()
