@@ -10,6 +10,8 @@ final class FaultRun {
   private static let startMax: Moment = 90 * Pace.second
   /// A fault that ends when messages are taken again ends after this time anyhow.
   private static let holdMax: Moment = 15 * Pace.second
+  /// What takes longer than this is worth a look at the ring.
+  private static let oddAfter: Moment = 6 * Pace.second
 
   let cluster: RealCluster
   let workload: Workload
@@ -50,7 +52,7 @@ final class FaultRun {
         try strike(try maker.make(kind), "\(number)/\(total)")
       }
     } catch let failure as Failure {
-      cluster.keepRing()
+      cluster.keepRing("ring")
       report.fail("\(failure)")
     }
     say("reading everything")
@@ -74,8 +76,13 @@ final class FaultRun {
       workload.probes, through: fault.serving.map(cluster.plan.publicEndpoint), as: prober,
       stage: workload.stage, begin: begin)
     let hold = Moment(fault.holdMilliseconds) * Pace.millisecond
+    var isOdd = false
     _ = try Pace.wait(max(hold, Self.holdMax)) {
       try cluster.lookAfter()
+      if !isOdd, !during.isDone, Pace.now() > begin + Self.oddAfter {
+        isOdd = true
+        cluster.keepRing("ring-\(number.prefix { $0 != "/" })")
+      }
       return Pace.now() >= begin + hold && (fault.endsOnTime || during.isDone)
     }
     let healing = Pace.now()

@@ -144,12 +144,12 @@ final class RealCluster {
     return nil
   }
 
-  /// Keeps what the ring looks like for whoever looks into a run that has failed.
-  func keepRing() {
+  /// Keeps what the ring looks like, for whoever looks into a run that has failed.
+  func keepRing(_ name: String) {
     for node in plan.shards + plan.gateways where running[node] != nil {
       guard let response = answer(of: node, "/ring?format=text&all") else { continue }
       let text = String(decoding: response.body, as: UTF8.self)
-      try? text.write(toFile: "\(plan.directory)/ring.txt", atomically: true, encoding: .utf8)
+      try? text.write(toFile: "\(plan.directory)/\(name).txt", atomically: true, encoding: .utf8)
       return
     }
   }
