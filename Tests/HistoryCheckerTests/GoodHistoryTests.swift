@@ -89,4 +89,11 @@ import Testing
     story.end(["a1", "a2"])
     #expect(story.kinds.isEmpty)
   }
+
+  @Test func aConversationThatCouldNotBeReadIsNotJudged() {
+    var story = Story()
+    story.send("a1", as: 1)
+    story.listen(.opened, .heard(1, "a1"))
+    #expect(story.kinds.isEmpty)
+  }
 }

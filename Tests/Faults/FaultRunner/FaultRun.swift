@@ -56,7 +56,8 @@ final class FaultRun {
       report.fail("\(failure)")
     }
     say("reading everything")
-    try workload.finish()
+    report.unexpectedEnds = cluster.unexpectedEnds
+    for line in try workload.finish() { report.fail(line) }
     report.unexpectedEnds = cluster.unexpectedEnds
   }
 
@@ -111,9 +112,7 @@ final class FaultRun {
     }
   }
 
-  private func say(_ line: String) {
-    report.progress(line)
-  }
+  private func say(_ line: String) { report.progress(line) }
 }
 
 extension WritableProbe {

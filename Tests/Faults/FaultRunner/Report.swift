@@ -115,7 +115,7 @@ struct Report {
 
   private var findings: [String] {
     let all =
-      failures.map { "not got over: \($0)" }
+      few(failures).map { "not got over: \($0)" }
       + unexpectedEnds.sorted { $0.key < $1.key }.map { "ended by itself: \($0), \($1) times" }
       + few(violations.map(\.description)) + few(remarks)
     return all.isEmpty ? [] : [""] + all

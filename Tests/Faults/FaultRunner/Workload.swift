@@ -143,14 +143,17 @@ final class Workload {
 
   /// Lets everybody finish, reads everything through every gateway and waits until the listeners
   /// have it too.
-  func finish() throws {
+  ///
+  /// **Returns**: what could not be read.
+  func finish() throws -> [String] {
     stage.isQuiet.store(true, ordering: .relaxed)
     if !(try Pace.wait(Self.endMax, until: { working.allSatisfy(\.isDone) })) {
       stage.remark("not every client came to its end")
     }
     var heads: [Int: UInt64] = [:]
+    var unread: [String] = []
     for place in stage.gateways.indices {
-      try readEverything(through: place) { talk, entries in
+      unread += try readEverything(through: place) { talk, entries in
         guard place == 0 else { return }
         heads[talk.place] = entries.last?.sequence ?? 0
         stage.log.add(.stored(conversation: talk.place, entries))
@@ -165,16 +168,18 @@ final class Workload {
       }
     }
     stop()
+    return unread
   }
 
   private func readEverything(
     through place: Int, _ take: (Talk, [Entry]) -> Void
-  ) throws {
+  ) throws -> [String] {
     let deadline = Pace.now() + Self.readMax
     let talks =
       groups.map { ($0, readers[0]) } + directs.map { ($0.talk, $0.sender) }
       + probes.map { ($0, prober.handle) }
     var clients: [String: ReadingClient] = [:]
+    var unread: [String] = []
     for (talk, name) in talks {
       try Interruption.check()
       let client =
@@ -183,8 +188,13 @@ final class Workload {
           person: Person(name, gateways: [stage.gateways[place]], first: 0), talks: [talk],
           stage: stage, chance: Chance(seed: 0))
       clients[name] = client
-      take(talk, try client.readAll(talk, until: deadline))
+      do {
+        take(talk, try client.readAll(talk, until: deadline))
+      } catch let failure as Failure {
+        unread.append("\(failure)")
+      }
     }
+    return unread
   }
 
   func stop() {

@@ -29,6 +29,7 @@ extension Checker {
         }
         last[conversation] = max(entry.sequence, last[conversation] ?? 0)
         highest[conversation] = max(entry.sequence, highest[conversation] ?? 0)
+        guard history.finals[conversation] != nil else { continue }
         compare(entry, texts[conversation] ?? [:], conversation, seenBy: listener.name)
       }
     }

@@ -11,6 +11,8 @@
 /// **Shape** of what a listener may be given: per conversation 1, 2, 3 …; a stream that was opened
 /// again goes on behind the last position that was told, so exactly what came after that position
 /// may come once more.
+///
+/// A conversation that could not be read at the end is not judged.
 package struct Checker {
   let history: History
   let messages: [MessageKey: MessageFacts]
@@ -34,8 +36,7 @@ package struct Checker {
   /// **Returns**: everything that is wrong, ordered by conversation.
   package static func violations(of history: History) -> [Violation] {
     var checker = Checker(history)
-    let conversations = Set(history.finals.keys)
-      .union(history.sends.map(\.conversation)).union(history.reads.map(\.conversation)).sorted()
+    let conversations = history.finals.keys.sorted()
     let sends = Dictionary(grouping: history.sends, by: \.conversation)
     let reads = Dictionary(grouping: history.reads, by: \.conversation)
     for conversation in conversations {
@@ -88,7 +89,9 @@ package struct Checker {
       }
     }
     for (key, facts) in messages {
-      guard let acknowledged = facts.acknowledged.min() else { continue }
+      guard history.finals[key.conversation] != nil,
+        let acknowledged = facts.acknowledged.min()
+      else { continue }
       if facts.acknowledged.count > 1 {
         let numbers = facts.acknowledged.sorted().map(String.init).joined(separator: ", ")
         note(.renumbered, key.conversation, "'\(facts.text)' was answered with \(numbers)")
