@@ -95,8 +95,9 @@ struct Namespaces {
     for run in runs.sorted() { Namespaces(run: run).remove() }
   }
 
+  /// One that has ended and was not reaped has no program any more.
   private static func isRunner(_ pid: pid_t) -> Bool {
-    let name = try? String(contentsOfFile: "/proc/\(pid)/comm", encoding: .utf8)
-    return name?.hasPrefix("fault-runner") ?? false
+    let program = try? FileManager.default.destinationOfSymbolicLink(atPath: "/proc/\(pid)/exe")
+    return program?.contains("fault-runner") ?? false
   }
 }
