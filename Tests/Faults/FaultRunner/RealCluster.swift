@@ -144,14 +144,23 @@ final class RealCluster {
     return nil
   }
 
-  /// Keeps what the ring looks like, for whoever looks into a run that has failed.
+  /// Keeps what the ring looks like and what the shards count, for whoever looks into a run that
+  /// has failed.
   func keepRing(_ name: String) {
-    for node in plan.shards + plan.gateways where running[node] != nil {
-      guard let response = answer(of: node, "/ring?format=text&all") else { continue }
-      let text = String(decoding: response.body, as: UTF8.self)
-      try? text.write(toFile: "\(plan.directory)/\(name).txt", atomically: true, encoding: .utf8)
-      return
+    for node in plan.shards where running[node] != nil {
+      keep("/metrics", of: node, as: "\(name)-\(node)")
     }
+    for node in plan.shards + plan.gateways where running[node] != nil {
+      if keep("/ring?format=text&all", of: node, as: name) { return }
+    }
+  }
+
+  /// **Returns**: whether there was an answer.
+  @discardableResult private func keep(_ path: String, of node: String, as name: String) -> Bool {
+    guard let response = answer(of: node, path) else { return false }
+    let text = String(decoding: response.body, as: UTF8.self)
+    try? text.write(toFile: "\(plan.directory)/\(name).txt", atomically: true, encoding: .utf8)
+    return true
   }
 
   /// The shards, from the one that leads most to the one that leads fewest.
