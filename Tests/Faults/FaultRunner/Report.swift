@@ -13,6 +13,8 @@ struct Report {
   private var failures: [String] = []
   /// How, and how often.
   var unexpectedEnds: [String: Int] = [:]
+  /// Of the machine, not of the cluster.
+  var longestStall: Moment = 0
   private var violations: [Violation] = []
   private var remarks: [String] = []
   private var counts: [(name: String, count: Int)] = []
@@ -106,6 +108,7 @@ struct Report {
       let columns = [50, 99, 100].map { Self.padded(Pace.text(Self.percentile(all, $0)), 10) }
       lines.append(row("  \(effect.rawValue)", Self.padded("\(all.count)", 9) + columns.joined()))
     }
+    lines += ["", row("the machine's stalls", "up to \(Pace.text(longestStall))")]
     lines += findings
     let passed = checks.count { $0.isPassed }
     lines += [""] + checks.map { "\($0.isPassed ? "passed" : "FAILED")  \($0.name)" }
@@ -147,6 +150,7 @@ extension Report {
     let faults: [String: Int]
     let violations: [String: Int]
     let writable: [String: Times]
+    let longestStallMilliseconds: UInt64
     let findings: [String]
     let passed, failed: Int
   }
@@ -168,6 +172,7 @@ extension Report {
               maxMilliseconds: milliseconds[2])
           )
         }),
+      longestStallMilliseconds: longestStall / Pace.millisecond,
       findings: findings.filter { !$0.isEmpty }, passed: checks.count { $0.isPassed },
       failed: checks.count { !$0.isPassed })
     let encoder = JSONEncoder()

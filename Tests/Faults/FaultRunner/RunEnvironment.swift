@@ -76,6 +76,7 @@ struct RunEnvironment {
     let plan = cluster.plan
     let log = try HistoryLog("\(directory)/history.jsonl")
     let stage = Stage(log: log, gateways: plan.gateways.map(plan.publicEndpoint))
+    let watch = StallWatch(stage)
     var size = Workload.Size()
     size.senders = options.senders
     let workload = Workload(size, stage: stage)
@@ -106,6 +107,7 @@ struct RunEnvironment {
     }
     var report = run.report
     if let failure { report.fail("\(failure)") }
+    report.longestStall = watch.longestStall
     report.judge(log.history, stage)
     return report
   }

@@ -1,0 +1,26 @@
+import HistoryChecker
+import Synchronization
+
+/// Notes how long this machine keeps a thread waiting that wants to run: a cluster on a machine that
+/// has too much to do keeps no time bounds, and that is not its fault.
+///
+/// **Isolation**: any thread.
+final class StallWatch: Sendable {
+  private static let interval: Moment = 10 * Pace.millisecond
+
+  private let longest = Atomic<Moment>(0)
+
+  /// Runs until the stage stops.
+  init(_ stage: Stage) {
+    _ = Worker { [self] in
+      while !stage.mustStop {
+        let begin = Pace.now()
+        Pace.sleep(Self.interval)
+        let stall = Pace.now() - begin - Self.interval
+        if stall > longest.load(ordering: .relaxed) { longest.store(stall, ordering: .relaxed) }
+      }
+    }
+  }
+
+  var longestStall: Moment { longest.load(ordering: .relaxed) }
+}
