@@ -16,6 +16,7 @@ final class FaultRun {
   let cluster: RealCluster
   let workload: Workload
   private let maker: FaultMaker
+  private let watch: StallWatch
   private var schedule: Schedule
   private var chance: Chance
   /// When the faults end, if that is not decided by their number.
@@ -23,12 +24,13 @@ final class FaultRun {
   private(set) var report: Report
 
   init(
-    cluster: RealCluster, workload: Workload, maker: FaultMaker, schedule: Schedule,
-    chance: Chance, deadline: Moment?, report: Report
+    cluster: RealCluster, workload: Workload, maker: FaultMaker, watch: StallWatch,
+    schedule: Schedule, chance: Chance, deadline: Moment?, report: Report
   ) {
     self.cluster = cluster
     self.workload = workload
     self.maker = maker
+    self.watch = watch
     self.schedule = schedule
     self.chance = chance
     self.deadline = deadline
@@ -70,6 +72,7 @@ final class FaultRun {
   /// One fault, and what is waited for before the next.
   private func strike(_ fault: Fault, _ number: String) throws {
     let prober = try workload.freshProber()
+    let stalledBefore = watch.stalled
     try fault.inject()
     let begin = Pace.now()
     report.count(fault)
@@ -92,15 +95,17 @@ final class FaultRun {
     if fault.effect == .restart, let whole = writable {
       writable = whole - min(whole, healing - begin)
     }
-    report.add(fault.effect, writable)
+    let stalled = watch.stalled - stalledBefore
+    report.add(fault.effect, writable, stalled: stalled)
     let isWhole = try cluster.waitUntilWhole(Self.wholeMax)
     let whole = Pace.now() - healing
     let after = try probe(cluster.plan.gateways, since: Pace.now()).wait(Self.writableMax)
-    report.add(.healing, after.map { $0 + whole })
+    report.add(.healing, after.map { $0 + whole }, stalled: 0)
     say(
       "\(number) \(fault.kind.rawValue) \(fault.detail): "
         + "\(writable.map { "writable after \(Pace.text($0))" } ?? "not writable in time"), "
-        + "\(isWhole ? "whole \(Pace.text(whole)) after its end" : "not whole in time")")
+        + "\(isWhole ? "whole \(Pace.text(whole)) after its end" : "not whole in time")"
+        + (stalled > Report.stalledMax ? "; the machine stalled for \(Pace.text(stalled))" : ""))
     guard writable != nil, after != nil else {
       throw Failure(
         "not writable within \(Pace.text(Self.writableMax)) after \(fault.kind.rawValue)")

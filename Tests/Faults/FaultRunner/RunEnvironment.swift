@@ -91,7 +91,7 @@ struct RunEnvironment {
       kinds: options.kinds, count: options.faults, isEndless: options.minutes != nil,
       chance: chance.split())
     let run = FaultRun(
-      cluster: cluster, workload: workload, maker: maker, schedule: schedule,
+      cluster: cluster, workload: workload, maker: maker, watch: watch, schedule: schedule,
       chance: chance.split(),
       deadline: options.minutes.map { Pace.now() + Moment($0) * 60 * Pace.second },
       report: Report(seed: seed, isQuiet: options.json))
