@@ -150,6 +150,29 @@ let package = Package(
         "Transport", "ClusterModel", "WebSocketEngine", "Primitives", .nioCore, .nioPosix,
       ],
       path: "Tests/EchoServer", swiftSettings: strict),
+    // Real faults on a real cluster, and what holds its history against the promises. They share no
+    // code with the product.
+    .target(
+      name: "HistoryChecker", path: "Tests/Faults/HistoryChecker", swiftSettings: strict),
+    .executableTarget(
+      name: "fault-runner", dependencies: ["HistoryChecker", .argumentParser],
+      path: "Tests/Faults/FaultRunner", swiftSettings: strict),
+    // Faults for the tests of clusters: a disk that forgets.
+    .systemLibrary(
+      name: "CFUSE", path: "Tests/Faults/CFUSE", pkgConfig: "fuse3",
+      providers: [.apt(["libfuse3-dev"])]),
+    .target(name: "ControlSocket", path: "Tests/Faults/ControlSocket", swiftSettings: strict),
+    .executableTarget(
+      name: "fault-disk", dependencies: ["CFUSE", "ControlSocket", .argumentParser],
+      path: "Tests/Faults/FaultDisk", swiftSettings: strict),
+    // And a link that delays, loses and is cut.
+    .systemLibrary(name: "CTUN", path: "Tests/Faults/CTUN"),
+    .executableTarget(
+      name: "slow-link", dependencies: ["CTUN", "ControlSocket", .argumentParser],
+      path: "Tests/Faults/SlowLink", swiftSettings: strict),
+    .target(
+      name: "FaultSupport", dependencies: ["CTUN"], path: "Tests/Faults/FaultSupport",
+      swiftSettings: strict),
 
     // What walks from a seed share: chance, virtual time, names.
     .target(
@@ -174,6 +197,7 @@ let package = Package(
       path: "Tests/Simulate", swiftSettings: strict),
 
     tests("TidyTests", []),
+    tests("HistoryCheckerTests", ["HistoryChecker"]),
     tests("PrimitivesTests", ["Primitives"]),
     tests("ChatModelTests", ["Primitives", "ChatModel"]),
     tests("HashRingTests", ["HashRing", "Primitives"]),
@@ -237,6 +261,9 @@ let package = Package(
     tests(
       "NodeConfigurationTests",
       ["ClusterModel", "Coordination", "NodeRuntime", "NodeConfiguration", .logging]),
+    // Run the built tools, as root.
+    tests("FaultDiskTests", ["FaultSupport", "ControlSocket", "fault-disk"]),
+    tests("SlowLinkTests", ["FaultSupport", "slow-link"]),
     // Runs the built `martlet`, which every build of the tests makes.
     tests("ClusterTests", ["MartletClient", "ChatModel", "Primitives"]),
   ]

@@ -57,6 +57,12 @@ install_libraries() {
     libargon2-dev 'password hashes' openssl certificates || exit 1
 }
 
+# What the fault tests build and use: a disk that forgets, a link that delays.
+install_fault_tools() {
+  install_missing libfuse3-dev 'a disk that forgets' fuse3 'a disk that forgets' \
+    iproute2 'network namespaces' nftables 'dropping packets' libfaketime 'clocks that jump'
+}
+
 # Debian's package starts and enables a service of its own. Only one that this script has brought
 # is stopped again; an etcd that somebody else runs is none of its business.
 install_etcd() {

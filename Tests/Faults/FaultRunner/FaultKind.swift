@@ -1,0 +1,113 @@
+import ArgumentParser
+
+/// What can be done to a cluster.
+enum FaultKind: String, CaseIterable, ExpressibleByArgument, Sendable {
+  case killLeader = "kill-leader"
+  case killFollower = "kill-follower"
+  case killGateway = "kill-gateway"
+  case killEtcd = "kill-etcd"
+  case killAll = "kill-all"
+  case killTwo = "kill-two"
+  case killWithoutEtcd = "kill-without-etcd"
+  case crashLoop = "crash-loop"
+  case pauseLeader = "pause-leader"
+  case pauseFollower = "pause-follower"
+  case pauseGateway = "pause-gateway"
+  case pauseEtcd = "pause-etcd"
+  case pauseAll = "pause-all"
+  case halves
+  case leaderAlone = "leader-alone"
+  case oneWay = "one-way"
+  case bridge
+  case gatewayAlone = "gateway-alone"
+  case etcdAway = "etcd-away"
+  case loss
+  case slowLink = "slow-link"
+  case clockJump = "clock-jump"
+  case loseUnsynced = "lose-unsynced"
+  case powerLoss = "power-loss"
+  case tornWrite = "torn-write"
+  case fsyncStall = "fsync-stall"
+  case fsyncFails = "fsync-fails"
+  case diskError = "disk-error"
+  case diskFull = "disk-full"
+  case flipStopped = "flip-stopped"
+  case flipRunning = "flip-running"
+  case truncateLog = "truncate-log"
+  case truncateTable = "truncate-table"
+  /// What nothing can get over: it shows that the checker is awake.
+  case lyingDisks = "lying-disks"
+
+  enum Need { case nothing, clock, disk, link }
+
+  var need: Need {
+    switch self {
+    case .clockJump: .clock
+    case .slowLink: .link
+    case .loseUnsynced, .powerLoss, .tornWrite, .fsyncStall, .fsyncFails, .diskError, .diskFull,
+      .flipStopped, .flipRunning, .truncateLog, .truncateTable:
+      .disk
+    default: .nothing
+    }
+  }
+
+  /// How often it is in the fixed mix, and its weight in longer runs.
+  ///
+  /// Zero, until the product gets over it: a store whose writes fail keeps its leadership as long as
+  /// its process lives, and a damaged replica is not rebuilt from its peers. `--only` asks for them.
+  var share: Int {
+    switch self {
+    case .killLeader: 12
+    case .killFollower, .pauseLeader: 6
+    case .killGateway, .pauseFollower, .halves, .leaderAlone, .oneWay, .loss: 4
+    case .killEtcd, .bridge, .clockJump, .slowLink, .loseUnsynced, .powerLoss, .tornWrite: 3
+    case .killAll, .killTwo, .killWithoutEtcd, .crashLoop, .pauseGateway, .fsyncStall: 2
+    case .pauseEtcd, .pauseAll, .gatewayAlone, .etcdAway, .diskFull: 1
+    case .fsyncFails, .diskError: 0
+    case .flipStopped, .flipRunning, .truncateLog, .truncateTable, .lyingDisks: 0
+    }
+  }
+}
+
+/// What a fault means for those who write, by which times are put together.
+enum Effect: String, CaseIterable, Sendable {
+  /// A shard's process is gone.
+  case crash
+  /// A shard does not answer, and nobody says so.
+  case silence
+  /// Too much is away; counted is the time from the end of the fault.
+  case restart
+  /// What leads nothing is away.
+  case aside
+  /// Everything goes on, slowly.
+  case strain
+  /// A fault is over.
+  case healing
+
+  /// What is promised of the slowest but one in a hundred. **Units**: nanoseconds.
+  var boundSeconds: UInt64? {
+    switch self {
+    case .crash: 1
+    case .silence: 5
+    default: nil
+    }
+  }
+}
+
+/// One fault that is ready to happen.
+///
+/// **Isolation**: the runner's first thread.
+struct Fault {
+  let kind: FaultKind
+  let detail: String
+  let effect: Effect
+  /// The gateways through which messages must be taken meanwhile.
+  let serving: [String]
+  /// How long it lasts at least.
+  let holdMilliseconds: Int
+  /// It ends after that time whether or not messages are taken again; otherwise it lasts until they
+  /// are.
+  var endsOnTime = false
+  let inject: () throws -> Void
+  let heal: () throws -> Void
+}
