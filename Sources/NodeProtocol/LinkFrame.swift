@@ -96,11 +96,16 @@ package struct Heartbeat: Equatable, Sendable {
   /// By the sender's clock.
   package var wallTime: WallTime
   package var condition: Condition
+  /// The sender has not heard the receiver for longer than it should: the link works one way.
+  package var isDeaf: Bool
 
-  package init(boot: BootID, wallTime: WallTime, condition: Condition = .fit) {
+  package init(
+    boot: BootID, wallTime: WallTime, condition: Condition = .fit, isDeaf: Bool = false
+  ) {
     self.boot = boot
     self.wallTime = wallTime
     self.condition = condition
+    self.isDeaf = isDeaf
   }
 }
 

@@ -21,6 +21,8 @@ import Transport
 final class ShardLane: CompletionSink, @unchecked Sendable {
   // Safety: all state is touched on `eventLoop` only; `storageCompleted` and `deliver` hop to it.
   private static let tickInterval: Milliseconds = 10
+  /// A link to a peer that is silent for so long is dialed anew.
+  private static let linkSilenceMax: Milliseconds = 2_500
   /// A write that takes longer makes the store a stalled one; as long as a silent peer is borne.
   private static let stallMax: Milliseconds = 2_000
   /// What the other side of a lost link leaves to the side with the smaller store id.
@@ -104,6 +106,9 @@ final class ShardLane: CompletionSink, @unchecked Sendable {
     turn { core, now, actions in
       core.storageChanged(isStalled: isStalled, isFull: isFull, now: now, into: &actions)
       core.tick(now: now, wall: Clock.wall(), into: &actions)
+    }
+    for id in core.silentLinks(longerThan: Self.linkSilenceMax, now: Clock.now()) {
+      links[id]?.close()
     }
   }
 

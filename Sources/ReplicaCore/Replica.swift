@@ -320,6 +320,7 @@ package struct Replica: ~Copyable {
     guard index > commitIndex else { return }
     precondition(index <= log.last.index, "commit \(index) beyond the log's end \(log.last)")
     commitIndex = index
+    failedPromotionCount = 0
     actions.append(.apply(through: index))
   }
 

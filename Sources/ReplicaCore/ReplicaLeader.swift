@@ -291,7 +291,7 @@ extension Replica {
       return propose(changed, now: now, into: &actions)
     }
     awaitLearner(record, now: now, into: &actions)
-    guard record.inSync.count > configuration.leastInSync,
+    guard record.inSync.count > configuration.leastInSync, reachesEnough(record),
       let leaving = leavingMember(record, now: now)
     else { return }
     var changed = record

@@ -110,11 +110,19 @@ extension Replica {
     return unreachable.contains(store) || restarted.contains(store) || unfit.contains(store)
   }
 
+  /// Whether enough stores can be reached, this one included, for commands to be committed, now or
+  /// once a learner has joined. Who is cut off would only take from others what it cannot use.
+  func reachesEnough(_ record: PartitionRecord) -> Bool {
+    let stores = Set(record.members.map(\.store))
+    let reached = stores.count { $0 == id.store || !unreachable.contains($0) }
+    return reached >= min(configuration.minInSync, stores.count)
+  }
+
   /// Sets or clears the time of the next try. The order of succession is that of the target, so
   /// that not all try at once; trying is always safe.
   mutating func considerPromotion(now: Instant) {
     guard role == .follower, let known, known.record.inSync.contains(id), mayLead,
-      isLeaderSuspected(known.record)
+      isLeaderSuspected(known.record), reachesEnough(known.record)
     else {
       promoteAt = nil
       return
@@ -179,7 +187,6 @@ extension Replica {
     ledEpoch = epoch
     promise = epoch
     promoteAt = nil
-    failedPromotionCount = 0
     comparison.needed = false
     matchedIndex = .zero
     acknowledgedIndex = .zero
@@ -208,6 +215,9 @@ extension Replica {
   /// Gives leadership up. What is in the log stays there; a later leader decides about it.
   mutating func stepDown(into actions: inout [ReplicaAction]) {
     guard role == .leader || role == .assuming else { return }
+    // A leadership that came to nothing: the next try waits, so that two do not take it from each
+    // other in turn.
+    if !servesReads { failedPromotionCount += 1 }
     role = .follower
     matchedIndex = .zero
     acknowledgedIndex = .zero

@@ -72,7 +72,6 @@ extension Replica {
 
   private mutating func noteNewLeader(_ record: PartitionRecord) {
     promoteAt = nil
-    failedPromotionCount = 0
     // A change that landed late may name a process that is gone already.
     let isGone = peerBoots.contains {
       $0.store == record.leader.store && $0.boot != record.leaderBoot && record.leaderBoot != .none

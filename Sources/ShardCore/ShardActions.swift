@@ -107,10 +107,14 @@ package struct ShardConfiguration: Sendable {
   package var heartbeatInterval: Milliseconds = 250
   /// A peer that was heard before and says nothing for this long is suspected.
   package var silenceMax: Milliseconds = 2_000
+  /// For so long a peer must say that it does not hear this shard before it is suspected.
+  package var deafnessPatience: Milliseconds = 750
   /// A gap of the own loop beyond which one does not judge others.
   package var pauseMax: Milliseconds = 200
   /// A clock that is further away than this from those of most peers does not lead.
   package var clockSkewMax: Milliseconds = 5_000
+  /// For so long it must be that far away.
+  package var clockPatience: Milliseconds = 1_000
   /// What is not checkpointed is replayed after a restart, so this bounds that; longer intervals
   /// write less, because more events share a block.
   package var checkpointInterval: Milliseconds = 5_000

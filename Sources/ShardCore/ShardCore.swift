@@ -40,6 +40,7 @@ package struct ShardCore {
   var isDraining = false
   /// What this store tells its peers of itself.
   var condition = Heartbeat.Condition.fit
+  var clockDisagreesSince: Instant?
   /// Peers that say that they should not lead.
   var unfitPeers: [StoreID] = []
   /// A write to the store takes longer than anybody should wait for.

@@ -37,6 +37,8 @@ struct Peer {
   var isSuspected = false
   /// What it says of itself.
   var condition = Heartbeat.Condition.fit
+  /// Since when it says that it does not hear this shard.
+  var deafSince: Instant?
   /// Its clock minus ours, when it was last heard. Milliseconds.
   var clockOffset: Int64 = 0
 }
@@ -55,6 +57,7 @@ extension ShardCore {
     peers[position].lastHeard = now
     peers[position].isRefusing = false
     peers[position].condition = .fit
+    peers[position].deafSince = nil
     judgePeers(now: now, into: &actions)
     for host in hosts.indices {
       drive(host, now: now, into: &actions) { replica, pending in
@@ -151,6 +154,7 @@ extension ShardCore {
     else { return }
     peers[peer].lastHeard = now
     peers[peer].condition = heartbeat.condition
+    peers[peer].deafSince = heartbeat.isDeaf ? peers[peer].deafSince ?? now : nil
     peers[peer].clockOffset =
       Int64(clamping: heartbeat.wallTime.milliseconds)
       .subtractingReportingOverflow(Int64(clamping: wall.milliseconds)).partialValue
@@ -166,9 +170,29 @@ extension ShardCore {
 
   mutating func sendHeartbeats(now: Instant, wall: WallTime, into actions: inout [ShardAction]) {
     lastHeartbeat = now
-    let heartbeat = LinkFrame.heartbeat(
-      Heartbeat(boot: configuration.boot, wallTime: wall, condition: condition))
-    for id in links.keys.sorted() { actions.append(.send(id, heartbeat)) }
+    for id in links.keys.sorted() {
+      let peer = presentPeer(on: id).flatMap { store in peers.first { $0.store == store } }
+      let heartbeat = Heartbeat(
+        boot: configuration.boot, wallTime: wall, condition: condition,
+        isDeaf: peer.map { isSilent($0, now: now) } ?? false)
+      actions.append(.send(id, .heartbeat(heartbeat)))
+    }
+  }
+
+  private func isSilent(_ peer: Peer, now: Instant) -> Bool {
+    let heard = max(peer.lastHeard, peer.link.flatMap { links[$0]?.lastHeard } ?? .zero)
+    return now > heard + configuration.silenceMax
+  }
+
+  /// After a pause of this process its peers have not heard it for a moment, which says nothing.
+  private func isDeaf(_ peer: Peer, now: Instant) -> Bool {
+    peer.deafSince.map { now > $0 + configuration.deafnessPatience } ?? false
+  }
+
+  /// Links to peers that are silent: the shell ends them, so that both sides dial again instead of
+  /// waiting until the network repeats what it lost.
+  package func silentLinks(longerThan silence: Milliseconds, now: Instant) -> [LinkID] {
+    links.filter { $0.value.store != nil && now > $0.value.lastHeard + silence }.keys.sorted()
   }
 
   /// After a pause of this process, silence of the others says nothing.
@@ -182,18 +206,17 @@ extension ShardCore {
     var changed = unfit != unfitPeers
     unfitPeers = unfit
     for peer in peers.indices {
-      if let link = peers[peer].link, let heard = links[link]?.lastHeard {
-        peers[peer].lastHeard = max(peers[peer].lastHeard, heard)
-      }
-      let isSilent = now > peers[peer].lastHeard + configuration.silenceMax
-      let isSuspected = peers[peer].isRefusing || isSilent || peers[peer].condition == .stalled
+      // Who does not hear this shard cannot work with it either.
+      let isSuspected =
+        peers[peer].isRefusing || peers[peer].condition == .stalled
+        || isSilent(peers[peer], now: now) || isDeaf(peers[peer], now: now)
       guard isSuspected != peers[peer].isSuspected else { continue }
       peers[peer].isSuspected = isSuspected
       changed = true
       let store = peers[peer].store
       actions.append(.note(isSuspected ? .peerSuspected(store) : .peerReachable(store)))
     }
-    let agrees = clockAgrees(into: &actions)
+    let agrees = clockAgrees(now: now, into: &actions)
     let present: Heartbeat.Condition =
       if isStorageStalled { .stalled } else { agrees ? .fit : .wrongClock }
     if present != condition {
@@ -216,14 +239,21 @@ extension ShardCore {
   }
 
   /// Rule 11: a store whose clock differs from those of most of at least two peers does not lead.
-  private func clockAgrees(into actions: inout [ShardAction]) -> Bool {
+  /// Heartbeats that waited while this process stood still say an old time, so it must do so for a
+  /// while.
+  private mutating func clockAgrees(now: Instant, into actions: inout [ShardAction]) -> Bool {
     let offsets = peers.filter { $0.link != nil }.map(\.clockOffset)
-    guard offsets.count >= 2 else { return true }
     let far = offsets.filter { $0.magnitude > configuration.clockSkewMax.rawValue }
-    let agrees = far.count * 2 <= offsets.count
-    if !agrees, condition == .fit, let offset = far.first {
+    guard offsets.count >= 2, far.count * 2 > offsets.count else {
+      clockDisagreesSince = nil
+      return true
+    }
+    let since = clockDisagreesSince ?? now
+    clockDisagreesSince = since
+    guard now >= since + configuration.clockPatience else { return condition != .wrongClock }
+    if condition == .fit, let offset = far.first {
       actions.append(.note(.clockDisagrees(milliseconds: offset)))
     }
-    return agrees
+    return false
   }
 }

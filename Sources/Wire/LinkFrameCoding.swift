@@ -16,6 +16,7 @@ extension LinkFrame {
         $0.fixed64(1, heartbeat.boot.rawValue)
         $0.uint(2, heartbeat.wallTime.milliseconds)
         $0.uint(3, heartbeat.condition.rawValue)
+        $0.bool(4, heartbeat.isDeaf)
       }
     case .replica(let message): writer.message(3) { message.encode(into: &$0) }
     case .request(let request): writer.message(Self.requestField) { request.encode(into: &$0) }
@@ -123,6 +124,7 @@ extension Heartbeat {
       case 2: wallTime = WallTime(milliseconds: try field.uint64())
       // A later version's condition is none that this one would act upon.
       case 3: condition = Condition(rawValue: try field.uint32()) ?? .fit
+      case 4: isDeaf = try field.bool()
       default: break
       }
     }

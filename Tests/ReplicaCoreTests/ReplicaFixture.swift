@@ -84,11 +84,11 @@ struct ReplicaFixture {
   /// A replica that follows `Names.a` in epoch 1 and was there before that began.
   static func follower(
     _ id: ReplicaID = Names.b, recovered: RecoveredReplica? = nil,
-    inSync: [ReplicaID] = [Names.a, Names.b, Names.c]
+    inSync: [ReplicaID] = [Names.a, Names.b, Names.c], target: [ReplicaID]? = nil
   ) -> ReplicaFixture {
     var fixture = ReplicaFixture(id, recovered: recovered)
     fixture.observe(record(0, leader: Names.a, boot: BootID.none, inSync: inSync), revision: 0)
-    fixture.observe(record(1, leader: Names.a, inSync: inSync))
+    fixture.observe(record(1, leader: Names.a, inSync: inSync, target: target))
     for other in inSync where other != id {
       fixture.receive(
         .inquiryAnswered(last: .zero, inquirerBoot: Names.boot(id)), from: other, epoch: 1)

@@ -7,6 +7,7 @@ import Testing
 private let a = Names.a
 private let b = Names.b
 private let c = Names.c
+private let d = Names.d
 
 @Suite struct ReplicaPromotionTests {
   typealias F = ReplicaFixture
@@ -34,14 +35,24 @@ private let c = Names.c
   }
 
   @Test func `the in-sync set never goes below its minimum in a promotion`() {
-    var follower = F.follower(inSync: [a, b])
+    var follower = F.follower(inSync: [a, b], target: [b, c])
     follower.unreachable([a])
     follower.pass(milliseconds: 2)
     #expect(follower.changes.map(\.inSync) == [[a, b]])
   }
 
-  @Test func `the old leader is the first to go when not all of the absent may`() {
+  @Test func `who reaches too few to commit anything does not take the lead`() {
     var follower = F.follower()
+    follower.unreachable([a, c])
+    follower.pass(milliseconds: 5_000)
+    #expect(follower.changes.isEmpty)
+    follower.unreachable([a])
+    follower.pass(milliseconds: 200)
+    #expect(follower.changes.map(\.leader) == [b])
+  }
+
+  @Test func `the old leader is the first to go when not all of the absent may`() {
+    var follower = F.follower(inSync: [a, b, c], target: [b, c, d])
     follower.unreachable([a, c])
     follower.pass(milliseconds: 2)
     #expect(follower.changes.map(\.inSync) == [[b, c]])

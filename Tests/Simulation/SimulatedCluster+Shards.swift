@@ -171,6 +171,11 @@ extension SimulatedCluster {
         core.storageChanged(isStalled: isStalled, isFull: false, now: now, into: &actions)
         core.tick(now: now, wall: wall, into: &actions)
       }
+      let silent = shard.core?.silentLinks(
+        longerThan: SimulationLimits.linkSilenceMax, now: instant)
+      for link in silent ?? [] {
+        if let connection = connection(of: shard, link) { close(connection) }
+      }
       queue.schedule(.shardTick(shard.number, life: life), at: now + UInt64(plan.tick))
     case .turnEnded: endTurn(of: shard)
     case .syncEnded: finishSync(of: shard)

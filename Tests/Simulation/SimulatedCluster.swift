@@ -256,7 +256,7 @@ enum SimulationLimits {
   /// A client that waits longer for an answer connects anew. Microseconds.
   static let clientPatience: UInt64 = 12_000_000
   /// A shell ends a link to a shard that is silent for so long.
-  static let linkSilenceMax: Milliseconds = 5_000
+  static let linkSilenceMax: Milliseconds = 2_500
   /// A write that takes longer makes a store a stalled one. Microseconds.
   static let stallMax: UInt64 = 2_000_000
 }

@@ -24,6 +24,7 @@ extension ProtoLinkFrame {
       heartbeat = .with {
         $0.boot = value.boot.rawValue
         $0.wallTime = value.wallTime.milliseconds
+        $0.deaf = value.isDeaf
         $0.condition = ProtoHeartbeatCondition(rawValue: Int(value.condition.rawValue)) ?? .fit
       }
     case .replica(let value): replica = ProtoReplicaMessage(value)

@@ -141,7 +141,7 @@ extension RandomValues {
           clusterID: id128(), node: text(), role: pick([.shard, .gateway]),
           store: maybe { StoreID($0.positive()) }, boot: boot(), protocolVersion: number32(),
           requestCredits: number32())),
-      .heartbeat(Heartbeat(boot: boot(), wallTime: time(), condition: .stalled)),
+      .heartbeat(Heartbeat(boot: boot(), wallTime: time(), condition: .stalled, isDeaf: flag())),
       .subscribe(
         Subscribe(partition: partition(), entity: entity(), after: maybe { $0.index() })),
       .subscribe(Subscribe(partition: partition(), entity: entity(), after: .zero)),

@@ -53,8 +53,9 @@ enum FaultKind: String, CaseIterable, ExpressibleByArgument, Sendable {
 
   /// How often it is in the fixed mix, and its weight in longer runs.
   ///
-  /// Zero, until the product gets over it: a store whose writes fail keeps its leadership as long as
-  /// its process lives, and a damaged replica is not rebuilt from its peers. `--only` asks for them.
+  /// Zero, until the product gets over it: a store whose writes fail keeps its leadership as long
+  /// as its process lives, and a damaged replica is not rebuilt from its peers. `--only` asks for
+  /// them.
   var share: Int {
     switch self {
     case .killLeader: 12

@@ -5,8 +5,8 @@ import Synchronization
 /// What a run has found, and the table at its end.
 struct Report {
   private static let shownMax = 12
-  /// A time during which the machine itself stood still for longer than this, all in all, counts for
-  /// no bound.
+  /// A time during which the machine itself stood still for longer than this, all in all, counts
+  /// for no bound.
   static let stalledMax: Moment = 250 * Pace.millisecond
 
   let seed: UInt64

@@ -1,8 +1,8 @@
 import HistoryChecker
 import Synchronization
 
-/// Notes how long this machine keeps a thread waiting that wants to run: a cluster on a machine that
-/// has too much to do keeps no time bounds, and that is not its fault.
+/// Notes how long this machine keeps a thread waiting that wants to run: a cluster on a machine
+/// that has too much to do keeps no time bounds, and that is not its fault.
 ///
 /// **Isolation**: any thread.
 final class StallWatch: Sendable {

@@ -3,7 +3,8 @@
 /// | promise | what is looked for |
 /// |---|---|
 /// | P1 an acknowledged message stays | lost, moved, vanished, changed |
-/// | P2 one gapless sequence, the same for all | gap, changed, holed, skipped, heardTwice, unheard |
+/// | P2 one gapless sequence, the same for all | gap, changed, holed, skipped, heardTwice, unheard
+/// |
 /// | P3 a repeated send is stored once | repeated, renumbered |
 /// | P4 a read sees what was acknowledged before | stale, reordered |
 /// | P5 whatever fails | all of these, while it fails |

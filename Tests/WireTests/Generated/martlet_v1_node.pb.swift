@@ -257,6 +257,9 @@ nonisolated struct ProtoHeartbeat: Sendable {
 
   var condition: ProtoHeartbeatCondition = .fit
 
+  /// The sender has not heard the receiver for longer than it should: the link works one way.
+  var deaf: Bool = false
+
   var unknownFields = SwiftProtobuf.UnknownStorage()
 
   init() {}
@@ -2018,7 +2021,7 @@ nonisolated extension ProtoLinkHello: SwiftProtobuf.Message, SwiftProtobuf._Mess
 
 nonisolated extension ProtoHeartbeat: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   static let protoMessageName: String = _protobuf_package + ".Heartbeat"
-  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}boot\0\u{3}wall_time\0\u{1}condition\0")
+  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}boot\0\u{3}wall_time\0\u{1}condition\0\u{1}deaf\0")
 
   mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -2029,6 +2032,7 @@ nonisolated extension ProtoHeartbeat: SwiftProtobuf.Message, SwiftProtobuf._Mess
       case 1: try { try decoder.decodeSingularFixed64Field(value: &self.boot) }()
       case 2: try { try decoder.decodeSingularUInt64Field(value: &self.wallTime) }()
       case 3: try { try decoder.decodeSingularEnumField(value: &self.condition) }()
+      case 4: try { try decoder.decodeSingularBoolField(value: &self.deaf) }()
       default: break
       }
     }
@@ -2044,6 +2048,9 @@ nonisolated extension ProtoHeartbeat: SwiftProtobuf.Message, SwiftProtobuf._Mess
     if self.condition != .fit {
       try visitor.visitSingularEnumField(value: self.condition, fieldNumber: 3)
     }
+    if self.deaf != false {
+      try visitor.visitSingularBoolField(value: self.deaf, fieldNumber: 4)
+    }
     try unknownFields.traverse(visitor: &visitor)
   }
 
@@ -2051,6 +2058,7 @@ nonisolated extension ProtoHeartbeat: SwiftProtobuf.Message, SwiftProtobuf._Mess
     if lhs.boot != rhs.boot {return false}
     if lhs.wallTime != rhs.wallTime {return false}
     if lhs.condition != rhs.condition {return false}
+    if lhs.deaf != rhs.deaf {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }
