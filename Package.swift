@@ -196,6 +196,8 @@ let package = Package(
       name: "simulate", dependencies: ["Simulation", "Primitives", .argumentParser],
       path: "Tests/Simulate", swiftSettings: strict),
 
+    // Runs the built `simulate`, which every build of the tests makes.
+    tests("SimulationTests", ["Simulation", "Primitives"], settings: [plantedBugs]),
     tests("TidyTests", []),
     tests("HistoryCheckerTests", ["HistoryChecker"]),
     tests("PrimitivesTests", ["Primitives"]),

@@ -70,7 +70,8 @@ extension GatewayCore {
     }
     let isCurrent =
       !more && state.after.isEmpty
-      && page.through >= livePositions[partition]?.begun ?? .zero
+      && (page.through >= livePositions[partition]?.begun ?? .zero
+        || PlantedBug.isActive(.liveTooEarly))
     if !isComplete {
       session.partitions[partition]?.mode = .waiting
     } else if isCurrent, !session.isCongested {
@@ -185,10 +186,7 @@ extension GatewayCore {
         state.mode == .live, let position = state.position, event.index > position,
         let last = session.conversations[event.conversation]?.last, event.sequence > last
       else { continue }
-      guard
-        last == .zero || event.sequence == last.successor
-          || PlantedBug.isActive(.pushedAcrossGap)
-      else {
+      guard last == .zero || event.sequence == last.successor else {
         // Something is missing between, at the earliest from where this began to be live.
         session.partitions[partition]?.mode = .due
         restless.insert(id)

@@ -20,7 +20,7 @@ package enum PlantedBug: String, CaseIterable, Sendable {
   case learnerJoinsAtOnce
   /// Rule 6: a restarted process resumes the leadership of the one before.
   case leadershipResumed
-  /// Rules 6 and 8: what an earlier process said or was told counts for the present one.
+  /// Rules 6 and 8: another process of a leader counts as the one that won its epoch.
   case bootsIgnored
   /// Rule 7: entries are taken whatever precedes them.
   case logNotMatched
@@ -55,8 +55,8 @@ package enum PlantedBug: String, CaseIterable, Sendable {
   case resumesTooLate
   /// Subscription: one that came back counts as having missed nothing.
   case gapNotSuspected
-  /// Subscription: a leader that stepped down leaves its subscribers waiting.
-  case subscriptionsNotEnded
+  /// Subscription: an event goes to the first gateway that wants it, and to no other.
+  case subscribersForgotten
   /// Subscription: what a full link cannot take is left out silently.
   case deliveriesDropped
   /// Session resume: a cursor is told although a conversation was not read up to it.
@@ -65,8 +65,8 @@ package enum PlantedBug: String, CaseIterable, Sendable {
   case newcomerReadFromNow
   /// Catch-up: the first page counts as all of them.
   case laterPagesForgotten
-  /// Catch-up: a session that is not at the head gets live events all the same.
-  case pushedAcrossGap
+  /// Catch-up: a session is live with its last page, whatever has happened since.
+  case liveTooEarly
   /// Sending: a newer request overtakes those that wait.
   case requestsOvertake
 

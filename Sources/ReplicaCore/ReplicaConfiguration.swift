@@ -90,7 +90,7 @@ package struct BrokenRules: OptionSet, Sendable {
   package static let compareAfterRestart = BrokenRules(rawValue: 1 << 10)
   /// Rule 2: a change whose answer is lost is never asked for again.
   package static let askAgain = BrokenRules(rawValue: 1 << 11)
-  /// Rules 6 and 8: answers to an earlier process count for the present one.
+  /// Rules 6 and 8: another process of a leader counts as the one that won its epoch.
   package static let bootsMatter = BrokenRules(rawValue: 1 << 12)
   /// Rule 10: commands are taken with fewer than `minInSync` members.
   package static let commandsNeedMinimum = BrokenRules(rawValue: 1 << 13)

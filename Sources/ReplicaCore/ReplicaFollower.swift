@@ -104,8 +104,7 @@ extension Replica {
   }
 
   private func speaksToThisLeadership(_ message: ReplicaMessage, _ leaderBoot: BootID) -> Bool {
-    role == .leader && message.epoch == leadership.epoch
-      && (isProcess(leaderBoot, boot) || configuration.breaks(.bootsMatter))
+    role == .leader && message.epoch == leadership.epoch && isProcess(leaderBoot, boot)
   }
 
   /// Leadership belongs to the process that won it (rule 6).

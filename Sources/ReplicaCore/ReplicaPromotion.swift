@@ -103,6 +103,7 @@ extension Replica {
 
   /// Whether the leader is gone: unreachable, or another process answers in its place.
   private func isLeaderSuspected(_ record: PartitionRecord) -> Bool {
+    if configuration.breaks(.bootsMatter) { return unreachable.contains(record.leader.store) }
     if record.leader == id { return record.leaderBoot != boot }
     // It gave itself up, although its process is alive.
     if record.isLeaderless { return true }

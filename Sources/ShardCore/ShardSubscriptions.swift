@@ -81,7 +81,8 @@ extension ShardCore {
   ) {
     guard let subscribers = hosts[position].subscribers[entity] else { return }
     let partition = hosts[position].partition
-    for id in subscribers {
+    let told = PlantedBug.isActive(.subscribersForgotten) ? subscribers.prefix(1) : subscribers[...]
+    for id in told {
       guard let last = links[id]?.lastDelivery, let isCongested = links[id]?.isCongested else {
         continue
       }
@@ -107,7 +108,6 @@ extension ShardCore {
 
   /// This store does not lead the partition any more.
   mutating func endSubscriptions(_ position: Int, into actions: inout [ShardAction]) {
-    if PlantedBug.isActive(.subscriptionsNotEnded) { return }
     let partition = hosts[position].partition
     let subscribers = hosts[position].subscribers
     hosts[position].subscribers = [:]

@@ -15,6 +15,9 @@ final class ClientHistory {
     let began: UInt64
     var ended: UInt64?
     var sequence: UInt64?
+    /// The connection on which it was said last, and how often it was said.
+    var connection = 0
+    var saidCount = 0
   }
 
   private(set) var sends: [Send] = []
@@ -34,6 +37,11 @@ final class ClientHistory {
     sends.append(Send(client: client, conversation: conversation, text: text, began: now))
     sendsByText[text] = sends.count - 1
     return sends.count - 1
+  }
+
+  func said(_ record: Int, on connection: Int) {
+    sends[record].connection = connection
+    sends[record].saidCount += 1
   }
 
   func acknowledged(
@@ -129,6 +137,23 @@ final class ClientHistory {
       }
     }
     checkOrder(conversation, in: simulation)
+    checkPipelines(conversation, in: simulation)
+  }
+
+  /// What was said one after the other on one connection, once, is stored in that order.
+  private func checkPipelines(
+    _ conversation: ConversationID, in simulation: SimulatedCluster
+  ) {
+    var last: [Int: Send] = [:]
+    for send in sends where send.conversation == conversation && send.saidCount == 1 {
+      guard let sequence = send.sequence else { continue }
+      if let earlier = last[send.client], earlier.connection == send.connection,
+        earlier.sequence ?? 0 > sequence
+      {
+        return simulation.fail("'\(send.text)' overtook '\(earlier.text)' on one connection")
+      }
+      last[send.client] = send
+    }
   }
 
   /// Real-time order: who began after another was acknowledged comes after it.

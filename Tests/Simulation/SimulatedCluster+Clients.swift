@@ -177,6 +177,7 @@ extension SimulatedCluster {
     client.inFlight[place].sentAt = now
     client.lastDeparture = max(client.lastDeparture, after(plan.clientDelay, &clientDice))
     let operation = client.inFlight[place]
+    if case .send(let record) = operation.kind { history.said(record, on: client.connection) }
     queue.schedule(
       .clientSaid(
         client.number, connection: client.connection,

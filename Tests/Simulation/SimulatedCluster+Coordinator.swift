@@ -112,7 +112,7 @@ extension SimulatedCluster {
     }
     let at =
       isLate
-      ? now + UInt64(networkDice.between(500_000...3_000_000)) : after(delay, &networkDice)
+      ? now + UInt64(networkDice.between(500_000...5_000_000)) : after(delay, &networkDice)
     queue.schedule(.recordSeen(node, life: life, partition, record), at: at)
   }
 

@@ -14,7 +14,7 @@ extension SimulatedCluster {
     var dice = Dice(seed: fault.salt)
     let end = now + fault.duration
     switch fault.kind {
-    case .crash, .crashAll, .pause, .gatewayCrash, .gatewayDrain, .gatewayPause:
+    case .crash, .crashAll, .pause, .exile, .gatewayCrash, .gatewayDrain, .gatewayPause:
       strikeProcess(fault.kind, end, &dice)
     case .cut, .oneWayCut, .isolation, .reset, .slowLink, .clientReset, .clientCongestion,
       .linkCongestion:
@@ -57,6 +57,7 @@ extension SimulatedCluster {
       guard shard.core != nil, !shard.isPaused else { return }
       shard.isPaused = true
       queue.schedule(.faultEnded(.resume(.shard(shard.number))), at: end)
+    case .exile: exile(shard, gateway, until: max(end, now + 4_000_000))
     case .gatewayCrash:
       guard gateway.core != nil else { return }
       kill(gateway)
@@ -72,6 +73,17 @@ extension SimulatedCluster {
       queue.schedule(.faultEnded(.resume(.gateway(gateway.number))), at: end)
     default: break
     }
+  }
+
+  /// A shard that neither its peers nor the coordinator reach, and a gateway that does not hear that
+  /// another leads: whoever asks it must not be told what is old.
+  private func exile(_ shard: SimulatedShard, _ gateway: SimulatedGateway, until end: UInt64) {
+    let others = shards.filter { $0 !== shard }.map { Node.shard($0.number) }
+    cut(others.flatMap { pairs(.shard(shard.number), $0) }, until: end, false)
+    cutFromCoordinator.insert(shard.number)
+    queue.schedule(.faultEnded(.coordinatorCut(shard.number)), at: end)
+    lateWatchers.insert(100 + gateway.number)
+    queue.schedule(.faultEnded(.lateWatch(100 + gateway.number)), at: end)
   }
 
   private func anyNode(_ dice: inout Dice) -> Node {
