@@ -228,7 +228,7 @@ extension ShardCore {
     for origin in waiting {
       switch origin {
       case .request(let link, let request):
-        respond(link, request, notServed(position), into: &actions)
+        sendBack(request, on: link, position, notServed(position), into: &actions)
       case .outbox(let source, let entry):
         outboxFailed(source: source, entry: entry, now: now)
       case .own: break

@@ -64,10 +64,36 @@ extension ShardCore {
     }
     switch request.operation {
     case .command(let bytes):
+      if overtakes(request, on: link) {
+        return sendBack(request.id, on: link, position, notServed(position), into: &actions)
+      }
       admit(bytes, origin: .request(link, request.id), position, now: now, into: &actions)
     case .query(let query):
       read(query, request.id, on: link, position, now: now, into: &actions)
     }
+  }
+
+  /// A gateway tries what was sent back again oldest first and sends nothing newer meanwhile. So a
+  /// number beyond those that were sent back was on its way already, and one of them begins anew.
+  private mutating func overtakes(_ request: Request, on link: LinkID) -> Bool {
+    guard let sentBack = links[link]?.sentBack[request.partition] else { return false }
+    if request.id > sentBack.upperBound { return true }
+    links[link]?.sentBack[request.partition] = nil
+    return false
+  }
+
+  /// Answers a command that may be tried again, here or elsewhere.
+  mutating func sendBack(
+    _ request: UInt64, on link: LinkID, _ position: Int, _ outcome: Response.Outcome,
+    into actions: inout [ShardAction]
+  ) {
+    if links[link]?.role == .gateway {
+      let partition = hosts[position].partition
+      let earlier = links[link]?.sentBack[partition]
+      links[link]?.sentBack[partition] =
+        min(earlier?.lowerBound ?? request, request)...max(earlier?.upperBound ?? request, request)
+    }
+    respond(link, request, outcome, into: &actions)
   }
 
   private func elsewhere(_ partition: PartitionID) -> Response.Outcome {
@@ -85,16 +111,16 @@ extension ShardCore {
   ) {
     var resolves: UserID?
     if let refusal = capacityRefusal(bytes.count, position) {
-      return refuse(origin, refusal, now: now, into: &actions)
+      return refuse(origin, position, refusal, now: now, into: &actions)
     }
     if origin != .own {
       guard let command = try? Command(decoding: bytes[...]), let entity = command.entity else {
         let error = ServiceError(.invalidArgument, "not a command that this version knows")
-        return refuse(origin, .failed(error), now: now, into: &actions)
+        return refuse(origin, position, .failed(error), now: now, into: &actions)
       }
       guard routing.partition(of: entity.token) == hosts[position].partition else {
         let error = ServiceError(.invalidArgument, "the command belongs to another partition")
-        return refuse(origin, .failed(error), now: now, into: &actions)
+        return refuse(origin, position, .failed(error), now: now, into: &actions)
       }
       if case .handleResolved(let resolved) = command { resolves = resolved.user }
     }
@@ -115,11 +141,16 @@ extension ShardCore {
   }
 
   private mutating func refuse(
-    _ origin: CommandOrigin, _ outcome: Response.Outcome, now: Instant,
+    _ origin: CommandOrigin, _ position: Int, _ outcome: Response.Outcome, now: Instant,
     into actions: inout [ShardAction]
   ) {
     switch origin {
-    case .request(let link, let request): respond(link, request, outcome, into: &actions)
+    case .request(let link, let request):
+      if outcome.isTriedAgain {
+        sendBack(request, on: link, position, outcome, into: &actions)
+      } else {
+        respond(link, request, outcome, into: &actions)
+      }
     case .outbox(let source, let entry): outboxFailed(source: source, entry: entry, now: now)
     case .own: break
     }
@@ -193,9 +224,20 @@ extension ShardCore {
         hosts[position].inFlight.append((appended, Array(share)))
       } else {
         for command in share {
-          refuse(command.origin, notServed(position), now: now, into: &actions)
+          refuse(command.origin, position, notServed(position), now: now, into: &actions)
         }
       }
+    }
+  }
+}
+
+extension Response.Outcome {
+  /// Whether a gateway tries the request again by itself.
+  fileprivate var isTriedAgain: Bool {
+    switch self {
+    case .notLeader: true
+    case .failed(let error): error.retryable && error.code == .unavailable
+    case .applied, .answered: false
     }
   }
 }
