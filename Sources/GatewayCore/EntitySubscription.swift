@@ -124,7 +124,7 @@ extension GatewayCore {
     if subscription.isActive {
       let live = livePositions[subscription.partition]
       subscriptions[entity]?.resumeAfter =
-        PlantedBug.isActive(.resumesTooLate) ? live?.begun : live?.complete
+        PlantedBug.isActive(.resumesTooLate) ? live?.begun.successor : live?.complete
       if case .user = entity {
         for id in subscription.sessions { noteListIndex(id) }
       }

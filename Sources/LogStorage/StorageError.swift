@@ -78,6 +78,17 @@ package enum StorageError: Error, Hashable, Sendable, CustomStringConvertible {
   }
 }
 
+extension StorageError {
+  /// Whether it came of stored bytes that are not what was written.
+  package var isDamage: Bool {
+    switch self {
+    case .damaged, .entryMissing: true
+    case .writeFailed(let what): EngineError(text: what).isCorruption
+    default: false
+    }
+  }
+}
+
 /// What RocksDB said, in its own words.
 struct EngineError: Error, Equatable {
   let text: String

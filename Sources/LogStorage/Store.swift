@@ -77,6 +77,8 @@ package final class Store: Sendable {
     case .database: creating = false
     case .damagedDatabase:
       throw .damaged(Damage(.store, "the CURRENT file is missing in \(path)"))
+    case .knownDamaged:
+      throw .damaged(Damage(.store, "it was found damaged while it was in use"))
     case .somethingElse(let name):
       throw .openFailed(directory: path, what: "it is not empty ('\(name)') and not a store")
     }
@@ -149,6 +151,10 @@ package final class Store: Sendable {
       return true
     }
   }
+
+  /// Remembers that something here cannot be read, so that the store is made anew at the next start
+  /// instead of being met again by every compaction.
+  package func markDamaged() { StoreDirectory(path: directory).markDamaged() }
 
   /// A prefix for a replica that is about to be installed, never given out before.
   ///

@@ -12,10 +12,14 @@ struct StoreDirectory {
     case initialising
     case database
     case damagedDatabase
+    /// Damage was met while it was in use.
+    case knownDamaged
     case somethingElse(String)
   }
 
   private static let markerName = "INITIALISING"
+  /// Says that something in the database was found damaged while it was in use.
+  private static let damageName = "DAMAGED"
   /// Whose directory it is, in a file of its own: readable when the database is not.
   static let identityName = "STORE"
   /// Sub-directories with what was damaged, for a person to look at.
@@ -29,6 +33,7 @@ struct StoreDirectory {
   func content() throws(StorageError) -> Content {
     let names = try fileNames().filter { !Self.isBeside($0) }
     if names.contains(Self.markerName) { return .initialising }
+    if names.contains(Self.damageName) { return .knownDamaged }
     if names.contains("CURRENT") { return .database }
     guard let first = names.first else { return .empty }
     let isEngine = names.contains {
@@ -52,6 +57,14 @@ struct StoreDirectory {
     guard file >= 0 else { throw failure("create \(Self.markerName)") }
     close(file)
     try sync(path)
+  }
+
+  /// Remembers that the database is damaged. Whatever stands in the way, what is damaged will be met
+  /// again.
+  func markDamaged() {
+    let file = open("\(path)/\(Self.damageName)", O_CREAT | O_WRONLY | O_CLOEXEC, 0o600)
+    if file >= 0 { close(file) }
+    try? sync(path)
   }
 
   func unmark() throws(StorageError) {

@@ -29,6 +29,19 @@ struct Sweeper {
     _ batch: WriteBatch, _ database: Database, keysMax: Int
   ) throws(EngineError) {
     guard let sweep = waiting.first else { return }
+    do {
+      try fill(batch, sweep, database, keysMax: keysMax)
+    } catch {
+      // What cannot be read cannot be deleted key by key; it is in nobody's way.
+      guard error.isCorruption else { throw error }
+      waiting.removeFirst()
+      hasDeletedFiles = false
+    }
+  }
+
+  private mutating func fill(
+    _ batch: WriteBatch, _ sweep: Sweep, _ database: Database, keysMax: Int
+  ) throws(EngineError) {
     switch sweep {
     case .log(let prefix, let next, let end):
       let stop = LogIndex(min(end.rawValue, next.rawValue + UInt64(keysMax)))
@@ -100,7 +113,10 @@ extension Store {
       if iterator.isValid, let index = KeyLayout.index(ofLogKey: iterator.key) {
         sweeps.append(.log(prefix: meta.prefix, next: index, end: meta.firstIndex))
       }
-      do { try iterator.check() } catch { throw error.reading(.prefix(meta.prefix)) }
+      do { try iterator.check() } catch {
+        // Its replica is found damaged when it is taken in.
+        guard error.isCorruption else { throw error.reading(.prefix(meta.prefix)) }
+      }
     }
     return sweeps
   }

@@ -44,7 +44,7 @@ package struct ClusterView: Sendable {
       for prefix in [CoordinationKey.partitions, CoordinationKey.nodes] {
         group.addTask { try await follow(prefix, deliver) }
       }
-      try await group.waitForAll()
+      try await group.waitForFailure()
     }
   }
 

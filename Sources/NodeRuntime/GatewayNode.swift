@@ -112,7 +112,7 @@ package final class GatewayNode: Sendable {
         group.addTask {
           try await NodeRegistration(record, in: coordinator, logger: logger).run()
         }
-        try await group.waitForAll()
+        try await group.waitForFailure()
       }
     }
     logger.info("the gateway serves", metadata: ["urls": "\(record.publicURLs)"])

@@ -300,9 +300,15 @@ final class ShardLane: CompletionSink, @unchecked Sendable {
     }
   }
 
+  /// A store that is not the only one is made anew at its next start.
+  private func noteDamage() {
+    if core.configuration.replica.minInSync >= 2 { store.store.markDamaged() }
+  }
+
   private func storageFailed(_ error: StorageError) {
     guard !hasFailed else { return }
     hasFailed = true
+    if error.isDamage { noteDamage() }
     logger.critical(
       "the store does not write any more; its replicas stop", metadata: ["why": "\(error)"])
     submitted.removeAll()
@@ -348,6 +354,7 @@ final class ShardLane: CompletionSink, @unchecked Sendable {
     case .steppedDown(let partition, let epoch):
       logger.info("leads no more", metadata: ["partition": "\(partition)", "epoch": "\(epoch)"])
     case .replicaStopped(let partition, let why):
+      if case .damaged = why { noteDamage() }
       logger.error("a replica stopped", metadata: ["partition": "\(partition)", "why": "\(why)"])
     case .peerSuspected(let store):
       logger.warning("a peer is silent or gone", metadata: ["store": "\(store)"])

@@ -55,7 +55,8 @@ package final class ShardNode: Sendable {
     let logger = logger.of(node: options.name)
     // The directory is opened first: a wrong one is refused whether or not the ring exists.
     let view = ClusterView(coordinator, logger: logger)
-    let store = try await openStore(options, view: view, logger: logger)
+    let opened = try await open(options, view: view, logger: logger)
+    let store = opened.store
     let operatorServer = try await OperatorServer.start(options.operatorAddress, logger: logger)
     let boot = BootID(SecureRandom.uint64() | 1)
     let tls = try options.identity?.contexts()
@@ -80,11 +81,11 @@ package final class ShardNode: Sendable {
     let hello = LinkHello(
       clusterID: cluster.clusterID, node: options.name, role: .shard, store: store.id, boot: boot,
       requestCredits: configuration.requestCreditsPerLink)
-    let shardStore = try ShardStore(store)
+    let shardStore = opened.shardStore
     var core = ShardCore(
       configuration: configuration, storage: shardStore, seed: SecureRandom.uint64())
     var actions: [ShardAction] = []
-    for replica in try shardStore.recovered() {
+    for replica in opened.recovered {
       core.recover(replica, now: Clock.now(), into: &actions)
     }
     let dialer = ShardDialer(
@@ -118,7 +119,7 @@ package final class ShardNode: Sendable {
         }
         // A store that cannot write is of no use: its peers notice an ended process at once.
         group.addTask { for await failure in lane.failures { throw failure } }
-        try await group.waitForAll()
+        try await group.waitForFailure()
       }
     }
     logger.info(
@@ -132,31 +133,48 @@ package final class ShardNode: Sendable {
     return node
   }
 
-  /// Opens the data directory. A database that cannot be read is set aside and rebuilt from the
-  /// peers, where there are any.
-  private static func openStore(
+  /// A store and what it holds.
+  private struct Opened {
+    let store: Store
+    let shardStore: ShardStore
+    let recovered: [RecoveredPartition]
+
+    init(_ store: Store) throws(StorageError) {
+      self.store = store
+      shardStore = try ShardStore(store)
+      recovered = try shardStore.recovered()
+    }
+
+    var damage: String? { recovered.lazy.compactMap(\.damage).first }
+  }
+
+  /// Opens the data directory. One in which something cannot be read is set aside and rebuilt from the
+  /// peers; the only copy is left as it is, for a person to mend.
+  private static func open(
     _ options: ShardOptions, view: ClusterView, logger: Logger
-  ) async throws -> Store {
+  ) async throws -> Opened {
     let expectation = StoreExpectation(clusterID: nil, nodeName: options.name)
+    var what: String
     do {
-      let store = try Store.open(
-        directory: options.dataDirectory, expecting: expectation,
-        newStoreID: StoreID(SecureRandom.uint64() | 1))
-      // Reads the metas of all replicas: without them nothing can be told apart.
-      _ = try store.partitions()
-      return store
+      let opened = try Opened(
+        try Store.open(
+          directory: options.dataDirectory, expecting: expectation,
+          newStoreID: StoreID(SecureRandom.uint64() | 1)))
+      guard let damage = opened.damage else { return opened }
+      what = damage
+      // Of a single copy, what can be read is served.
+      if try await view.clusterRecord().minInSync < 2 { return opened }
     } catch StorageError.damaged(let damage) {
-      logger.critical("the store is damaged", metadata: ["what": "\(damage)"])
-      // The only copy is for a person to mend.
+      what = "\(damage)"
       guard try await view.clusterRecord().minInSync >= 2 else {
         throw StorageError.damaged(damage)
       }
-      let store = try Store.remake(directory: options.dataDirectory, expecting: expectation)
-      logger.critical(
-        "what was damaged is set aside; the store is rebuilt from its peers",
-        metadata: ["directory": .string(options.dataDirectory)])
-      return store
     }
+    let store = try Store.remake(directory: options.dataDirectory, expecting: expectation)
+    logger.critical(
+      "the store is damaged; it is set aside and rebuilt from its peers",
+      metadata: ["what": .string(what), "directory": .string(options.dataDirectory)])
+    return try Opened(store)
   }
 
   /// A coordinator that was restored from an old backup would undo what was decided since.
@@ -185,7 +203,8 @@ package final class ShardNode: Sendable {
     operatorServer?.drain()
     try? await lane.eventLoop.submit { [lane] in lane.drain() }.get()
     let deadline = Clock.now() + Self.drainTimeout
-    while Clock.now() < deadline {
+    // A store that does not write finishes nothing: its peers had better notice at once.
+    while committer.poison == nil, Clock.now() < deadline {
       let isIdle = try? await lane.eventLoop.submit { [lane] in lane.isIdle }.get()
       if isIdle ?? true { break }
       await Mirror.sleep(20)

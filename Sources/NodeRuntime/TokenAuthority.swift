@@ -115,7 +115,7 @@ final class TokenAuthority: Sendable {
           try await Task.sleep(nanoseconds: self.times.checkInterval.rawValue * 1_000_000)
         }
       }
-      try await group.waitForAll()
+      try await group.waitForFailure()
     }
   }
 

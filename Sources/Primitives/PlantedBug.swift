@@ -51,7 +51,7 @@ package enum PlantedBug: String, CaseIterable, Sendable {
   case outboxSentOnce
   /// Outbox: the target does an older entry after a newer one.
   case outboxOutOfOrder
-  /// Subscription: it resumes after an entry of which not everything was delivered.
+  /// Subscription: it resumes one entry after the last that was delivered.
   case resumesTooLate
   /// Subscription: one that came back counts as having missed nothing.
   case gapNotSuspected

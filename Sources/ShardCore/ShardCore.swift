@@ -1,4 +1,4 @@
-package import ChatCore
+import ChatCore
 import ChatModel
 package import ClusterModel
 import NodeProtocol
@@ -301,6 +301,9 @@ package struct ShardCore {
         acceptsCommands: host.replica.acceptsCommands)
     }
   }
+
+  /// Whether `turnEnded` has something to do.
+  package var hasTurn: Bool { !touched.isEmpty }
 
   /// The partitions here as they are, in the order in which they came.
   package var inspected: [PartitionHost] { hosts }

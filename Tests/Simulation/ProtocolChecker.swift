@@ -140,8 +140,7 @@ final class ProtocolChecker {
   func look(
     at shard: SimulatedShard, _ coordinator: SimulatedCoordinator, in simulation: SimulatedCluster
   ) {
-    guard let hosts = shard.core?.inspected else { return }
-    for host in hosts {
+    for host in shard.hosts {
       let place = Int(host.partition.rawValue)
       let applied = Int(host.standing.appliedIndex.rawValue)
       guard applied > 0, let log = logs[shard.number][place], log.replica == host.replicaID,

@@ -40,7 +40,7 @@ extension SimulatedCluster {
     of client: SimulatedClient, _ connection: Int
   ) -> (gateway: SimulatedGateway, id: SessionID)? {
     guard client.connection == connection, let number = client.gateway, let id = client.session,
-      gateways[number].core != nil, gateways[number].sessions[id] != nil
+      gateways[number].isRunning, gateways[number].sessions[id] != nil
     else { return nil }
     return (gateways[number], id)
   }
@@ -84,7 +84,7 @@ extension SimulatedCluster {
     _ client: SimulatedClient, _ connection: Int, at gateway: SimulatedGateway
   ) {
     guard client.connection == connection else { return }
-    guard gateway.core != nil, !gateway.isDraining, !gateway.isPaused else { return lose(client) }
+    guard gateway.isRunning, !gateway.isDraining, !gateway.isPaused else { return lose(client) }
     guard client.isRegistered else { return register(client, at: gateway) }
     gateway.lastSession += 1
     let id = SessionID(gateway.lastSession)
@@ -161,7 +161,7 @@ extension SimulatedCluster {
       client.isRegistering = false
     case .failed(let error) where error.code == .alreadyExists:
       // An earlier try whose answer was lost may have made it.
-      guard let number = client.gateway, gateways[number].core != nil else { return lose(client) }
+      guard let number = client.gateway, gateways[number].isRunning else { return lose(client) }
       gateways[number].lastSession += 1
       let call = CallID(gateways[number].lastSession)
       gateways[number].calls[call] = client.number

@@ -54,7 +54,7 @@ extension SimulatedCluster {
           + "next \(record.nextReplica), \(checker.committed[Int(partition.rawValue)].count) committed"
       )
       for shard in shards {
-        for host in shard.core?.inspected ?? [] where host.partition == partition {
+        for host in shard.hosts where host.partition == partition {
           lines.append("  store \(shard.id.rawValue) boot \(shard.boot.rawValue): \(host.summary)")
         }
       }
@@ -63,7 +63,7 @@ extension SimulatedCluster {
   }
 
   private func host(of partition: PartitionID, _ replica: ReplicaID) -> PartitionHost? {
-    shards.first { $0.id == replica.store }?.core?.inspected.first {
+    shards.first { $0.id == replica.store }?.hosts.first {
       $0.partition == partition && $0.replicaID == replica
     }
   }

@@ -43,32 +43,32 @@ extension SimulatedCluster {
     let gateway = gateways[dice.below(gateways.count)]
     switch kind {
     case .crash:
-      guard shard.core != nil, !isStoreMissing else { return }
+      guard shard.isRunning, !isStoreMissing else { return }
       kill(shard)
       queue.schedule(.faultEnded(.restart(.shard(shard.number))), at: end)
     case .crashAll:
       guard !isStoreMissing else { return }
-      for shard in shards where shard.core != nil {
+      for shard in shards where shard.isRunning {
         kill(shard)
         queue.schedule(
           .faultEnded(.restart(.shard(shard.number))), at: end + UInt64(dice.below(400_000)))
       }
     case .pause:
-      guard shard.core != nil, !shard.isPaused else { return }
+      guard shard.isRunning, !shard.isPaused else { return }
       shard.isPaused = true
       queue.schedule(.faultEnded(.resume(.shard(shard.number))), at: end)
     case .exile: exile(shard, gateway, until: max(end, now + 4_000_000))
     case .gatewayCrash:
-      guard gateway.core != nil else { return }
+      guard gateway.isRunning else { return }
       kill(gateway)
       queue.schedule(.faultEnded(.restart(.gateway(gateway.number))), at: end)
     case .gatewayDrain:
-      guard gateway.core != nil, !gateway.isDraining else { return }
+      guard gateway.isRunning, !gateway.isDraining else { return }
       gateway.isDraining = true
       input(gateway) { core, _, actions in core.drain(into: &actions) }
       queue.schedule(.faultEnded(.restart(.gateway(gateway.number))), at: end)
     case .gatewayPause:
-      guard gateway.core != nil, !gateway.isPaused else { return }
+      guard gateway.isRunning, !gateway.isPaused else { return }
       gateway.isPaused = true
       queue.schedule(.faultEnded(.resume(.gateway(gateway.number))), at: end)
     default: break
@@ -163,7 +163,7 @@ extension SimulatedCluster {
       else { return true }
       return record.inSync.contains { member in
         let other = shards.first { $0.id == member.store && $0 !== shard }
-        let host = other?.core?.inspected.first {
+        let host = other?.hosts.first {
           $0.partition == partition && $0.replicaID == member
         }
         return host.map { !$0.standing.isStopped && $0.knowsItsEnd } ?? false
@@ -183,14 +183,14 @@ extension SimulatedCluster {
   private func strikeDisk(_ kind: FaultKind, _ end: UInt64, _ dice: inout Dice) {
     let shard = shards[dice.below(shards.count)]
     switch kind {
-    case .failedSync: shard.failsNextSync = shard.core != nil && !isStoreMissing
+    case .failedSync: shard.failsNextSync = shard.isRunning && !isStoreMissing
     case .stalledSync: shard.stalledUntil = end
     default:
       guard plan.replicaCount > 1, mayDamage(shard) else { return }
       damagedShard = shard.number
       fold(60, shard.number)
       damage(shard, kind, &dice)
-      if shard.core == nil {
+      if !shard.isRunning {
         queue.schedule(.faultEnded(.restart(.shard(shard.number))), at: end)
       }
     }

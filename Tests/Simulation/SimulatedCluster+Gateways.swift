@@ -8,7 +8,7 @@ import WalkSupport
 /// Gateway processes.
 extension SimulatedCluster {
   func start(_ gateway: SimulatedGateway) {
-    guard gateway.core == nil else { return }
+    guard !gateway.isRunning else { return }
     fold(10, gateway.number, gateway.life)
     gateway.life += 1
     gateway.isPaused = false
@@ -25,6 +25,7 @@ extension SimulatedCluster {
       configuration.pullsPerSessionMax = 1
     }
     gateway.core = GatewayCore(configuration: configuration, seed: lifeDice.number())
+    gateway.isRunning = true
     queue.schedule(
       .gatewayTick(gateway.number, life: gateway.life), at: now + UInt64(lifeDice.below(plan.tick)))
     for partition in coordinator.records.keys.sorted() {
@@ -36,9 +37,10 @@ extension SimulatedCluster {
   }
 
   func kill(_ gateway: SimulatedGateway) {
-    guard gateway.core != nil else { return }
+    guard gateway.isRunning else { return }
     fold(11, gateway.number, gateway.life)
     gateway.core = nil
+    gateway.isRunning = false
     gateway.life += 1
     for connection in connections.indices
     where connections[connection].isOpen
@@ -57,7 +59,7 @@ extension SimulatedCluster {
     _ gateway: SimulatedGateway,
     _ body: (inout GatewayCore, Instant, inout [GatewayAction]) -> Void
   ) {
-    guard gateway.core != nil else { return }
+    guard gateway.isRunning else { return }
     body(&gateway.core!, instant, &gatewayActions)
     var performing: [GatewayAction] = []
     swap(&performing, &gatewayActions)
@@ -102,10 +104,12 @@ extension SimulatedCluster {
   func perform(_ event: Happening, at gateway: SimulatedGateway) {
     switch event {
     case .gatewayTick(_, let life):
-      input(gateway) { $0.tick(now: $1, into: &$2) }
-      let silent = gateway.core?.silentLinks(
-        longerThan: SimulationLimits.linkSilenceMax, now: instant)
-      for store in silent ?? [] {
+      var silent: [StoreID] = []
+      input(gateway) { core, now, actions in
+        core.tick(now: now, into: &actions)
+        silent = core.silentLinks(longerThan: SimulationLimits.linkSilenceMax, now: now)
+      }
+      for store in silent {
         if let connection = gateway.links[store] { close(connection) }
       }
       queue.schedule(.gatewayTick(gateway.number, life: life), at: now + UInt64(plan.tick))

@@ -14,7 +14,9 @@ extension SimulatedCluster {
     }
   }
 
-  func isCut(from: Node, to: Node) -> Bool { cuts[[key(from), key(to)]] != nil }
+  func isCut(from: Node, to: Node) -> Bool {
+    !cuts.isEmpty && cuts[[key(from), key(to)]] != nil
+  }
 
   func pairs(_ one: Node, _ other: Node) -> [[Int]] {
     [[key(one), key(other)], [key(other), key(one)]]
@@ -22,8 +24,8 @@ extension SimulatedCluster {
 
   private func isAlive(_ node: Node) -> Bool {
     switch node {
-    case .shard(let number): shards[number].core != nil
-    case .gateway(let number): gateways[number].core != nil
+    case .shard(let number): shards[number].isRunning
+    case .gateway(let number): gateways[number].isRunning
     }
   }
 
@@ -37,8 +39,8 @@ extension SimulatedCluster {
       }
       guard !isLinked else { return }
       let isReachable = !isCut(from: dialer, to: target) && !isCut(from: target, to: dialer)
-      guard isReachable, shards[number].core != nil, !shards[number].isPaused else {
-        if isReachable, shards[number].core == nil, case .shard(let own) = dialer {
+      guard isReachable, shards[number].isRunning, !shards[number].isPaused else {
+        if isReachable, !shards[number].isRunning, case .shard(let own) = dialer {
           queue.schedule(.refused(own, by: shards[number].id), at: now + 1_000)
         }
         return queue.schedule(event, at: now + UInt64(networkDice.between(30_000...120_000)))
@@ -46,8 +48,8 @@ extension SimulatedCluster {
       connect(dialer, number)
     case .refused(let number, let store):
       // Whoever the store is now: its process is not the one that was reached.
-      guard shards[number].core != nil,
-        !shards.contains(where: { $0.id == store && $0.core != nil })
+      guard shards[number].isRunning,
+        !shards.contains(where: { $0.id == store && $0.isRunning })
       else { return }
       input(shards[number]) { $0.connectionRefused(by: store, now: $1, into: &$2) }
       if shards.contains(where: { $0.id == store }) {

@@ -16,7 +16,7 @@ extension SimulatedCluster {
 
   /// The process starts with what is on its disk.
   func start(_ shard: SimulatedShard) {
-    guard shard.core == nil else { return }
+    guard !shard.isRunning else { return }
     fold(1, shard.number, shard.life)
     lastBoot += 1
     shard.boot = BootID(1_000 + lastBoot)
@@ -36,6 +36,7 @@ extension SimulatedCluster {
       core.peerRegistered(other.id, boot: other.boot, now: instant)
     }
     shard.core = core
+    shard.isRunning = true
     performActions(of: shard)
     queue.schedule(
       .shardTick(shard.number, life: shard.life), at: now + UInt64(lifeDice.below(plan.tick)))
@@ -70,9 +71,10 @@ extension SimulatedCluster {
   /// The process ends. Of what was not synced as much survives as chance wants: the batches that
   /// the disk had reached, in their order.
   func kill(_ shard: SimulatedShard) {
-    guard shard.core != nil else { return }
+    guard shard.isRunning else { return }
     fold(2, shard.number, shard.life)
     shard.core = nil
+    shard.isRunning = false
     shard.life += 1
     let kept = diskDice.below(shard.syncs.count + 1)
     for item in shard.syncs.prefix(kept) { carryOut(item.sync, on: shard) }
@@ -97,11 +99,13 @@ extension SimulatedCluster {
   func input(
     _ shard: SimulatedShard, _ body: (inout ShardCore, Instant, inout [ShardAction]) -> Void
   ) {
-    guard shard.core != nil else { return }
+    guard shard.isRunning else { return }
     body(&shard.core!, instant, &actions)
     performActions(of: shard)
     checker.look(at: shard, coordinator, in: self)
-    guard !shard.isTurnScheduled else { return }
+    guard !shard.isTurnScheduled,
+      !shard.batch.isEmpty || SimulatedShard.look(&shard.core!, { $0.hasTurn })
+    else { return }
     shard.isTurnScheduled = true
     queue.schedule(.turnEnded(shard.number, life: shard.life), at: now)
   }
@@ -130,10 +134,10 @@ extension SimulatedCluster {
     case .compareAndSet(let partition, let record, let base):
       ask(shard, partition, record, base: base)
     case .readRecord(let partition, let ticket):
-      let isLeader = shard.core?.inspected.contains {
+      let isLeader = shard.hosts.contains {
         $0.partition == partition && $0.standing.isLeader
       }
-      if isLeader ?? false { rare.note(.leaderReadsRecord) }
+      if isLeader { rare.note(.leaderReadsRecord) }
       let at = after(plan.coordinatorDelay, &networkDice)
       queue.schedule(
         .readArrived(shard.number, life: shard.life, partition, ticket: ticket), at: at)
@@ -167,13 +171,13 @@ extension SimulatedCluster {
     case .shardTick(_, let life):
       let wall = wall(shard)
       let isStalled = shard.syncs.first.map { now > $0.since + SimulationLimits.stallMax } ?? false
+      var silent: [LinkID] = []
       input(shard) { core, now, actions in
         core.storageChanged(isStalled: isStalled, isFull: false, now: now, into: &actions)
         core.tick(now: now, wall: wall, into: &actions)
+        silent = core.silentLinks(longerThan: SimulationLimits.linkSilenceMax, now: now)
       }
-      let silent = shard.core?.silentLinks(
-        longerThan: SimulationLimits.linkSilenceMax, now: instant)
-      for link in silent ?? [] {
+      for link in silent {
         if let connection = connection(of: shard, link) { close(connection) }
       }
       queue.schedule(.shardTick(shard.number, life: life), at: now + UInt64(plan.tick))

@@ -3,7 +3,7 @@ import ClientProtocol
 import ClusterModel
 import GatewayCore
 import NodeProtocol
-package import Primitives
+import Primitives
 import ReplicaCore
 import ShardCore
 import WalkSupport
@@ -237,13 +237,13 @@ package final class SimulatedCluster {
   }
 
   private func happen(_ event: Happening, at shard: SimulatedShard, life: Int) {
-    guard shard.core != nil, shard.life == life else { return }
+    guard shard.isRunning, shard.life == life else { return }
     if shard.isPaused { return shard.deferred.append(event) }
     perform(event, at: shard)
   }
 
   private func happen(_ event: Happening, at gateway: SimulatedGateway, life: Int) {
-    guard gateway.core != nil, gateway.life == life else { return }
+    guard gateway.isRunning, gateway.life == life else { return }
     if gateway.isPaused { return gateway.deferred.append(event) }
     perform(event, at: gateway)
   }

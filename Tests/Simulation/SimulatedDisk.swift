@@ -1,5 +1,5 @@
 package import ChatCore
-package import ClusterModel
+import ClusterModel
 package import NodeProtocol
 package import Primitives
 package import ReplicaCore

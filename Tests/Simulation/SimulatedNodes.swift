@@ -31,7 +31,9 @@ final class SimulatedShard {
   let number: Int
   var id: StoreID
   var disk = SimulatedDisk()
+  /// Never asked for more than it is needed for: to look at a part of it from outside copies it.
   var core: ShardCore?
+  var isRunning = false
   var boot = BootID.none
   /// Counts processes: what was meant for an earlier one comes to nothing.
   var life = 0
@@ -60,9 +62,19 @@ final class SimulatedShard {
   }
 }
 
+extension SimulatedShard {
+  /// Its partitions, where they lie.
+  var hosts: [PartitionHost] { isRunning ? Self.look(&core!) { $0.inspected } : [] }
+
+  static func look<Result>(_ core: inout ShardCore, _ body: (inout ShardCore) -> Result) -> Result {
+    body(&core)
+  }
+}
+
 final class SimulatedGateway {
   let number: Int
   var core: GatewayCore?
+  var isRunning = false
   var life = 0
   var isPaused = false
   var isDraining = false

@@ -84,13 +84,13 @@ package struct SimulationPlan: Sendable {
     syncDelay = 100...dice.pick([500, 2_000, 20_000])
     coordinatorDelay = 300...dice.pick([1_000, 10_000, 100_000])
     clientDelay = 50...dice.pick([500, 5_000, 50_000])
-    tick = dice.pick([10_000, 20_000, 50_000])
+    tick = dice.pick([10_000, 50_000, 100_000])
     if dice.chance(permille: 300) {
       lossPermille = dice.pick([5, 50, 200])
       repetitionPermille = dice.pick([5, 50])
       reordersReplicas = true
     }
-    operationInterval = dice.pick([30_000, 150_000, 400_000, 1_000_000])
+    operationInterval = dice.pick([30_000, 300_000, 1_000_000, 3_000_000])
     clientWindow = dice.pick([1, 2, 8])
     checkpointEntries = dice.pick([3, 20, 4_096])
     checkpointInterval = dice.pick([200, 1_000, 5_000])
