@@ -70,8 +70,7 @@ extension GatewayCore {
     }
     let isCurrent =
       !more && state.after.isEmpty
-      && (page.through >= livePositions[partition]?.begun ?? .zero
-        || PlantedBug.isActive(.liveTooEarly))
+      && page.through >= livePositions[partition]?.begun ?? .zero
     if !isComplete {
       session.partitions[partition]?.mode = .waiting
     } else if isCurrent, !session.isCongested {

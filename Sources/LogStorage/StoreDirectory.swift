@@ -59,8 +59,8 @@ struct StoreDirectory {
     try sync(path)
   }
 
-  /// Remembers that the database is damaged. Whatever stands in the way, what is damaged will be met
-  /// again.
+  /// Remembers that the database is damaged. Whatever stands in the way, what is damaged will be
+  /// met again.
   func markDamaged() {
     let file = open("\(path)/\(Self.damageName)", O_CREAT | O_WRONLY | O_CLOEXEC, 0o600)
     if file >= 0 { close(file) }

@@ -148,8 +148,8 @@ package final class ShardNode: Sendable {
     var damage: String? { recovered.lazy.compactMap(\.damage).first }
   }
 
-  /// Opens the data directory. One in which something cannot be read is set aside and rebuilt from the
-  /// peers; the only copy is left as it is, for a person to mend.
+  /// Opens the data directory. One in which something cannot be read is set aside and rebuilt from
+  /// the peers; the only copy is left as it is, for a person to mend.
   private static func open(
     _ options: ShardOptions, view: ClusterView, logger: Logger
   ) async throws -> Opened {

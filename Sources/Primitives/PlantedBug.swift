@@ -65,8 +65,8 @@ package enum PlantedBug: String, CaseIterable, Sendable {
   case newcomerReadFromNow
   /// Catch-up: the first page counts as all of them.
   case laterPagesForgotten
-  /// Catch-up: a session is live with its last page, whatever has happened since.
-  case liveTooEarly
+  /// Catch-up: a session stands one entry beyond what it was told.
+  case positionTooFar
   /// Sending: a newer request overtakes those that wait.
   case requestsOvertake
 

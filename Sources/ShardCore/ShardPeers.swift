@@ -16,8 +16,8 @@ struct Link {
   var isCongested = false
   /// What it is subscribed to, so that a closed link leaves nothing behind.
   var subscriptions: Set<Subscription> = []
-  /// Commands of a gateway that were sent back to be tried again, by partition: from the first to the
-  /// last of their numbers. What was sent behind them must not overtake them.
+  /// Commands of a gateway that were sent back to be tried again, by partition: from the first to
+  /// the last of their numbers. What was sent behind them must not overtake them.
   var sentBack: [PartitionID: ClosedRange<UInt64>] = [:]
   /// Which delivery of the entry that is being told is the last for this link.
   var lastDelivery = 0

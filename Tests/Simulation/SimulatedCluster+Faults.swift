@@ -75,8 +75,8 @@ extension SimulatedCluster {
     }
   }
 
-  /// A shard that neither its peers nor the coordinator reach, and a gateway that does not hear that
-  /// another leads: whoever asks it must not be told what is old.
+  /// A shard that neither its peers nor the coordinator reach, and a gateway that does not hear
+  /// that another leads: whoever asks it must not be told what is old.
   private func exile(_ shard: SimulatedShard, _ gateway: SimulatedGateway, until end: UInt64) {
     let others = shards.filter { $0 !== shard }.map { Node.shard($0.number) }
     cut(others.flatMap { pairs(.shard(shard.number), $0) }, until: end, false)

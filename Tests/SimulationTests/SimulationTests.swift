@@ -30,7 +30,8 @@ import Testing
       let here = RunResult(running: SimulationPlan(seed: seed))
       for _ in 0..<2 {
         let output = try Self.run(program, ["--replay", "\(seed)"])
-        #expect(output.contains("trace \(String(here.trace, radix: 16))"), "seed \(seed): \(output)")
+        #expect(
+          output.contains("trace \(String(here.trace, radix: 16))"), "seed \(seed): \(output)")
       }
     }
   }
