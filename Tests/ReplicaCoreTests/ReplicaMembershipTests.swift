@@ -61,6 +61,62 @@ private let d = Names.d
     #expect(leader.changes.isEmpty)
   }
 
+  /// Everybody else acknowledges at once, the learner always one entry later.
+  private func leaderWithALearnerThatIsLate() -> ReplicaFixture {
+    var leader = F.leader(inSync: [a, b], target: [a, b, c])
+    leader.acknowledge(0, from: c)
+    _ = leader.propose()
+    leader.persistAll()
+    leader.acknowledge(2, from: b)
+    leader.acknowledge(1, from: c)
+    return leader
+  }
+
+  @Test func `a learner that is always one entry late joins all the same`() {
+    var leader = leaderWithALearnerThatIsLate()
+    #expect(leader.changes.isEmpty)
+    _ = leader.propose()
+    leader.persistAll()
+    leader.acknowledge(3, from: b)
+    #expect(leader.replica.value.commitIndex == LogIndex(2), "it counts before it is a member")
+    leader.acknowledge(2, from: c)
+    #expect(leader.changes.map(\.inSync) == [[a, b, c]])
+  }
+
+  @Test func `a learner that stops holds the others up for lagMax and no longer`() {
+    var leader = leaderWithALearnerThatIsLate()
+    _ = leader.propose()
+    leader.persistAll()
+    leader.acknowledge(3, from: b)
+    #expect(leader.replica.value.commitIndex == LogIndex(2))
+    leader.pass(milliseconds: 3_500)
+    #expect(leader.replica.value.commitIndex == LogIndex(3))
+    #expect(leader.changes.isEmpty)
+  }
+
+  @Test func `what a learner's earlier process acknowledged does not let it join`() {
+    var leader = F.leader(inSync: [a, b], target: [a, b, c])
+    leader.unreachable([c])
+    leader.acknowledge(1, from: c)
+    leader.restarted(c, boot: 900)
+    leader.unreachable([])
+    leader.pass(milliseconds: 100)
+    #expect(leader.changes.isEmpty)
+    leader.receive(
+      .appended(match: LogIndex(1), leaderBoot: Names.boot(a)), from: c, epoch: 1,
+      boot: BootID(900))
+    #expect(leader.changes.map(\.inSync) == [[a, b, c]])
+  }
+
+  @Test func `a leader that gave itself up is replaced although its store is there`() {
+    var follower = F.follower()
+    let record = F.record(1, leader: a, inSync: [a, b, c])
+    follower.observe(record.giving(up: a) ?? record)
+    follower.pass(milliseconds: 2)
+    #expect(follower.changes.map(\.leader) == [b])
+    #expect(follower.changes.first?.inSync.contains(a) == false)
+  }
+
   @Test func `a replica that the record does not list any more stops`() {
     var follower = F.follower()
     follower.observe(F.record(1, leader: a, inSync: [a, c]))
