@@ -197,7 +197,9 @@ let package = Package(
       path: "Tests/Simulate", swiftSettings: strict),
 
     // Runs the built `simulate`, which every build of the tests makes.
-    tests("SimulationTests", ["Simulation", "Primitives"], settings: [plantedBugs]),
+    .testTarget(
+      name: "SimulationTests", dependencies: ["Simulation", "Primitives"],
+      exclude: ["Seeds.txt"], swiftSettings: strict + [plantedBugs]),
     tests("TidyTests", []),
     tests("HistoryCheckerTests", ["HistoryChecker"]),
     tests("PrimitivesTests", ["Primitives"]),
