@@ -9,8 +9,8 @@ import WalkSupport
 
 @testable import ShardCore
 
-/// Peers that were never heard, that hear nothing, that cannot write; replicas that are replaced; the
-/// order of what is sent back.
+/// Peers that were never heard, that hear nothing, that cannot write; replicas that are replaced;
+/// the order of what is sent back.
 @Suite struct PeerTests {
   private let ring = Ring(count: 2)
   private var room: ConversationID { ring.conversation(1, in: 0) }

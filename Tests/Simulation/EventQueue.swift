@@ -3,8 +3,8 @@ import HeapModule
 /// What will happen, earliest first; at one instant in the order in which it was scheduled.
 ///
 /// The heap holds small keys; what happens lies beside it and does not move. A queue of this module
-/// and not `WalkSupport.TimedQueue`: what is generic is not specialised across modules, which made the
-/// whole simulation slower by a third.
+/// and not `WalkSupport.TimedQueue`: what is generic is not specialised across modules, which made
+/// the whole simulation slower by a third.
 struct EventQueue<Event> {
   private struct Key: Comparable {
     let at: UInt64
