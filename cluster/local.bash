@@ -5,7 +5,11 @@
 
 # Where it listens, all on 127.0.0.1. The n-th node of a kind takes the n-th port from these on.
 # MARTLET_PORT_OFFSET moves all of them, for a second cluster beside the first.
-readonly PORT_OFFSET=${MARTLET_PORT_OFFSET:-0}
+readonly PORT_OFFSET=${MARTLET_PORT_OFFSET:-0} PORT_OFFSET_MAX=40000
+if [[ ! $PORT_OFFSET =~ ^(0|[1-9][0-9]{0,4})$ ]] || ((PORT_OFFSET > PORT_OFFSET_MAX)); then
+  echo "MARTLET_PORT_OFFSET is '$PORT_OFFSET'; allowed is 0 to $PORT_OFFSET_MAX" >&2
+  exit 78
+fi
 readonly ETCD_CLIENT_PORT=$((23790 + PORT_OFFSET))
 readonly ETCD_PEER_PORT=$((23800 + PORT_OFFSET))
 readonly SHARD_LINK_PORT=$((7101 + PORT_OFFSET))

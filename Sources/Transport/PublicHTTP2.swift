@@ -95,13 +95,13 @@ final class PublicHTTP2 {
 
   private func received(_ bytes: [UInt8], on id: StreamID, endStream: Bool) {
     guard let stream = streams[id.rawValue] else { return }
-    http2.consume(id, byteCount: bytes.count)
     if let session = stream.session {
       session.received(ByteBuffer(bytes: bytes))
       if !readSessions.contains(where: { $0 === session }) { readSessions.append(session) }
       if endStream { session.transportEnded() }
       return
     }
+    http2.consume(id, byteCount: bytes.count)
     guard stream.isReceiving else { return }
     stream.request.body.writeBytes(bytes)
     stream.bodyBytes += bytes.count

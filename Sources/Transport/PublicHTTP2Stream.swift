@@ -50,6 +50,12 @@ final class HTTP2SessionCarrier: WebSocketCarrier {
 
   func flush() { connection.scheduleFlush() }
 
+  func consumed(_ byteCount: Int) {
+    guard byteCount > 0 else { return }
+    http2.consume(id, byteCount: byteCount)
+    connection.scheduleFlush()
+  }
+
   func closeOutput() {
     guard !hasEnded else { return }
     hasEnded = true

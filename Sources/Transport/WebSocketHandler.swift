@@ -4,14 +4,16 @@ import Primitives
 /// Carries a session on a connection of its own, after the upgrade from HTTP/1.1.
 ///
 /// **Isolation**: the channel's event loop.
-final class WebSocketHandler: ChannelInboundHandler {
+final class WebSocketHandler: ChannelDuplexHandler {
   typealias InboundIn = ByteBuffer
+  typealias OutboundIn = ByteBuffer
   typealias OutboundOut = ByteBuffer
 
   var slot = 0
   private let loop: PublicLoop
   private var session: WebSocketSession?
   private var context: ChannelHandlerContext?
+  private var isReadWanted = false
 
   init(_ loop: PublicLoop) { self.loop = loop }
 
@@ -19,6 +21,10 @@ final class WebSocketHandler: ChannelInboundHandler {
 
   func handlerAdded(context: ChannelHandlerContext) { self.context = context }
   func handlerRemoved(context: ChannelHandlerContext) { self.context = nil }
+
+  func read(context: ChannelHandlerContext) {
+    if session?.isCongested == true { isReadWanted = true } else { context.read() }
+  }
 
   func channelRead(context: ChannelHandlerContext, data: NIOAny) {
     session?.received(unwrapInboundIn(data))
@@ -51,6 +57,13 @@ extension WebSocketHandler: WebSocketCarrier {
   }
 
   func flush() { context?.flush() }
+
+  func consumed(_ byteCount: Int) {
+    guard isReadWanted else { return }
+    isReadWanted = false
+    context?.read()
+  }
+
   func closeOutput() { context?.close(mode: .output, promise: nil) }
   func abort() { context?.close(promise: nil) }
 }

@@ -13,7 +13,7 @@ package enum WebSocketMessage: Hashable, Sendable {
 ///
 /// **Isolation**: the session's event loop.
 package protocol WebSocketSessionDelegate: AnyObject {
-  /// All messages of one read, in order.
+  /// Messages in order. None while the session is congested: who does not read is not read either.
   func session(_ session: WebSocketSession, received messages: [WebSocketMessage])
   /// As much waits as may (true): send nothing but what is small and cannot be fetched later. Or
   /// half of that is gone again (false).
@@ -29,6 +29,8 @@ protocol WebSocketCarrier: AnyObject {
   /// **Returns**: false when nothing was taken because too much waits; `roomAppeared` follows.
   func write(_ bytes: ByteBuffer) -> Bool
   func flush()
+  /// So many bytes of what came need no room any more: the client may send as many again.
+  func consumed(_ byteCount: Int)
   /// Nothing more is written; the client's end is waited for.
   func closeOutput()
   func abort()
@@ -38,6 +40,9 @@ protocol WebSocketCarrier: AnyObject {
 ///
 /// What is sent is a frame already, so that one buffer serves all sessions that get the same event;
 /// it is flushed once at the end of the loop's turn.
+///
+/// A client that sends and does not read finds its own sending halted, by TCP's window or HTTP/2's:
+/// while the session is congested, messages that have come wait and no more are read.
 ///
 /// Cost, measured with 5,000 idle sessions: 3.9 KiB resident each in plain text, 17.7 with TLS; no
 /// buffer is kept. A delivery of 100 bytes to 1,000 sessions: 0.75 µs each when many share a flush,
@@ -54,10 +59,17 @@ package final class WebSocketSession: @unchecked Sendable {
   /// More waits than the bounds: no more should be given.
   package private(set) var isCongested = false
 
+  /// Handed over at once. With one answer each they fill a quarter of what waits at most.
+  private static let messagesPerPart = 64
+
   private let loop: PublicLoop
   private var carrier: (any WebSocketCarrier)?
   private var connection: WebSocketConnection
+  /// Those before `messageHead` were handed over.
   private var messages: [WebSocketMessage] = []
+  private var messageHead = 0
+  /// What came during congestion. **Units**: bytes.
+  private var unconsumedBytes = 0
   /// Frames that the carrier does not take now; those before `queueHead` are gone.
   private var queue: [ByteBuffer] = []
   private var queueHead = 0
@@ -168,6 +180,7 @@ package final class WebSocketSession: @unchecked Sendable {
     }
     isUnflushed = false
     carrier.flush()
+    sawClient()
     let limits = loop.limits
     guard isCongested, queuedCount <= limits.sessionQueueMessagesMax / 2,
       queuedBytes <= limits.sessionQueueBytesMax / 2
@@ -177,6 +190,7 @@ package final class WebSocketSession: @unchecked Sendable {
     }
     isCongested = false
     delegate?.session(self, congestionChanged: false)
+    resumeInput()
     if queuedCount == 0, end != nil { closeOutput() }
   }
 
@@ -185,8 +199,12 @@ package final class WebSocketSession: @unchecked Sendable {
   /// **Invariant**: `readComplete` follows.
   func received(_ bytes: ByteBuffer) {
     isReading = true
-    lastReceived = loop.now
-    isPinged = false
+    sawClient()
+    if isCongested {
+      unconsumedBytes += bytes.readableBytes
+    } else {
+      carrier?.consumed(bytes.readableBytes)
+    }
     var actions: [WebSocketAction] = []
     bytes.withUnsafeReadableBytes {
       connection.bytesReceived($0, now: lastReceived, into: &actions)
@@ -201,11 +219,30 @@ package final class WebSocketSession: @unchecked Sendable {
     flush()
   }
 
+  private func sawClient() {
+    lastReceived = loop.now
+    isPinged = false
+  }
+
+  /// A part at a time, for their answers may fill the queue; all of them after the end. What a
+  /// delegate does may come back here: a part is taken before it is handed over.
   private func deliver() {
-    guard !messages.isEmpty else { return }
-    var taken: [WebSocketMessage] = []
-    swap(&taken, &messages)
-    delegate?.session(self, received: taken)
+    while messageHead < messages.count, !isCongested || end != nil {
+      let part = Array(messages[messageHead...].prefix(Self.messagesPerPart))
+      messageHead += part.count
+      if messageHead == messages.count {
+        messages = []
+        messageHead = 0
+      }
+      delegate?.session(self, received: part)
+    }
+  }
+
+  private func resumeInput() {
+    deliver()
+    guard !isCongested || end != nil else { return }
+    carrier?.consumed(unconsumedBytes)
+    unconsumedBytes = 0
   }
 
   private func perform(_ actions: [WebSocketAction]) {
@@ -228,7 +265,7 @@ package final class WebSocketSession: @unchecked Sendable {
   private func ended(_ end: WebSocketEnd) {
     self.end = end
     if case .failed = end { loop.count(.webSocket) }
-    deliver()
+    resumeInput()
     loop.counters.webSocketsOpen -= 1
     let delegate = delegate
     self.delegate = nil
