@@ -57,7 +57,8 @@ package struct PublicLimits: Sendable {
   package var sessionQueueMessagesMax = 256
   /// The same in bytes.
   package var sessionQueueBytesMax = 1 << 20
-  /// A congested session to which the server goes on sending is ended at so many times the above.
+  /// A congested session to which the server goes on sending is ended at so many times the above
+  /// bytes, the frames' own storage counted.
   package var sessionOverflowFactor = 4
   /// What NIO may hold for one connection. **Units**: bytes.
   package var writeHighBytes = 64 << 10

@@ -61,6 +61,8 @@ package final class WebSocketSession: @unchecked Sendable {
 
   /// Handed over at once. With one answer each they fill a quarter of what waits at most.
   private static let messagesPerPart = 64
+  /// What a frame that waits takes beside its bytes, rounded up.
+  private static let frameOverheadBytes = 128
 
   private let loop: PublicLoop
   private var carrier: (any WebSocketCarrier)?
@@ -157,10 +159,9 @@ package final class WebSocketSession: @unchecked Sendable {
       isCongested = true
       delegate?.session(self, congestionChanged: true)
     }
-    let factor = limits.sessionOverflowFactor
-    if queuedCount > limits.sessionQueueMessagesMax * factor
-      || queuedBytes > limits.sessionQueueBytesMax * factor
-    {
+    // By what it takes and not by number: answers to what was accepted before are many and small.
+    let taken = queuedBytes + queuedCount * Self.frameOverheadBytes
+    if taken > limits.sessionQueueBytesMax * limits.sessionOverflowFactor {
       loop.count(.outputQueue)
       cutOff()
     }
