@@ -163,12 +163,12 @@ let package = Package(
       providers: [.apt(["libfuse3-dev"])]),
     .target(name: "ControlSocket", path: "Tests/Faults/ControlSocket", swiftSettings: strict),
     .executableTarget(
-      name: "fault-disk", dependencies: ["CFUSE", "ControlSocket", .argumentParser],
+      name: "fault-disk", dependencies: ["CFUSE", "ControlSocket", "Primitives", .argumentParser],
       path: "Tests/Faults/FaultDisk", swiftSettings: strict),
     // And a link that delays, loses and is cut.
     .systemLibrary(name: "CTUN", path: "Tests/Faults/CTUN"),
     .executableTarget(
-      name: "slow-link", dependencies: ["CTUN", "ControlSocket", .argumentParser],
+      name: "slow-link", dependencies: ["CTUN", "ControlSocket", "Primitives", .argumentParser],
       path: "Tests/Faults/SlowLink", swiftSettings: strict),
     .target(
       name: "FaultSupport", dependencies: ["CTUN"], path: "Tests/Faults/FaultSupport",
@@ -266,7 +266,7 @@ let package = Package(
       "NodeConfigurationTests",
       ["ClusterModel", "Coordination", "NodeRuntime", "NodeConfiguration", .logging]),
     // Run the built tools, as root.
-    tests("FaultDiskTests", ["FaultSupport", "ControlSocket", "fault-disk"]),
+    tests("FaultDiskTests", ["FaultSupport", "Primitives", "fault-disk"]),
     tests("SlowLinkTests", ["FaultSupport", "slow-link"]),
     // Runs the built `martlet`, which every build of the tests makes.
     tests("ClusterTests", ["MartletClient", "ChatModel", "Primitives"]),

@@ -226,12 +226,7 @@ package final class Store: Sendable {
       throw .newerVersion(
         directory: path, found: record.storageVersion, known: StoreRecord.knownStorageVersion)
     }
-    if let expected = expectation.clusterID, record.clusterID != 0, record.clusterID != expected {
-      throw .otherCluster(directory: path, found: record.clusterID, expected: expected)
-    }
-    guard record.nodeName == expectation.nodeName else {
-      throw .otherNode(directory: path, found: record.nodeName, expected: expectation.nodeName)
-    }
+    try verify(StoreIdentity(of: record), expectation, path)
   }
 
   private static func refuseUnknownFamilies(_ path: String) throws(StorageError) {

@@ -90,7 +90,7 @@ extension Store {
       successorOf: identity)
   }
 
-  private static func verify(
+  static func verify(
     _ identity: StoreIdentity, _ expectation: StoreExpectation, _ path: String
   ) throws(StorageError) {
     if let expected = expectation.clusterID, identity.clusterID != 0,

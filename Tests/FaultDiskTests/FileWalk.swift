@@ -1,4 +1,4 @@
-import ControlSocket
+import Primitives
 import Glibc
 
 /// Operations on a few files in three directories, the same ones for the same seed.
@@ -8,12 +8,12 @@ struct FileWalk {
   private static let positionMax: UInt64 = 20_000
   private static let countMax: UInt64 = 6_000
 
-  private var chance: Chance
+  private var chance: SeededRandom
   private let syncs: Bool
 
   /// - Parameter syncs: whether files and directories are synced now and then.
   init(seed: UInt64, syncs: Bool = true) {
-    chance = Chance(seed: seed)
+    chance = SeededRandom(seed: seed)
     self.syncs = syncs
   }
 

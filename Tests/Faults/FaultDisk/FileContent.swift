@@ -1,4 +1,4 @@
-import ControlSocket
+import Primitives
 
 /// What a file holds: what is stored of it and what was changed since, which a loss of power takes
 /// away.
@@ -85,7 +85,7 @@ struct FileContent: Sendable {
 
   /// A power failure in the middle of writing: some sectors arrive, others do not. Whether a
   /// truncation and the growth beyond the last sector arrive is drawn too.
-  mutating func tear(_ chance: inout Chance) {
+  mutating func tear(_ chance: inout SeededRandom) {
     var drawn = chance
     if visibleStoredBytes < storedBytes, drawn.oneIn(2) { visibleStoredBytes = storedBytes }
     let kept = written.filtered(sectorBytes: Self.sectorBytes) { _ in drawn.oneIn(2) }
@@ -96,6 +96,6 @@ struct FileContent: Sendable {
   }
 }
 
-extension Chance {
+extension SeededRandom {
   mutating func oneIn(_ count: UInt64) -> Bool { next(upperBound: count) == 0 }
 }

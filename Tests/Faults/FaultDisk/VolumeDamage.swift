@@ -1,4 +1,4 @@
-import ControlSocket
+import Primitives
 import Glibc
 
 /// What a loss of power does, and its contrary.
@@ -16,7 +16,7 @@ extension Volume {
   ///
   /// **Throws**: what the backing directory answers.
   mutating func tear(seed: UInt64) throws(DiskError) {
-    var chance = Chance(seed: seed)
+    var chance = SeededRandom(seed: seed)
     let keptCount = Int(chance.next(upperBound: UInt64(changes.count + 1)))
     changes.removeLast(changes.count - keptCount)
     _ = try storeNames()

@@ -1,4 +1,4 @@
-import ControlSocket
+import Primitives
 
 /// Which way a packet goes.
 enum Direction: Int, CaseIterable, Sendable {
@@ -40,19 +40,19 @@ struct LinkMachine: Sendable {
   private static let permille: UInt64 = 1_000
 
   var settings = LinkSettings()
-  private var chance: Chance
+  private var chance: SeededRandom
   private var queue = DeadlineHeap()
   private var counters = [LinkCounters](
     repeating: LinkCounters(), count: Direction.allCases.count)
 
-  init(seed: UInt64) { chance = Chance(seed: seed) }
+  init(seed: UInt64) { chance = SeededRandom(seed: seed) }
 
   func counters(_ direction: Direction) -> LinkCounters { counters[direction.rawValue] }
 
   /// When `nextDue` should be asked again, at the latest.
   var deadline: UInt64? { queue.first?.deadline }
 
-  mutating func reseed(_ seed: UInt64) { chance = Chance(seed: seed) }
+  mutating func reseed(_ seed: UInt64) { chance = SeededRandom(seed: seed) }
 
   /// - Parameter now: nanoseconds.
   mutating func packetArrived(_ packet: [UInt8], _ direction: Direction, now: UInt64) {
