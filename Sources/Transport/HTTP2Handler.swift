@@ -43,9 +43,10 @@ final class HTTP2Handler: ChannelInboundHandler {
   private(set) var lastReceived: Instant
 
   private let delegate: any HTTP2HandlerDelegate
-  /// After a failure, end only the sending side, so that the peer can still read why. Somebody
-  /// above closes the channel in the end.
-  private let lingers: Bool
+  /// At the end, end only the sending side, so that the peer can still read what was sent last:
+  /// closing a socket drops what NIO still holds, and with unread bytes in it also what the peer
+  /// has not read yet. Somebody above closes the channel if the peer does not.
+  var lingers: Bool
   private var context: ChannelHandlerContext?
   private var events: [HTTP2Event] = []
   private var isOpen = false

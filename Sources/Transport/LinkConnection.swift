@@ -52,6 +52,7 @@ package final class LinkConnection: @unchecked Sendable {
 
   private var state = State.opening
   private var handler: HTTP2Handler?
+  private var channel: (any Channel)?
   private var stream: StreamID?
   private var queue: LinkSendQueue
   private var deframer = GRPCDeframer(messageBytesMax: LinkConfiguration.messageBytesMax)
@@ -188,6 +189,14 @@ package final class LinkConnection: @unchecked Sendable {
     handler?.scheduleFlush()
   }
 
+  /// Both sides have sent everything, but the peer may not have read it yet.
+  private func drained() {
+    reason = reason ?? .drained
+    handler?.lingers = true
+    handler?.http2.terminate(.none)
+    handler?.scheduleFlush()
+  }
+
   private func end(_ reason: LinkCloseReason) {
     guard state != .closed else { return }
     self.reason = self.reason ?? reason
@@ -233,8 +242,10 @@ package final class LinkConnection: @unchecked Sendable {
     case .streamClosed(let id, let code):
       guard id == stream else { return }
       stream = nil
-      let isOrderly = state == .draining && code == .none
-      fail(isOrderly ? .drained : .lost("stream ended with \(code)"))
+      guard state == .draining, code == .none else {
+        return fail(.lost("stream ended with \(code)"))
+      }
+      drained()
     case .peerSettings, .settingsAcknowledged, .informational, .writable, .pingAcknowledged,
       .goAway:
       break
@@ -380,6 +391,7 @@ extension LinkConnection: HTTP2HandlerDelegate {
       role: isDialer ? .client : .server, configuration: configuration.http2, now: now)
     let handler = HTTP2Handler(http2, now: now, delegate: self)
     self.handler = handler
+    self.channel = channel
     startDeadline(configuration.helloTimeout, .refused(.helloMissing))
     let pipeline = channel.pipeline.syncOperations
     if let tls {
@@ -429,6 +441,12 @@ extension LinkConnection: HTTP2HandlerDelegate {
     handler = nil
     queue.removeAll()
     decide(reason)
+    if reason == .drained, let channel, channel.isActive {
+      eventLoop.assumeIsolated().scheduleTask(in: TimeAmount(configuration.drainTimeout)) {
+        channel.close(promise: nil)
+      }
+    }
+    channel = nil
     if peer != nil { onClose?(reason) }
     onFrames = nil
     onClose = nil

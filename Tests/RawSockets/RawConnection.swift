@@ -1,22 +1,15 @@
 package import NIOCore
 import NIOPosix
 
-/// Something that a peer was waited for in vain.
-package struct RawTimeout: Error, CustomStringConvertible {
-  package let description: String
-}
-
 /// A client that sends what it is told, byte for byte, and keeps what comes.
 package final class RawConnection: @unchecked Sendable {
   // Safety: touched on `eventLoop` only.
-
-  private static let patience = TimeAmount.seconds(30)
 
   private let eventLoop: any EventLoop
   private var channel: (any Channel)?
   private var received: [UInt8] = []
   private var isClosed = false
-  private var waiters: [(condition: (RawConnection) -> Bool, promise: EventLoopPromise<Void>)] = []
+  private var waiters = Waiters<RawConnection>()
 
   private init() { eventLoop = MultiThreadedEventLoopGroup.singleton.next() }
 
@@ -95,24 +88,14 @@ package final class RawConnection: @unchecked Sendable {
     -> [UInt8]
   {
     try await eventLoop.flatSubmit {
-      let promise = self.eventLoop.makePromise(of: Void.self)
-      self.waiters.append((condition, promise))
-      self.check()
-      let timeout = self.eventLoop.assumeIsolated().scheduleTask(in: Self.patience) {
-        let end = String(decoding: self.received.suffix(400), as: UTF8.self)
-        promise.fail(RawTimeout(description: "waited in vain; the end of what has come: \(end)"))
-      }
-      return promise.futureResult.always { _ in timeout.cancel() }.map { self.received }
+      self.waiters.wait(
+        of: self, on: self.eventLoop,
+        seen: { "…" + String(decoding: $0.received.suffix(400), as: UTF8.self) }, until: condition
+      ).map { self.received }
     }.get()
   }
 
-  private func check() {
-    waiters.removeAll { waiter in
-      guard waiter.condition(self) else { return false }
-      waiter.promise.succeed()
-      return true
-    }
-  }
+  private func check() { waiters.check(self) }
 
   private final class Reader: ChannelInboundHandler {
     typealias InboundIn = ByteBuffer

@@ -2,6 +2,7 @@ import HTTP2Engine
 import NIOCore
 import NIOPosix
 import Primitives
+import RawSockets
 import TLSEngine
 
 @testable import Transport
@@ -26,7 +27,7 @@ final class HTTP2Client: HTTP2HandlerDelegate, @unchecked Sendable {
   private(set) var hasSettings = false
   private let http2 = HTTP2Connection(role: .client, configuration: .etcdClient)
   private var handler: HTTP2Handler?
-  private var waiters: [(condition: (HTTP2Client) -> Bool, promise: EventLoopPromise<Void>)] = []
+  private var waiters = Waiters<HTTP2Client>()
 
   private init() { eventLoop = testLoops.next() }
 
@@ -106,20 +107,12 @@ final class HTTP2Client: HTTP2HandlerDelegate, @unchecked Sendable {
 
   func wait(until condition: @escaping @Sendable (HTTP2Client) -> Bool) async throws {
     try await eventLoop.flatSubmit {
-      let promise = self.eventLoop.makePromise(of: Void.self)
-      self.waiters.append((condition, promise))
-      self.check()
-      return promise.futureResult
+      self.waiters.wait(
+        of: self, on: self.eventLoop, seen: { "\($0.streams), closed: \($0.isClosed)" }, until: condition)
     }.get()
   }
 
-  private func check() {
-    waiters.removeAll { waiter in
-      guard waiter.condition(self) else { return false }
-      waiter.promise.succeed()
-      return true
-    }
-  }
+  private func check() { waiters.check(self) }
 
   // MARK: HTTP2HandlerDelegate
 

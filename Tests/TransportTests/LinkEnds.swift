@@ -4,6 +4,7 @@ import NIOCore
 import NIOPosix
 import NodeProtocol
 import Primitives
+import RawSockets
 import TLSEngine
 import Testing
 
@@ -21,7 +22,7 @@ final class LinkEnd: @unchecked Sendable {
   private(set) var frames: [LinkFrame] = []
   private(set) var closed: LinkCloseReason?
   private(set) var congestion: [Bool] = []
-  private var waiters: [(condition: (LinkEnd) -> Bool, promise: EventLoopPromise<Void>)] = []
+  private var waiters = Waiters<LinkEnd>()
 
   init(on eventLoop: any EventLoop) { self.eventLoop = eventLoop }
 
@@ -47,20 +48,12 @@ final class LinkEnd: @unchecked Sendable {
     check()
   }
 
-  private func check() {
-    waiters.removeAll { waiter in
-      guard waiter.condition(self) else { return false }
-      waiter.promise.succeed()
-      return true
-    }
-  }
+  private func check() { waiters.check(self) }
 
   func wait(until condition: @escaping @Sendable (LinkEnd) -> Bool) async throws {
     try await eventLoop.flatSubmit {
-      let promise = self.eventLoop.makePromise(of: Void.self)
-      self.waiters.append((condition, promise))
-      self.check()
-      return promise.futureResult
+      self.waiters.wait(
+        of: self, on: self.eventLoop, seen: { "\($0.frames.count) frames, closed: \(String(describing: $0.closed)), \($0.congestion)" }, until: condition)
     }.get()
   }
 

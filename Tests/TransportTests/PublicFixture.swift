@@ -2,6 +2,7 @@ import ClusterModel
 import NIOCore
 import NIOPosix
 import Primitives
+import RawSockets
 import TLSEngine
 import Testing
 import WebSocketEngine
@@ -17,12 +18,14 @@ import WebSocketEngine
 /// | `/events` | a stream that begins with `data: 1` and ends at `finishStreams` |
 /// | `/big` | `bigBytes` bytes |
 /// | `/inject` | a header field with a line break in it |
-/// | `/v1/ws` | a WebSocket that echoes; `big` is answered with `bigBytes` bytes, `flood` with as
-/// much as makes it congested |
+/// | `/v1/ws` | a WebSocket that echoes; `big` is answered with `bigBytes` bytes, `flood` with
+/// `floodBytes` bytes, a part whenever it is not congested |
 final class PublicFixture: @unchecked Sendable {
   // Safety: touched on `eventLoop` only, the one loop of the port.
 
   static let bigBytes = 3 << 20
+  /// More than the kernel keeps for a client that does not read.
+  static let floodBytes = 16 << 20
 
   let eventLoop: any EventLoop
   private(set) var listener: PublicListener?
@@ -33,7 +36,9 @@ final class PublicFixture: @unchecked Sendable {
   private(set) var congestion: [Bool] = []
   private(set) var ends: [WebSocketEnd] = []
   private(set) var clientsLeft = 0
-  private var waiters: [(condition: (PublicFixture) -> Bool, promise: EventLoopPromise<Void>)] = []
+  /// What a flood has not sent yet. **Units**: bytes.
+  private(set) var floodBytesLeft = 0
+  private var waiters = Waiters<PublicFixture>()
 
   private init() { eventLoop = testLoops.next() }
 
@@ -101,20 +106,12 @@ final class PublicFixture: @unchecked Sendable {
 
   // MARK: Waiting
 
-  private func check() {
-    waiters.removeAll { waiter in
-      guard waiter.condition(self) else { return false }
-      waiter.promise.succeed()
-      return true
-    }
-  }
+  private func check() { waiters.check(self) }
 
   func wait(until condition: @escaping @Sendable (PublicFixture) -> Bool) async throws {
     try await eventLoop.flatSubmit {
-      let promise = self.eventLoop.makePromise(of: Void.self)
-      self.waiters.append((condition, promise))
-      self.check()
-      return promise.futureResult
+      self.waiters.wait(
+        of: self, on: self.eventLoop, seen: { "\($0.requests.count) requests, ends: \($0.ends), congestion: \($0.congestion)" }, until: condition)
     }.get()
   }
 
@@ -134,8 +131,8 @@ extension PublicFixture: WebSocketSessionDelegate {
         session.send(
           WebSocketSession.frame(binary: [UInt8](repeating: 7, count: Self.bigBytes)))
       case .text(Array("flood".utf8)):
-        let frame = WebSocketSession.frame(binary: [UInt8](repeating: 7, count: 10_000))
-        while !session.isCongested { session.send(frame) }
+        floodBytesLeft = Self.floodBytes
+        flood(session)
       case .text(let bytes): session.send(WebSocketSession.frame(text: bytes))
       case .binary(let bytes): session.send(WebSocketSession.frame(binary: bytes))
       }
@@ -144,6 +141,16 @@ extension PublicFixture: WebSocketSessionDelegate {
 
   func session(_ session: WebSocketSession, congestionChanged isCongested: Bool) {
     congestion.append(isCongested)
+    check()
+    flood(session)
+  }
+
+  private func flood(_ session: WebSocketSession) {
+    let frame = WebSocketSession.frame(binary: [UInt8](repeating: 7, count: 10_000))
+    while floodBytesLeft > 0, !session.isCongested {
+      floodBytesLeft -= frame.readableBytes
+      session.send(frame)
+    }
     check()
   }
 

@@ -131,7 +131,7 @@ import WebSocketEngine
     let id = try await client.webSocket()
     _ = try await client.stream(id) { !$0.headers.isEmpty }
     try await client.send(id, FrameEncoder.encodeMasked(.text, Array("flood".utf8), maskingKey: 1))
-    try await fixture.wait { $0.congestion == [true, false] }
+    try await fixture.wait { $0.floodBytesLeft <= 0 && $0.congestion.last == false }
     try await fixture.close()
   }
 
