@@ -52,6 +52,14 @@ package enum GRPCFraming {
     return bytes
   }
 
+  /// **Returns**: what goes before a message that is sent without a copy.
+  package static func prefix(messageBytes: Int) -> [UInt8] {
+    var bytes: [UInt8] = []
+    bytes.reserveCapacity(prefixBytes)
+    appendPrefix(messageBytes: messageBytes, to: &bytes)
+    return bytes
+  }
+
   private static func appendPrefix(messageBytes: Int, to bytes: inout [UInt8]) {
     bytes.append(0)
     withUnsafeBytes(of: lengthField(messageBytes)) { bytes.append(contentsOf: $0) }

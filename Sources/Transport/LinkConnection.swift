@@ -185,15 +185,9 @@ package final class LinkConnection: @unchecked Sendable {
   /// Remembers why, and ends the connection at the end of this turn.
   private func fail(_ reason: LinkCloseReason) {
     self.reason = self.reason ?? reason
-    handler?.http2.terminate(.cancel)
-    handler?.scheduleFlush()
-  }
-
-  /// Both sides have sent everything, but the peer may not have read it yet.
-  private func drained() {
-    reason = reason ?? .drained
-    handler?.lingers = true
-    handler?.http2.terminate(.none)
+    let isOrderly = self.reason == .drained
+    handler?.lingers = isOrderly
+    handler?.http2.terminate(isOrderly ? .none : .cancel)
     handler?.scheduleFlush()
   }
 
@@ -242,10 +236,8 @@ package final class LinkConnection: @unchecked Sendable {
     case .streamClosed(let id, let code):
       guard id == stream else { return }
       stream = nil
-      guard state == .draining, code == .none else {
-        return fail(.lost("stream ended with \(code)"))
-      }
-      drained()
+      let isOrderly = state == .draining && code == .none
+      fail(isOrderly ? .drained : .lost("stream ended with \(code)"))
     case .peerSettings, .settingsAcknowledged, .informational, .writable, .pingAcknowledged,
       .goAway:
       break
@@ -451,16 +443,5 @@ extension LinkConnection: HTTP2HandlerDelegate {
     onFrames = nil
     onClose = nil
     onCongestionChanged = nil
-  }
-}
-
-extension GRPCFraming {
-  /// What goes before a message of so many bytes, when that is to be sent without a copy.
-  fileprivate static func prefix(messageBytes: Int) -> [UInt8] {
-    let length = UInt32(messageBytes)
-    return [
-      0, UInt8(truncatingIfNeeded: length >> 24), UInt8(truncatingIfNeeded: length >> 16),
-      UInt8(truncatingIfNeeded: length >> 8), UInt8(truncatingIfNeeded: length),
-    ]
   }
 }

@@ -108,7 +108,9 @@ final class HTTP2Client: HTTP2HandlerDelegate, @unchecked Sendable {
   func wait(until condition: @escaping @Sendable (HTTP2Client) -> Bool) async throws {
     try await eventLoop.flatSubmit {
       self.waiters.wait(
-        of: self, on: self.eventLoop, seen: { "\($0.streams), closed: \($0.isClosed)" }, until: condition)
+        of: self, on: self.eventLoop,
+        seen: { "\($0.streams), closed: \($0.isClosed)" },
+        until: condition)
     }.get()
   }
 

@@ -53,7 +53,9 @@ final class LinkEnd: @unchecked Sendable {
   func wait(until condition: @escaping @Sendable (LinkEnd) -> Bool) async throws {
     try await eventLoop.flatSubmit {
       self.waiters.wait(
-        of: self, on: self.eventLoop, seen: { "\($0.frames.count) frames, closed: \(String(describing: $0.closed)), \($0.congestion)" }, until: condition)
+        of: self, on: self.eventLoop,
+        seen: { "\($0.frames.count) frames, closed: \($0.closed as Any), \($0.congestion)" },
+        until: condition)
     }.get()
   }
 

@@ -111,7 +111,9 @@ final class PublicFixture: @unchecked Sendable {
   func wait(until condition: @escaping @Sendable (PublicFixture) -> Bool) async throws {
     try await eventLoop.flatSubmit {
       self.waiters.wait(
-        of: self, on: self.eventLoop, seen: { "\($0.requests.count) requests, ends: \($0.ends), congestion: \($0.congestion)" }, until: condition)
+        of: self, on: self.eventLoop,
+        seen: { "\($0.requests.count) requests, ends: \($0.ends), congestion: \($0.congestion)" },
+        until: condition)
     }.get()
   }
 
