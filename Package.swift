@@ -98,11 +98,12 @@ let package = Package(
     // Layer 4: adapters
     module("LogStorage", ["Primitives", "CRocksDB"]),
     module("Telemetry"),
+    module("SocketErrors", [.nioCore, .nioPosix]),
     module(
       "Transport",
       [
         "Primitives", "ClusterModel", "NodeProtocol", "TLSEngine", "HTTP2Engine",
-        "WebSocketEngine", "Wire", .nioCore, .nioPosix, .nioHTTP1,
+        "WebSocketEngine", "Wire", "SocketErrors", .nioCore, .nioPosix, .nioHTTP1,
       ]),
     module(
       "Coordination",
@@ -116,7 +117,7 @@ let package = Package(
       "MartletClient",
       [
         "Primitives", "ChatModel", "ClientProtocol", "WebSocketEngine", "Wire", "TLSEngine",
-        .nioCore, .nioPosix, .nioHTTP1, .deque,
+        "SocketErrors", .nioCore, .nioPosix, .nioHTTP1, .deque,
       ]),
 
     // Layer 5: shell
@@ -126,7 +127,7 @@ let package = Package(
         "Primitives", "ChatModel", "ClientProtocol", "ClusterModel", "NodeProtocol", "HashRing",
         "ReplicaCore", "ChatCore", "Routing", "ShardCore", "GatewayCore", "Wire", "TLSEngine",
         "Credentials", "WebSocketEngine", "LogStorage", "Transport", "Coordination", "Telemetry",
-        .nioCore, .nioPosix, .nioHTTP1, .logging, .deque,
+        "SocketErrors", .nioCore, .nioPosix, .nioHTTP1, .logging, .deque,
       ]),
     module(
       "NodeConfiguration",
@@ -139,8 +140,8 @@ let package = Package(
       name: "martlet",
       dependencies: [
         "Primitives", "ClusterModel", "Credentials", "LogStorage", "Coordination", "TLSEngine",
-        "NodeRuntime", "NodeConfiguration", "MartletClient", .nioCore, .nioPosix, .nioHTTP1,
-        .logging, .argumentParser,
+        "NodeRuntime", "NodeConfiguration", "MartletClient", "SocketErrors", .nioCore, .nioPosix,
+        .nioHTTP1, .logging, .argumentParser,
       ],
       swiftSettings: strict),
     // The echo endpoint that the WebSocket conformance cases run against.
@@ -260,6 +261,8 @@ let package = Package(
         "Primitives", "ChatModel", "ClusterModel", "Coordination", "Credentials", "LogStorage",
         "Telemetry", "NodeRuntime", .nioCore, .nioPosix, .nioHTTP1, .logging,
       ]),
+    tests(
+      "SocketErrorsTests", ["SocketErrors", .nioCore, .nioPosix]),
     tests(
       "HTTPAPITests", ["Primitives", "NodeRuntime", "ClusterModel", "RawSockets", .logging]),
     tests(

@@ -43,3 +43,20 @@ package enum CoordinationError: Error, Hashable, Sendable {
     }
   }
 }
+
+extension CoordinationError: CustomStringConvertible {
+  package var description: String {
+    switch self {
+    case .unavailable(let why): why
+    case .outcomeUnknown(let why): "the answer was lost: \(why)"
+    case .leaseNotFound: "the lease has ended"
+    case .wentBackInTime(let known, let found):
+      "not the service seen before, or it has forgotten: known \(known.revision), "
+        + "found \(found.revision)"
+    case .invalidRequest(let what): "invalid request: \(what)"
+    case .refused(let why): "refused: \(why)"
+    case .storageFailed(let why): "storage failed: \(why)"
+    case .shutDown: "shut down"
+    }
+  }
+}

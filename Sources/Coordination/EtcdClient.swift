@@ -46,10 +46,18 @@ final class EtcdClient: @unchecked Sendable {
   private var phase = Phase.idle
   private var endpointIndex = 0
   private var backOff: ReconnectBackOff
+  /// Since when there has been no connection, and what the log says of it.
+  private var outage: Outage?
   private var lastFailure = CoordinationError.unavailable("not connected yet")
   /// Attempts in a row that found another or a forgetful service.
   private var wentBackCount = 0
   private var liveness: RepeatedTask?
+
+  private struct Outage {
+    let began: Instant
+    var told: Instant
+    var attempts = 1
+  }
 
   private struct WaitingCall {
     let call: EtcdCall
@@ -206,6 +214,7 @@ final class EtcdClient: @unchecked Sendable {
     logger.info(
       "etcd connected",
       metadata: ["endpoint": "\(endpoint)", "revision": "\(position?.revision ?? .zero)"])
+    outage = nil
     openWatchStream(connection)
     openLeaseStream(connection)
     let calls = waiting.sorted { $0.key < $1.key }.map(\.value)
@@ -271,7 +280,7 @@ final class EtcdClient: @unchecked Sendable {
       logger.error("etcd went back in time", metadata: ["reason": "\(reason)"])
     } else {
       wentBackCount = 0
-      logger.notice("etcd not connected", metadata: ["reason": "\(reason)"])
+      tellOutage(reason)
     }
     if wentBackCount >= configuration.endpoints.count {
       failWaiting(reason)
@@ -279,6 +288,26 @@ final class EtcdClient: @unchecked Sendable {
     }
     let timer = eventLoop.scheduleTask(in: TimeAmount(backOff.next())) { self.connect() }
     phase = .waiting(timer)
+  }
+
+  /// The first failure of an outage is told, and then one in each interval.
+  private func tellOutage(_ reason: CoordinationError) {
+    let now = eventLoop.instant
+    guard var outage else {
+      self.outage = Outage(began: now, told: now)
+      return logger.notice("etcd not connected", metadata: ["reason": "\(reason)"])
+    }
+    outage.attempts += 1
+    if !(now.milliseconds(since: outage.told) < EtcdLimits.outageTellingMilliseconds) {
+      outage.told = now
+      logger.notice(
+        "etcd still not connected",
+        metadata: [
+          "reason": "\(reason)", "attempts": "\(outage.attempts)",
+          "milliseconds": "\(now.milliseconds(since: outage.began))",
+        ])
+    }
+    self.outage = outage
   }
 
   // MARK: Calls

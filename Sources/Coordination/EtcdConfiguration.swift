@@ -76,4 +76,6 @@ enum EtcdLimits {
   static let retryMilliseconds: Milliseconds = 50
   /// A connection that lived so long was a good one: the next attempt begins at once.
   static let goodConnectionMilliseconds: Milliseconds = 1_000
+  /// Between two lines of the log about one outage.
+  static let outageTellingMilliseconds: Milliseconds = 30_000
 }

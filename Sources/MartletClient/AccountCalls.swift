@@ -5,6 +5,7 @@ import NIOCore
 import NIOHTTP1
 import NIOPosix
 import Primitives
+import SocketErrors
 import TLSEngine
 import Wire
 
@@ -115,16 +116,17 @@ struct AccountCalls: Sendable {
         switch error.code {
         case .unauthenticated, .permissionDenied, .invalidArgument:
           return .failure(.final(.signedOut(error.message)))
-        default: return .failure(.passing)
+        default: return .failure(.passing("\(MartletError(error))"))
         }
       }
-      return Self.credentials(answer.body).map { .success($0) } ?? .failure(.passing)
+      return Self.credentials(answer.body).map { .success($0) }
+        ?? .failure(.passing("the gateway's answer cannot be read"))
     }
-    .recover { _ in .failure(.passing) }
+    .recover { .failure(.passing("\(gateways[gateway].text): \(Self.reason($0))")) }
   }
 
   enum RefreshFailure: Error {
-    case passing
+    case passing(String)
     case final(MartletError)
   }
 
@@ -138,22 +140,26 @@ struct AccountCalls: Sendable {
 
   /// Tries gateways in turn until one gives a final answer.
   ///
-  /// **Throws**: `deadlineExceeded`, `outcomeUnknown`.
+  /// **Throws**: `unreachable`, `outcomeUnknown`.
   private func perform(_ call: HTTPCall) async throws(MartletError) -> Outcome {
-    let deadline = Self.now() + configuration.callTimeout
+    let start = Self.now()
+    let deadline = start + configuration.callTimeout
     var random = SystemRandomNumberGenerator()
     let first = Int.random(in: 0..<gateways.count, using: &random)
     let limits = configuration.machine(gatewayCount: gateways.count)
     var mayHaveRun = false
+    var wasReached = false
     var reason = "no gateway answered"
     var attempts = 0
     while true {
       let left = deadline.milliseconds(since: Self.now())
       guard left > 0 else { break }
+      if !wasReached, !(Self.now() < start + limits.unreachableTimeout) { break }
       let gateway = (first + attempts) % gateways.count
       var pause: Milliseconds = 0
       do {
         let answer = try await attempt(call, at: gateway, timeout: left).get()
+        wasReached = true
         if (200..<300).contains(answer.status) {
           return Outcome(result: .success(answer), mayHaveRun: mayHaveRun)
         }
@@ -165,11 +171,12 @@ struct AccountCalls: Sendable {
         if error.code == .unavailable { mayHaveRun = true }
         pause = Milliseconds(UInt64(error.retryAfterMilliseconds))
         reason = error.message
-      } catch let failure as HTTPFailure {
-        mayHaveRun = mayHaveRun || failure.mayHaveRun
-        reason = failure.reason
       } catch {
-        reason = "\(error)"
+        if (error as? HTTPFailure)?.mayHaveRun ?? true {
+          mayHaveRun = true
+          wasReached = true
+        }
+        reason = "\(gateways[gateway].text): \(Self.reason(error))"
       }
       let limit = ClientSessionMachine.doubled(
         limits.backoffBase, attempts / gateways.count, limit: limits.backoffMax)
@@ -186,12 +193,19 @@ struct AccountCalls: Sendable {
     throw mayHaveRun ? .outcomeUnknown(reason) : .unreachable(reason)
   }
 
+  private static func reason(_ error: any Error) -> String {
+    (error as? HTTPFailure)?.reason ?? SocketErrors.text(of: error)
+  }
+
   private func attempt(
     _ call: HTTPCall, at gateway: Int, timeout: Milliseconds
   ) -> EventLoopFuture<HTTPAnswer> {
     let address = gateways[gateway]
+    let limits = configuration.machine(gatewayCount: 1)
+    let connectTimeout = min(timeout, limits.connectTimeout, limits.unreachableTimeout)
     return call.perform(
       at: address, tls: address.isSecure ? tls : nil, serverName: configuration.serverName,
+      connectTimeout: .milliseconds(Int64(clamping: connectTimeout.rawValue)),
       timeout: .milliseconds(Int64(clamping: timeout.rawValue)), on: eventLoop)
   }
 

@@ -22,6 +22,9 @@ public struct ClientConfiguration: Hashable, Sendable {
   public var serverName: String?
   /// Until when a call gives its answer or fails. **Units**: milliseconds.
   public var callTimeoutMilliseconds: UInt64 = 30_000
+  /// A call fails already when no gateway could be reached for so long and nothing of it was sent:
+  /// short where a person waits. **Units**: milliseconds.
+  public var unreachableTimeoutMilliseconds: UInt64 = 30_000
   /// From the start of an attempt to the gateway's welcome. **Units**: milliseconds.
   public var connectTimeoutMilliseconds: UInt64 = 5_000
   /// The pause before the n-th attempt is random below this times 2ⁿ. **Units**: milliseconds.
@@ -52,6 +55,7 @@ extension ClientConfiguration {
     var machine = ClientSessionMachine.Configuration(gatewayCount: gatewayCount)
     machine.wantsEvents = wantsEvents
     machine.connectTimeout = Self.duration(connectTimeoutMilliseconds)
+    machine.unreachableTimeout = Self.duration(unreachableTimeoutMilliseconds)
     machine.backoffBase = Self.duration(backoffBaseMilliseconds)
     machine.backoffMax = Self.duration(backoffMaxMilliseconds)
     machine.pingInterval = Self.duration(pingIntervalMilliseconds)

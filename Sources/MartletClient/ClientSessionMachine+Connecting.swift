@@ -4,6 +4,7 @@ import Primitives
 
 extension ClientSessionMachine {
   static let helloRef = "hello"
+  static let tokenRefused = "the gateway refuses the access token"
 
   // MARK: Inputs from the socket
 
@@ -23,7 +24,12 @@ extension ClientSessionMachine {
     _ attempt: UInt64, _ loss: SocketLoss, now: Instant, into actions: inout [ClientAction]
   ) {
     guard attempt == self.attempt, hasSocket else { return }
-    if loss == .unauthenticated { rejectToken(now: now, into: &actions) }
+    switch loss {
+    case .unauthenticated:
+      lastLoss = Self.tokenRefused
+      rejectToken(now: now, into: &actions)
+    case .lost(let why): lastLoss = why
+    }
     lose(isSocketGone: true, now: now, into: &actions)
     timePassed(now: now, into: &actions)
   }
@@ -88,7 +94,10 @@ extension ClientSessionMachine {
       actions.append(.stateChanged(.connecting(gateway: gateway)))
       actions.append(.dial(gateway: gateway, attempt: attempt))
     case .dialing(let deadline), .greeting(let deadline):
-      if now >= deadline { lose(isSocketGone: false, now: now, into: &actions) }
+      if now >= deadline {
+        lastLoss = "no welcome in time"
+        lose(isSocketGone: false, now: now, into: &actions)
+      }
     case .open:
       listen(now: now, into: &actions)
     case .leaving(let at):
@@ -109,6 +118,7 @@ extension ClientSessionMachine {
     guard case .greeting = phase else { return }
     phase = .open
     openedAt = now
+    unreachableSince = nil
     isReading = true
     token.rejections = 0
     actions.append(.stateChanged(.connected(gateway: gateway)))
@@ -126,6 +136,7 @@ extension ClientSessionMachine {
   private mutating func sessionRefused(
     _ error: ServiceError, now: Instant, into actions: inout [ClientAction]
   ) {
+    lastLoss = "\(MartletError(error))"
     if error.code == .unauthenticated {
       rejectToken(now: now, into: &actions)
       lose(isSocketGone: false, now: now, into: &actions)
@@ -188,6 +199,7 @@ extension ClientSessionMachine {
   ) {
     guard hasSocket else { return }
     if !isSocketGone { actions.append(.hangUp(attempt: attempt)) }
+    unreachableSince = unreachableSince ?? now
     if isConnected, now >= openedAt + configuration.stableAfter { failures = 0 }
     let limit = Self.doubled(
       configuration.backoffBase, failures, limit: configuration.backoffMax)
@@ -196,7 +208,7 @@ extension ClientSessionMachine {
     phase = .waiting(until: now + wait)
     gateway = nextGateway
     connectionEnded(now: now, into: &actions)
-    actions.append(.stateChanged(.waiting(wait)))
+    actions.append(.stateChanged(.waiting(wait, why: lastLoss)))
   }
 
   private mutating func connectionEnded(now: Instant, into actions: inout [ClientAction]) {
@@ -232,13 +244,15 @@ extension ClientSessionMachine {
     timePassed(now: now, into: &actions)
   }
 
-  /// - Parameter final: why the refresh token is good for nothing, or `nil` when another try may
-  ///   help.
+  /// - Parameters:
+  ///   - final: why the refresh token is good for nothing, or `nil` when another try may help.
+  ///   - why: what came of the try, in the latter case.
   mutating func refreshFailed(
-    final: MartletError?, now: Instant, into actions: inout [ClientAction]
+    final: MartletError? = nil, why: String = "", now: Instant, into actions: inout [ClientAction]
   ) {
     guard phase != .closed else { return }
     if let final { return end(final, now: now, into: &actions) }
+    if unreachableSince != nil { lastLoss = why }
     let limit = Self.doubled(
       configuration.backoffBase, token.refreshFailures, limit: configuration.backoffMax)
     token.isRefreshing = false

@@ -223,15 +223,24 @@ extension ClientSessionMachine {
       waitingCalls.prepend(contentsOf: due)
     }
     guard now >= nextExpiry else { return }
-    let late = operations.values.filter { now >= $0.deadline }.sorted { $0.order < $1.order }
+    let isUnreachable = isUnreachable(now)
+    let late = operations.values
+      .filter { now >= $0.deadline || isUnreachable && !$0.wasWritten }
+      .sorted { $0.order < $1.order }
     for operation in late {
       finish(operation, now: now)
       let error: MartletError =
         operation.wasWritten
-        ? .outcomeUnknown("no answer in time") : .deadlineExceeded("no gateway took it in time")
+        ? .outcomeUnknown("no answer in time")
+        : isUnreachable ? .unreachable(lastLoss) : .deadlineExceeded("no gateway took it in time")
       conclude(operation, .failure(error), now: now, into: &actions)
     }
     nextExpiry = operations.isEmpty ? .distantFuture : now + configuration.expiryInterval
+  }
+
+  private func isUnreachable(_ now: Instant) -> Bool {
+    guard let unreachableSince else { return false }
+    return now >= unreachableSince + configuration.unreachableTimeout
   }
 
   /// The connection is gone: what was under way is to be sent again on the next one, in its order.

@@ -30,7 +30,7 @@ enum ClientAction: Equatable, Sendable {
 enum MachineState: Hashable, Sendable {
   case connecting(gateway: Int)
   case connected(gateway: Int)
-  case waiting(Milliseconds)
+  case waiting(Milliseconds, why: String)
   case closed
 }
 
@@ -74,6 +74,8 @@ struct ClientSessionMachine {
     var gatewayCount: Int
     var wantsEvents = true
     var connectTimeout: Milliseconds = 5_000
+    /// What was never written fails when there was no connection for so long.
+    var unreachableTimeout: Milliseconds = 30_000
     var backoffBase: Milliseconds = 100
     var backoffMax: Milliseconds = 10_000
     /// A connection that lasted so long forgets earlier failures.
@@ -156,6 +158,10 @@ struct ClientSessionMachine {
   var lastPing = Instant.zero
   var token: Token
   var isReady = false
+  /// Since when no gateway has welcomed this client, once it wants one.
+  var unreachableSince: Instant?
+  /// Why the last attempt or connection came to nothing.
+  var lastLoss = "no gateway answered in time"
 
   // Operations
   var operations: [UInt64: PendingOperation] = [:]
@@ -199,6 +205,7 @@ struct ClientSessionMachine {
 
   mutating func connectRequested(now: Instant, into actions: inout [ClientAction]) {
     guard phase == .idle else { return }
+    unreachableSince = now
     phase = .waiting(until: now)
     timePassed(now: now, into: &actions)
   }

@@ -274,7 +274,8 @@ final class ClientShell: @unchecked Sendable, WebSocketClientDelegate {
         self.step {
           $0.tokenRefreshed(credentials.accessToken, lifetime: lifetime, now: $1, into: &$2)
         }
-      case .failure(.passing): self.step { $0.refreshFailed(final: nil, now: $1, into: &$2) }
+      case .failure(.passing(let why)):
+        self.step { $0.refreshFailed(why: why, now: $1, into: &$2) }
       case .failure(.final(let error)):
         self.step { $0.refreshFailed(final: error, now: $1, into: &$2) }
       }
@@ -305,7 +306,7 @@ final class ClientShell: @unchecked Sendable, WebSocketClientDelegate {
       switch new {
       case .connecting(let gateway): .connecting(gateway: accounts.gateways[gateway].text)
       case .connected(let gateway): .connected(gateway: accounts.gateways[gateway].text)
-      case .waiting(let pause): .waiting(milliseconds: pause.rawValue)
+      case .waiting(let pause, let why): .waiting(milliseconds: pause.rawValue, why: why)
       case .closed: .closed
       }
     for observer in observers.values { observer.yield(state) }

@@ -1,6 +1,7 @@
 import NIOCore
 import NIOHTTP1
 import NIOPosix
+import SocketErrors
 import TLSEngine
 
 /// A gateway's answer to one HTTP call.
@@ -29,7 +30,8 @@ struct HTTPCall: Sendable {
 
   /// **Returns**: the answer, whatever its status. Fails with `HTTPFailure`.
   func perform(
-    at gateway: GatewayAddress, tls: TLSContext?, serverName: String?, timeout: TimeAmount,
+    at gateway: GatewayAddress, tls: TLSContext?, serverName: String?,
+    connectTimeout: TimeAmount, timeout: TimeAmount,
     on eventLoop: any EventLoop
   ) -> EventLoopFuture<HTTPAnswer> {
     let promise = eventLoop.makePromise(of: HTTPAnswer.self)
@@ -37,7 +39,7 @@ struct HTTPCall: Sendable {
     let head = requestHead(gateway)
     let body = self.body
     ClientBootstrap(group: eventLoop)
-      .connectTimeout(timeout)
+      .connectTimeout(connectTimeout)
       .channelInitializer { channel in
         channel.eventLoop.makeCompletedFuture {
           let pipeline = channel.pipeline.syncOperations
@@ -51,7 +53,9 @@ struct HTTPCall: Sendable {
         }
       }
       .connect(host: gateway.host, port: gateway.port)
-      .whenFailure { promise.fail(HTTPFailure(reason: "\($0)", mayHaveRun: false)) }
+      .whenFailure {
+        promise.fail(HTTPFailure(reason: SocketErrors.text(of: $0), mayHaveRun: false))
+      }
     return promise.futureResult
   }
 
@@ -133,7 +137,9 @@ private final class HTTPCallHandler: ChannelInboundHandler {
     fail("the connection was closed", context)
   }
 
-  func errorCaught(context: ChannelHandlerContext, error: any Error) { fail("\(error)", context) }
+  func errorCaught(context: ChannelHandlerContext, error: any Error) {
+    fail(SocketErrors.text(of: error), context)
+  }
 
   private func fail(_ reason: String, _ context: ChannelHandlerContext) {
     guard let promise else { return }

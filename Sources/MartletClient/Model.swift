@@ -220,8 +220,8 @@ public enum ConnectionState: Hashable, Sendable {
   case idle
   case connecting(gateway: String)
   case connected(gateway: String)
-  /// Before the next attempt.
-  case waiting(milliseconds: UInt64)
+  /// Before the next attempt; why the last one failed or its connection ended.
+  case waiting(milliseconds: UInt64, why: String)
   /// Nothing follows.
   case closed
 }

@@ -1,5 +1,6 @@
 import NIOCore
 import NIOPosix
+import SocketErrors
 import Primitives
 import TLSEngine
 import WebSocketEngine
@@ -89,7 +90,7 @@ final class WebSocketClientHandler: ChannelInboundHandler, @unchecked Sendable {
       }
       .connect(host: gateway.host, port: gateway.port)
       .hop(to: eventLoop)
-      .whenFailure { self.end(.lost("\($0)")) }
+      .whenFailure { self.end(.lost(SocketErrors.text(of: $0))) }
   }
 
   // MARK: From the shell
@@ -165,7 +166,7 @@ final class WebSocketClientHandler: ChannelInboundHandler, @unchecked Sendable {
   }
 
   func errorCaught(context: ChannelHandlerContext, error: any Error) {
-    end(.lost("\(error)"))
+    end(.lost(SocketErrors.text(of: error)))
     context.close(promise: nil)
   }
 
@@ -219,7 +220,10 @@ final class WebSocketClientHandler: ChannelInboundHandler, @unchecked Sendable {
     phase = .ended
     let delegate = self.delegate
     self.delegate = nil
-    delegate?.webSocketClosed(attempt, loss)
+    switch loss {
+    case .unauthenticated: delegate?.webSocketClosed(attempt, loss)
+    case .lost(let why): delegate?.webSocketClosed(attempt, .lost("\(gateway.text): \(why)"))
+    }
   }
 
   // MARK: Frames

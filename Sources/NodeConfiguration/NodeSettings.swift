@@ -13,7 +13,7 @@ package enum ShardSettings {
     ).dataDirectory()
     let link = try source.required("link-address", allowed: addressAllowed)
     let address = try link.address()
-    let identity = try IdentitySettings.files(source)
+    let identity = try IdentitySettings.files(source, of: name)
     if identity == nil, !address.isLoopback, !(try source.flag("insecure-links")) {
       throw link.refused(
         "links would be in plain text on the network",
@@ -33,7 +33,7 @@ package enum GatewaySettings {
   /// Reads all of them. **Throws**: the first that is missing or not allowed.
   package static func options(_ source: SettingSource) throws(SettingError) -> GatewayOptions {
     let name = try source.required("name", allowed: "the node's name").nodeName()
-    let identity = try IdentitySettings.files(source)
+    let identity = try IdentitySettings.files(source, of: name)
     if identity == nil, !(try source.flag("insecure-links")) {
       throw SettingError(
         setting: "--certificate", value: nil,
@@ -110,7 +110,9 @@ package enum GatewaySettings {
 /// Reads by which files a node proves who it is to the others.
 enum IdentitySettings {
   /// **Returns**: `nil` when none of them is given.
-  static func files(_ source: SettingSource) throws(SettingError) -> NodeIdentityFiles? {
+  static func files(
+    _ source: SettingSource, of node: String
+  ) throws(SettingError) -> NodeIdentityFiles? {
     let names = ["certificate", "private-key", "trust-roots"]
     let given = names.filter { source.optional($0) != nil }
     let revocations = try source.optional("revocations")?.readableFile("revocation lists")
@@ -124,17 +126,24 @@ enum IdentitySettings {
       trustRoots: try source.required(names[2], allowed: allowed).readableFile(
         "the cluster's authority"),
       revocations: revocations)
+    let dnsNames: [String]
     do throws(TLSError) {
-      _ = try TLSContext(
+      let context = try TLSContext(
         configuration: TLSConfiguration(
           role: .server, certificateChainFile: files.certificate,
           privateKeyFile: files.privateKey, trustRootsFile: files.trustRoots,
           clientCertificate: .required, revocationListFile: files.revocations))
+      dnsNames = context.dnsNames
     } catch {
       throw SettingError(
         setting: "--certificate, --private-key, --trust-roots",
         value: "\(files.certificate), \(files.privateKey), \(files.trustRoots)",
         reason: error.line, allowed: "PEM files that belong together, the key not encrypted")
+    }
+    guard dnsNames.contains(node) else {
+      throw try source.required(names[0], allowed: allowed).refused(
+        "it names \(dnsNames.isEmpty ? "no node" : dnsNames.joined(separator: ", "))",
+        allowed: "a certificate with the DNS name '\(node)', which is the node's")
     }
     return files
   }

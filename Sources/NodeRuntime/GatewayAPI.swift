@@ -46,7 +46,9 @@ final class GatewayAPI {
     let id = segments.count == 4 && segments[1] == "conversations" ? String(segments[2]) : nil
     let pattern =
       id == nil ? segments.joined(separator: "/") : "v1/conversations/{id}/\(segments[3])"
-    switch (request.method, pattern) {
+    // A HEAD's answer is that of GET; the connection leaves its body out.
+    let method = request.method == "HEAD" && pattern != "v1/events" ? "GET" : request.method
+    switch (method, pattern) {
     case ("POST", "v1/accounts"): try createAccount(request, responder)
     case ("POST", "v1/sessions"): try logIn(request, responder)
     case ("POST", "v1/sessions/refresh"): try refresh(request, responder)
@@ -74,9 +76,22 @@ final class GatewayAPI {
       let error = ServiceError(.failedPrecondition, "a WebSocket's handshake belongs here")
       respond(426, HTTPBodies.error(error), responder)
     default:
-      throw ServiceError(.notFound, "no such path or method")
+      guard let allowed = Self.methods[pattern] else {
+        throw ServiceError(.notFound, "no such path")
+      }
+      let error = ServiceError(.unimplemented, "this path takes \(allowed)")
+      respond(405, HTTPBodies.error(error), responder, headers: [("allow", allowed)])
     }
   }
+
+  /// Of every path that takes some and not others.
+  private static let methods = [
+    "v1/accounts": "POST", "v1/sessions": "POST", "v1/sessions/refresh": "POST",
+    "v1/sessions/current": "DELETE", "v1/conversations": "GET, HEAD, POST",
+    "v1/conversations/{id}/members": "POST",
+    "v1/conversations/{id}/messages": "GET, HEAD, POST", "v1/events": "GET",
+    "v1/openapi.json": "GET, HEAD",
+  ]
 
   /// The body of an error that the connection answers before anything is asked of this.
   static func refusal(_ status: Int) -> (headers: HTTPFields.List, body: ByteBuffer) {
@@ -375,13 +390,15 @@ final class GatewayAPI {
 
   // MARK: Answers
 
-  private func respond(_ status: Int, _ body: [UInt8], _ responder: HTTPResponder) {
+  private func respond(
+    _ status: Int, _ body: [UInt8], _ responder: HTTPResponder, headers: HTTPFields.List = []
+  ) {
     responder.respond(
       status,
       headers: [
         ("content-type", HTTPBodies.contentType), ("cache-control", "no-store"),
         ("x-content-type-options", "nosniff"),
-      ], body: ByteBuffer(bytes: body))
+      ] + headers, body: ByteBuffer(bytes: body))
   }
 
   func fail(_ error: ServiceError, _ responder: HTTPResponder) {

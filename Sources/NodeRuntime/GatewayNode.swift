@@ -166,7 +166,7 @@ package final class GatewayNode: Sendable {
         address, tls: tls, group: group, endpoint: endpoint, handlers: handlers
       ).get()
     } catch {
-      throw StartError("\(setting) \(address): cannot listen: \(error)")
+      throw StartError(setting, address, cannotListen: error)
     }
   }
 

@@ -1,6 +1,7 @@
 package import ClusterModel
 import Logging
 package import Primitives
+import SocketErrors
 import TLSEngine
 
 /// The files by which a node proves who it is to the others, all PEM. The certificate carries the
@@ -120,6 +121,13 @@ package struct StartError: Error, CustomStringConvertible, Sendable {
   package let description: String
 
   package init(_ description: String) { self.description = description }
+
+  /// A port that cannot be opened.
+  init(_ setting: String, _ address: NodeAddress, cannotListen error: any Error) {
+    self.init(
+      "\(setting) \(address): cannot listen: \(SocketErrors.text(of: error)); allowed is a free "
+        + "port of an address of this machine")
+  }
 }
 
 extension Logger {

@@ -88,7 +88,7 @@ package final class OperatorServer: Sendable {
       return OperatorServer(channel, bound, paths, group)
     } catch {
       try? await group.shutdownGracefully()
-      throw StartError("--operator-address \(address): cannot listen: \(error)")
+      throw StartError("--operator-address", address, cannotListen: error)
     }
   }
 

@@ -8,6 +8,7 @@ import NodeProtocol
 import Primitives
 import ReplicaCore
 import ShardCore
+import Synchronization
 import TLSEngine
 import Transport
 
@@ -49,6 +50,7 @@ final class ShardLane: CompletionSink, @unchecked Sendable {
   /// Batches that the committer had no room for, in their order.
   private var deferred: Deque<(ticket: UInt64, batch: StorageBatch)> = []
   private var hasFailed = false
+  private let hasStopped = Mutex(false)
   /// The coordinator's highest revision that this process has seen, and that it has written.
   private var seenRevision = Revision.zero
   private var writtenRevision = Revision.zero
@@ -145,6 +147,7 @@ final class ShardLane: CompletionSink, @unchecked Sendable {
   var linkCount: Int { links.count }
 
   func stop() {
+    hasStopped.withLock { $0 = true }
     ticking?.cancel()
     dialer.stop()
     for link in links.values { link.close() }
@@ -319,6 +322,14 @@ final class ShardLane: CompletionSink, @unchecked Sendable {
 
   // MARK: Coordination
 
+  /// Brings an answer of the coordinator to the loop. One that comes after `stop` is dropped: the
+  /// loop may have ended.
+  private func hop(_ body: @escaping @Sendable () -> Void) {
+    hasStopped.withLock { hasStopped in
+      if !hasStopped { eventLoop.execute(body) }
+    }
+  }
+
   private func compareAndSet(_ partition: PartitionID, _ record: PartitionRecord, base: Revision) {
     let coordinator = coordinator
     Task {
@@ -329,7 +340,7 @@ final class ShardLane: CompletionSink, @unchecked Sendable {
         case .conflicted(let current): .conflicted(current)
         case .unknown: .unknown
         }
-      eventLoop.execute { [self] in
+      hop { [self] in
         turn {
           $0.changeFinished(partition, base: base, outcome: change, now: $1, into: &$2)
         }
@@ -341,7 +352,7 @@ final class ShardLane: CompletionSink, @unchecked Sendable {
     let coordinator = coordinator
     Task {
       let found = await RecordChange.read(partition, in: coordinator)
-      eventLoop.execute { [self] in
+      hop { [self] in
         turn { $0.recordRead(partition, ticket: ticket, found, now: $1, into: &$2) }
       }
     }

@@ -105,7 +105,7 @@ package final class ShardNode: Sendable {
         }
       ).get()
     } catch {
-      throw StartError("--link-address \(options.linkAddress): cannot listen: \(error)")
+      throw StartError("--link-address", options.linkAddress, cannotListen: error)
     }
     try await eventLoop.submit { lane.start() }.get()
 

@@ -48,6 +48,11 @@ package final class TLSContext: @unchecked Sendable {
     alpn.deallocate()
   }
 
+  /// The DNS names of this side's own certificate; none without a certificate.
+  package var dnsNames: [String] {
+    SSL_CTX_get0_certificate(handle).map(TLSPeer.dnsNames) ?? []
+  }
+
   private func check(_ result: Int32, _ what: String) throws(TLSError) {
     guard result == 1 else { throw .configurationFailure(what) }
   }

@@ -59,7 +59,7 @@ extension TLSPeer {
     return text(UnsafeBufferPointer(start: bytes, count: Int(count)))
   }
 
-  private static func dnsNames(of certificate: OpaquePointer) -> [String] {
+  static func dnsNames(of certificate: OpaquePointer) -> [String] {
     guard let raw = X509_get_ext_d2i(certificate, NID_subject_alt_name, nil, nil) else { return [] }
     let names = OpaquePointer(raw)
     defer { GENERAL_NAMES_free(names) }

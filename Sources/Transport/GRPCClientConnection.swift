@@ -3,6 +3,7 @@ package import HTTP2Engine
 package import NIOCore
 import NIOPosix
 package import Primitives
+import SocketErrors
 package import TLSEngine
 
 /// How a call failed.
@@ -126,7 +127,7 @@ package final class GRPCClientConnection: @unchecked Sendable {
         channel.eventLoop.makeCompletedFuture { try self.setUp(channel) }
       }
       .connect(host: target.address.host, port: Int(target.address.port))
-      .whenFailure { self.fail(.unavailable, "connect: \($0)") }
+      .whenFailure { self.fail(.unavailable, "connect: \(SocketErrors.text(of: $0))") }
   }
 
   private func setUp(_ channel: any Channel) throws {

@@ -3,13 +3,8 @@ package import NIOCore
 import NIOPosix
 package import NodeProtocol
 import Primitives
+import SocketErrors
 package import TLSEngine
-
-#if canImport(Glibc)
-  import Glibc
-#elseif canImport(Musl)
-  import Musl
-#endif
 
 /// Why a link could not be made.
 package enum LinkDialFailure: Error, Hashable, Sendable {
@@ -52,7 +47,8 @@ package enum LinkDialer {
             completion(reason.map { .failure(LinkDialFailure($0)) } ?? .success(link))
           }
         case .failure(let error):
-          completion(.failure(isRefused(error) ? .refused : .failed("\(error)")))
+          let isRefused = SocketErrors.isRefused(error)
+          completion(.failure(isRefused ? .refused : .failed(SocketErrors.text(of: error))))
         }
       }
     }
@@ -72,19 +68,6 @@ package enum LinkDialer {
       return bootstrap.connect(to: literal)
     }
     return bootstrap.connect(host: address.host, port: port)
-  }
-
-  /// Whether every address answered that nobody listens.
-  static func isRefused(_ error: any Error) -> Bool {
-    switch error {
-    case let error as IOError:
-      error.errnoCode == ECONNREFUSED
-    case let error as NIOConnectionError:
-      !error.connectionErrors.isEmpty
-        && error.connectionErrors.allSatisfy { isRefused($0.error) }
-    default:
-      false
-    }
   }
 }
 

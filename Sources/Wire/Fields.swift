@@ -35,6 +35,7 @@ struct FieldNames: Sendable {
   let entries: [Entry]
 
   init(_ entries: KeyValuePairs<Int, StaticString>) {
+    precondition(entries.allSatisfy { $0.key < UInt64.bitWidth }, "a field's number is below 64")
     self.entries = entries.map { Entry(number: $0.key, name: $0.value) }
   }
 

@@ -1,8 +1,8 @@
 /// A strict reader of JSON (RFC 8259) that builds no tree: fields are taken from the bytes as they
 /// are asked for, and what nobody asks for is checked and skipped.
 ///
-/// Differs from the RFC's grammar in nothing; of what the RFC leaves open, the last of two equal
-/// keys counts, a string with half a surrogate pair is refused, and nesting has a bound.
+/// Differs from the RFC's grammar in nothing; of what the RFC leaves open, a field given twice is
+/// refused, a string with half a surrogate pair is refused, and nesting has a bound.
 ///
 /// **Source**: RFC 8259; protobuf.dev, "ProtoJSON Format".
 struct JSONFieldReader: FieldReader {
@@ -14,6 +14,8 @@ struct JSONFieldReader: FieldReader {
   /// No member of the current object was read yet.
   private var atStart = true
   private var depth = 0
+  /// The numbers of the fields of the current object that were read, one bit each.
+  private var seen: UInt64 = 0
   private(set) var field: StaticString = "message"
 
   init(_ bytes: ArraySlice<UInt8>) {
@@ -35,6 +37,17 @@ struct JSONFieldReader: FieldReader {
 
   private func malformed(_ expected: String) -> WireFault {
     .malformed("expected \(expected) at byte \(offset - bytes.startIndex)")
+  }
+
+  /// The value at hand is of another kind, or is none at all.
+  private func mismatch(_ allowed: String) -> WireFault {
+    var ahead = self
+    do throws(WireFault) {
+      try ahead.skipValue()
+      return fault(allowed)
+    } catch {
+      return error
+    }
   }
 
   private mutating func take(_ symbol: Character, _ value: UInt8) throws(WireFault) {
@@ -110,6 +123,9 @@ extension JSONFieldReader {
         continue
       }
       field = entry.name
+      let bit = UInt64(1) << UInt64(entry.number)
+      guard seen & bit == 0 else { throw fault("must be given once") }
+      seen |= bit
       if byte == UInt8(ascii: "n") {
         try literal("null")
         continue
@@ -120,7 +136,7 @@ extension JSONFieldReader {
 
   mutating func stringBytes() throws(WireFault) -> ArraySlice<UInt8> {
     skipSpace()
-    guard isAtString else { throw fault("must be a string") }
+    guard isAtString else { throw mismatch("must be a string") }
     let string = try rawString()
     return string.isEscaped ? try unescaped(string)[...] : bytes[string.range]
   }
@@ -151,7 +167,7 @@ extension JSONFieldReader {
       try literal("false")
       return false
     default:
-      throw fault("must be true or false")
+      throw mismatch("must be true or false")
     }
   }
 
@@ -159,19 +175,19 @@ extension JSONFieldReader {
     _ read: (inout Self) throws(WireFault) -> Value
   ) throws(WireFault) -> Value {
     skipSpace()
-    guard byte == UInt8(ascii: "{") else { throw fault("must be an object") }
+    guard byte == UInt8(ascii: "{") else { throw mismatch("must be an object") }
     try descend()
-    let (outerField, outerAtStart) = (field, atStart)
-    atStart = true
+    let (outerField, outerAtStart, outerSeen) = (field, atStart, seen)
+    (atStart, seen) = (true, 0)
     let value = try read(&self)
-    (field, atStart) = (outerField, outerAtStart)
+    (field, atStart, seen) = (outerField, outerAtStart, outerSeen)
     depth -= 1
     return value
   }
 
   mutating func elements(_ read: (inout Self) throws(WireFault) -> Void) throws(WireFault) {
     skipSpace()
-    guard byte == UInt8(ascii: "[") else { throw fault("must be an array") }
+    guard byte == UInt8(ascii: "[") else { throw mismatch("must be an array") }
     try descend()
     skipSpace()
     if byte == UInt8(ascii: "]") {

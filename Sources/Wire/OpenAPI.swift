@@ -85,7 +85,7 @@ package enum OpenAPI {
           "post": {
             "operationId": "refresh",
             "tags": ["sessions"],
-            "summary": "Exchange a refresh token for new tokens; each is good for one exchange",
+            "summary": "Exchange a refresh token for new ones; repeated, it gives the same again",
             "security": [],
             "requestBody": {
               "required": true,
@@ -339,7 +339,9 @@ package enum OpenAPI {
             "description": "Subprotocol `martlet.v1.json` or `martlet.v1.proto`. The token comes in \#
     the header or in a first `hello` frame, never in the URL. With a token in the header events \#
     begin at once. `cursor` frames tell from where to resume; what came after the last of them is \#
-    repeated, so drop what has a `seq` that was seen. A frame and a message have at most 1 MiB.",
+    repeated, so drop what has a `seq` that was seen. A frame and a message have at most 1 MiB. A \#
+    message (an array, or a batch) carries at most 256 operations: one with more is answered by a \#
+    single error without a `ref`, and none of its operations is begun.",
             "security": [{}, {"bearer": []}],
             "parameters": [
               {

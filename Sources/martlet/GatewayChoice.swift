@@ -7,6 +7,9 @@ import NodeConfiguration
 struct GatewayChoice: ParsableArguments {
   static let gatewaysDefault = ["http://127.0.0.1:8080", "http://127.0.0.1:8081"]
 
+  /// Longer than a gateway takes to start again, and short for a person. **Units**: milliseconds.
+  private static let unreachableTimeoutMilliseconds: UInt64 = 3_000
+
   @Option(
     name: .customLong("gateway"),
     help: ArgumentHelp(
@@ -46,6 +49,7 @@ struct GatewayChoice: ParsableArguments {
   ) throws -> ClientConfiguration {
     var configuration = ClientConfiguration()
     configuration.wantsEvents = wantsEvents
+    configuration.unreachableTimeoutMilliseconds = Self.unreachableTimeoutMilliseconds
     configuration.trustRootsFile = try trustRoots(login: login)
     return configuration
   }

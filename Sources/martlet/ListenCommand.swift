@@ -32,8 +32,20 @@ struct ListenCommand: AsyncParsableCommand {
   /// Runs until the client is closed, which the cancellation of the task does.
   private static func listen(_ own: SignedIn, isJSON: Bool, _ logger: Logger) async throws {
     let states = Task {
+      var failures = 0
       for await state in own.client.states {
         logger.info("connection", metadata: ["state": "\(state)"])
+        switch state {
+        case .connected:
+          if failures >= failuresTold { logger.warning("connected again") }
+          failures = 0
+        case .waiting(_, let why):
+          failures += 1
+          if failures == failuresTold {
+            logger.warning("not connected, trying again", metadata: ["why": "\(why)"])
+          }
+        case .idle, .connecting, .closed: break
+        }
       }
     }
     defer { states.cancel() }
@@ -53,6 +65,9 @@ struct ListenCommand: AsyncParsableCommand {
       own.client.close()
     }
   }
+
+  /// Attempts in a row after which a listener should know.
+  private static let failuresTold = 3
 
   /// A process that is killed shows at most so much again.
   private static let saveInterval = Duration.milliseconds(200)

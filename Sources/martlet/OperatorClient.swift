@@ -2,6 +2,7 @@ import ClusterModel
 import NIOCore
 import NIOHTTP1
 import NIOPosix
+import SocketErrors
 
 /// Asks a node's operator port.
 enum OperatorClient {
@@ -39,7 +40,8 @@ enum OperatorClient {
     do {
       return try await answer.futureResult.get()
     } catch {
-      throw Failure("\(address) does not answer: \(error)", code: Failure.unavailableCode)
+      let reason = (error as? Failure)?.line ?? SocketErrors.text(of: error)
+      throw Failure("\(address) does not answer: \(reason)", code: Failure.unavailableCode)
     }
   }
 

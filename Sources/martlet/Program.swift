@@ -92,11 +92,8 @@ struct Failure: Error {
     switch error {
     case .unavailable(let why), .outcomeUnknown(let why):
       self.init("the coordinator does not answer: \(why)", code: Self.unavailableCode)
-    case .wentBackInTime(let known, let found):
-      self.init(
-        "the coordinator is not the one seen before or has forgotten: "
-          + "known \(known.revision), found \(found.revision)",
-        code: Self.configurationCode)
+    case .wentBackInTime:
+      self.init("coordinator: \(error)", code: Self.configurationCode)
     case .refused(let why): self.init("the coordinator refuses: \(why)", code: 70)
     default: self.init("coordinator: \(error)", code: 70)
     }

@@ -124,6 +124,11 @@ final class Cluster: Sendable {
     process.send(SIGTERM)
     let ending = try await process.waitUntilEnd(within: limit)
     running.withLock { $0[node] = nil }
+    // The library below only complains today; a later one ends the process.
+    let said = try Program.text(layout.log(node))
+    guard !said.contains("Cannot schedule tasks on an EventLoop") else {
+      throw ClusterFailure("\(node) went on after its event loops had ended")
+    }
     return ending
   }
 

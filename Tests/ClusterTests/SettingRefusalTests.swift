@@ -1,3 +1,4 @@
+import Foundation
 import Testing
 
 /// A command line that names something wrong, and what must be said about it.
@@ -148,6 +149,30 @@ extension RealProcesses {
       let lines = outcome.error.split(separator: "\n", omittingEmptySubsequences: false)
       #expect(lines.count == 2 && lines.last == "", "\(outcome.error)")
       for word in refused.words { #expect(outcome.error.contains(word), "\(outcome.error)") }
+    }
+
+    @Test(arguments: ["shard", "gateway"])
+    func aCertificateOfAnotherNodeIsRefusedBeforeAnythingStarts(command: String) async throws {
+      let directory = try TemporaryDirectory()
+      defer { directory.remove() }
+      let files = try await ClusterCertificates(in: directory.file("tls"), nodes: ["shard1"])
+      let own =
+        command == "shard"
+        ? ["--data-dir", directory.file("data"), "--link-address", "127.0.0.1:9"]
+        : ["--plain-address", "127.0.0.1:9"]
+      let outcome = try await Program.martlet(
+        [command, "--name", "shard9", "--etcd", "http://127.0.0.1:9"] + own + [
+          "--certificate", files.certificate("shard1"), "--private-key", files.key("shard1"),
+          "--trust-roots", files.authority,
+        ])
+      #expect(outcome.ending == .exited(78), "\(outcome)")
+      #expect(
+        outcome.error == """
+          martlet: --certificate '\(files.certificate("shard1"))': it names shard1; \
+          allowed is a certificate with the DNS name 'shard9', which is the node's
+
+          """)
+      #expect(!FileManager.default.fileExists(atPath: directory.file("data")))
     }
   }
 }

@@ -1,6 +1,8 @@
 import Coordination
+import Logging
 import NIOCore
 import Primitives
+import Synchronization
 import TLSEngine
 import Testing
 
@@ -60,6 +62,19 @@ struct EtcdCoordinatorTests {
     await #expect(throws: CoordinationError.self) { try await coordinator.get("a") }
     try server.start()
     #expect(await eventually { (try? await coordinator.value("a")) != nil })
+    await coordinator.shutDown()
+  }
+
+  @Test func `An outage of many attempts is told in one line`() async throws {
+    let lines = LogLines()
+    let dead = "127.0.0.1:\(try EtcdServer.freePort())"
+    let coordinator = try EtcdCoordinator.make([dead], log: lines) { $0.requestTimeout = 2_000 }
+    let error = await failure { _ = try await coordinator.get("a") }
+    #expect("\(error.map { "\($0)" } ?? "")".hasSuffix("connection refused"))
+    let told = lines.all
+    #expect(told.count == 1, "\(told)")
+    #expect(told.first?.hasPrefix("etcd not connected") == true)
+    #expect(told.first?.hasSuffix("connection refused") == true)
     await coordinator.shutDown()
   }
 
@@ -376,5 +391,29 @@ struct EtcdCoordinatorTests {
     for text in ["", "http://", "etcd1", "http://etcd1", "ftp://etcd1:1", "http://a:1/b", "a:0"] {
       #expect(EtcdEndpoint(text) == nil, "\(text)")
     }
+  }
+}
+
+/// Keeps what is logged: message and reason.
+private final class LogLines: LogHandler {
+  private let lines = Mutex<[String]>([])
+
+  var all: [String] { lines.withLock { $0 } }
+
+  var logLevel: Logger.Level {
+    get { .info }
+    set {}
+  }
+  var metadata: Logger.Metadata {
+    get { [:] }
+    set {}
+  }
+  subscript(metadataKey key: String) -> Logger.Metadata.Value? {
+    get { nil }
+    set {}
+  }
+
+  func log(event: LogEvent) {
+    lines.withLock { $0.append("\(event.message) \(event.metadata?["reason"] ?? "")") }
   }
 }

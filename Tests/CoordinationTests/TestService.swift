@@ -63,7 +63,7 @@ final class TestService: Sendable {
 
 extension EtcdCoordinator {
   static func make(
-    _ endpoints: [String], known: CoordinationPosition? = nil,
+    _ endpoints: [String], known: CoordinationPosition? = nil, log: (any LogHandler)? = nil,
     _ change: (inout EtcdConfiguration) -> Void = { _ in }
   ) throws -> EtcdCoordinator {
     var configuration = EtcdConfiguration(
@@ -71,8 +71,7 @@ extension EtcdCoordinator {
     // Starting etcd takes a while on a busy machine.
     configuration.requestTimeout = 10_000
     change(&configuration)
-    var logger = Logger(label: "test")
-    logger.logLevel = .critical
+    let logger = Logger(label: "test") { _ in log ?? SwiftLogNoOpLogHandler() }
     return try EtcdCoordinator(
       configuration, eventLoop: MultiThreadedEventLoopGroup.singleton.next(), logger: logger)
   }

@@ -165,6 +165,41 @@ import Testing
     #expect(rig.machine.inFlightCount == 1)
   }
 
+  @Test func whatWasNeverWrittenFailsSoonWhenNoGatewayIsReached() {
+    var rig = MachineRig {
+      $0.unreachableTimeout = 2_000
+      $0.backoffMax = 200
+    }
+    let first = rig.send()
+    let began = rig.now
+    var actions: [ClientAction] = []
+    while actions.failure(first) == nil, rig.now < began + 10_000 {
+      if rig.isDialing { rig.loseSocket() }
+      rig.pass(10)
+      actions += rig.take()
+    }
+    #expect(actions.failure(first) == .unreachable("test"))
+    #expect((2_000...2_200).contains(rig.now.milliseconds(since: began).rawValue))
+    // A gateway that comes is used all the same.
+    rig.open()
+    let second = rig.send()
+    #expect(rig.take().written.contains(String(second)))
+  }
+
+  @Test func whatWasWrittenIsAwaitedHoweverLongNoGatewayIsReached() {
+    var rig = MachineRig { $0.unreachableTimeout = 500 }
+    rig.open()
+    let written = rig.send()
+    rig.loseSocket()
+    for _ in 0..<100 {
+      if rig.isDialing { rig.loseSocket() }
+      rig.pass(50)
+    }
+    #expect(rig.take().failure(written) == nil)
+    rig.open()
+    #expect(rig.take().written.contains(String(written)))
+  }
+
   @Test func anAbandonedSendIsNotRepeated() {
     var rig = MachineRig()
     rig.open()

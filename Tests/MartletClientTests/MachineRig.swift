@@ -175,7 +175,7 @@ extension [ClientAction] {
 
   var waits: [UInt64] {
     compactMap {
-      if case .stateChanged(.waiting(let pause)) = $0 { pause.rawValue } else { nil }
+      if case .stateChanged(.waiting(let pause, _)) = $0 { pause.rawValue } else { nil }
     }
   }
 

@@ -64,10 +64,30 @@ import Testing
         gateways: ["http://127.0.0.1:1"], handle: "ada", password: "x",
         configuration: configuration)
     }
-    guard case .unreachable? = error else {
-      Issue.record("\(String(describing: error))")
-      return
+    #expect(error == .unreachable("http://127.0.0.1:1: connection refused"))
+  }
+
+  @Test func whoWaitsForNoGatewayIsToldSoonWhereThatIsWanted() async throws {
+    var configuration = TestCluster.configuration
+    configuration.unreachableTimeoutMilliseconds = 300
+    let impatient = configuration
+    let began = ContinuousClock.now
+    await #expect(throws: MartletError.unreachable("http://127.0.0.1:1: connection refused")) {
+      try await MartletClient.login(
+        gateways: ["http://127.0.0.1:1"], handle: "ada", password: "x",
+        configuration: impatient)
     }
+    try await TestCluster.with { cluster in
+      let credentials = try await MartletClient.login(
+        gateways: cluster.urls, handle: "ada", password: "good password", device: "laptop")
+      let client = try MartletClient(
+        gateways: ["http://127.0.0.1:1"], credentials: credentials, configuration: impatient)
+      await #expect(throws: MartletError.unreachable("http://127.0.0.1:1: connection refused")) {
+        try await client.conversations()
+      }
+      client.close()
+    }
+    #expect(ContinuousClock.now - began < .seconds(20))
   }
 
   // MARK: Sending and receiving

@@ -54,12 +54,13 @@ enum ImportTable {
 
     // 4: adapters
     "Telemetry": ModuleRule(4, ["Primitives"], external: system),
+    "SocketErrors": ModuleRule(4, external: nio.union(system)),
     "LogStorage": ModuleRule(4, ["Primitives", "CRocksDB"], external: system),
     "Transport": ModuleRule(
       4,
       [
         "Primitives", "ClusterModel", "NodeProtocol", "TLSEngine", "HTTP2Engine",
-        "WebSocketEngine", "Wire",
+        "WebSocketEngine", "Wire", "SocketErrors",
       ], external: nio.union(system)),
     "Coordination": ModuleRule(
       4, ["Primitives", "ClusterModel", "Transport", "TLSEngine", "HTTP2Engine", "Wire"],
@@ -75,13 +76,13 @@ enum ImportTable {
         "Primitives", "ChatModel", "ClientProtocol", "ClusterModel", "NodeProtocol", "HashRing",
         "Routing", "ReplicaCore", "ChatCore", "ShardCore", "GatewayCore", "Wire", "TLSEngine",
         "Credentials", "HTTP2Engine", "WebSocketEngine", "Telemetry", "LogStorage", "Transport",
-        "Coordination",
+        "Coordination", "SocketErrors",
       ], external: nio.union(system).union(["Logging", "Dispatch", "DequeModule"])),
     "MartletClient": ModuleRule(
       5,
       [
         "Primitives", "ChatModel", "ClientProtocol", "WebSocketEngine", "Wire", "TLSEngine",
-        "Transport", "Credentials",
+        "Transport", "Credentials", "SocketErrors",
       ], external: nio.union(system).union(["DequeModule"])),
   ]
 

@@ -63,13 +63,36 @@ import Wire
         + #""x":[{},[1e9]]}"#,
       #"{"\u0072ef":"7","send":{"conversation":"ID","id":"a\u002d1","#
         + #""text":"\u0068i","t":"\ud800"}}"#,
-      #"{"ref":"1","ref":"7","send":{"text":"no","conversation":"ID","id":"a-1","text":"hi"}}"#,
     ] {
       let json = text.replacingOccurrences(of: "ID", with: conversation.description)
       #expect(try Self.frames(ClientCodec.decode(text: Array(json.utf8))) == [expected], "\(json)")
       let twin = try ProtoClientFrame(jsonString: json, options: Self.ignoringUnknown)
       #expect(twin == ProtoClientFrame(expected), "the twin reads it otherwise: \(json)")
     }
+  }
+
+  @Test func jsonFieldsThatAreGivenTwiceAreRefused() throws {
+    let send = #""send":{"conversation":"\#(ConversationID(1))","id":"a-1","text":"hi"}"#
+    for (json, ref, message) in [
+      (#"{"ref":"1","ref":"7",\#(send)}"#, "", "ref: must be given once"),
+      (#"{"ref":"1",\#(send),\#(send)}"#, "1", "send: must be given once"),
+      (#"{"ref":"1","send":null,\#(send)}"#, "1", "send: must be given once"),
+      (
+        #"{"ref":"1","send":{"id":"a","id":"b","text":"x"}}"#, "1", "id: must be given once"
+      ),
+    ] {
+      let results = try ClientCodec.decode(text: Array(json.utf8))
+      #expect(results.count == 1)
+      guard case .failure(let refused)? = results.first else {
+        Issue.record("\(json) was read")
+        continue
+      }
+      #expect(refused.error.message == message, "\(json)")
+      #expect(refused.ref == ref, "\(json)")
+    }
+    // What nobody reads may be anything.
+    let unknown = #"{"ref":"1","x":1,"x":2,"ping":{"y":0,"y":0}}"#
+    #expect(try Self.frames(ClientCodec.decode(text: Array(unknown.utf8))).count == 1)
   }
 
   @Test func fieldNamesOfTheSchemaAreReadAsWell() throws {

@@ -76,7 +76,17 @@ import Wire
       (#"{"handle":"alice","password":"\#(long)"}"#, "password: must be at most 1024 bytes"),
       (#"{"handle":"alice","password":12345678}"#, "password: must be a string"),
       (#"{"handle":"alice","password":"12345678"}}"#, "malformed: expected the end"),
-      (#"["handle"]"#, "message: must be an object"), ("", "message: must be an object"),
+      (#"["handle"]"#, "message: must be an object"), ("null", "message: must be an object"),
+      ("", "malformed: expected a value at byte 0"),
+      ("nonsense", "malformed: expected null"),
+      (#"{"handle":"#, "malformed: expected a value at byte 10"),
+      (#"{"handle":}"#, "malformed: expected a value at byte 10"),
+      (#"{"handle":["alice"#, "malformed: expected the end of a string"),
+      (#"{"handle":"alice","password":"12345678","handle":"bob"}"#, "handle: must be given once"),
+      (
+        #"{"handle":"alice","password":"12345678","displayName":"a","display_name":"b"}"#,
+        "displayName: must be given once"
+      ),
       (#"{"handle":"alice","password":"12345678","displayName":"\ud800"}"#, "displayName: must be"),
     ]
     for (json, message) in cases {

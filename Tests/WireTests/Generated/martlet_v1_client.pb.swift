@@ -33,7 +33,8 @@ fileprivate nonisolated struct _GeneratedWithProtocGenSwiftVersion: SwiftProtobu
   typealias Version = _2
 }
 
-/// At most 256 operations.
+/// At most 256 operations: a batch with more is answered by a single error without a `ref`, and none of
+/// it is begun.
 nonisolated struct ProtoClientBatch: Sendable {
   // SwiftProtobuf.Message conformance is added in an extension below. See the
   // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
