@@ -122,10 +122,10 @@ extension ClientSessionMachine {
     isReading = true
     token.rejections = 0
     actions.append(.stateChanged(.connected(gateway: gateway)))
-    considerReady(into: &actions)
   }
 
-  /// Without a cursor events begin at an instant that only the first cursor tells.
+  /// Without a cursor events begin at an instant that only the first cursor tells. Comes behind the
+  /// deliveries, so that who waited finds that cursor delivered.
   mutating func considerReady(into actions: inout [ClientAction]) {
     guard !isReady, isConnected, cursor != nil || !configuration.wantsEvents else { return }
     isReady = true

@@ -49,7 +49,6 @@ extension ClientSessionMachine {
     case .cursor(let cursor):
       self.cursor = cursor
       deliver(delivery)
-      considerReady(into: &actions)
     case .cut(let conversation, _):
       let last = places[conversation]?.last ?? .zero
       places[conversation] = ReadingPlace(last: last, isCut: true)

@@ -256,6 +256,7 @@ struct ClientSessionMachine {
       actions.append(.deliver(deliveries))
       deliveries.removeAll(keepingCapacity: true)
     }
+    considerReady(into: &actions)
     // An answer lies behind the events of its socket, so reading may stop only when none is
     // awaited.
     let wantsReading = undelivered < configuration.bufferedEventsMax || inFlightCount > 0

@@ -37,7 +37,16 @@ final class EventQueue: Sendable {
 
   /// What the consumer has seen.
   var resumePoint: ResumePoint {
-    let (cursor, sequences) = state.withLock { ($0.cursor, $0.sequences) }
+    let (cursor, sequences) = state.withLock { state in
+      // Behind everything that the consumer was given, and before the next event.
+      while case .cursor(let cursor)? = state.items.first {
+        state.items.removeFirst()
+        state.untoldCount += 1
+        state.cursor = cursor
+      }
+      return (state.cursor, state.sequences)
+    }
+    tellConsumed()
     var point = ResumePoint(cursor: cursor.map { CursorCodec.encode($0) } ?? "")
     point.sequences.reserveCapacity(sequences.count)
     for (conversation, sequence) in sequences {

@@ -106,7 +106,8 @@ private final class HTTPCallHandler: ChannelInboundHandler {
   }
 
   func handlerRemoved(context: ChannelHandlerContext) {
-    fail("the connection was closed", context)
+    // Why no connection came about is told right after this, by who wanted it.
+    context.eventLoop.assumeIsolated().execute { self.fail("the connection was closed", context) }
   }
 
   func channelActive(context: ChannelHandlerContext) {

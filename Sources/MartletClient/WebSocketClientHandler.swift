@@ -142,7 +142,8 @@ final class WebSocketClientHandler: ChannelInboundHandler, @unchecked Sendable {
 
   func handlerRemoved(context: ChannelHandlerContext) {
     self.context = nil
-    end(.lost("the connection was closed"))
+    // Why no connection came about is told right after this, by who wanted it.
+    context.eventLoop.assumeIsolated().execute { self.end(.lost("the connection was closed")) }
   }
 
   func channelActive(context: ChannelHandlerContext) {

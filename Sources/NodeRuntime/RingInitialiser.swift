@@ -7,7 +7,7 @@ import Primitives
 /// Makes the ring: the one thing that is done once in a cluster's life.
 package enum RingInitialiser {
   /// Waits until `shardCount` shards are registered, places the partitions on them and writes the
-  /// records. Running it again on a cluster that has a ring changes nothing.
+  /// records. Running it again on a cluster that has a ring changes nothing, whatever the numbers.
   ///
   /// **Returns**: the cluster's record, and whether it was made now.
   /// **Throws**: `StartError` for a number that makes no sense; `CoordinationError`.

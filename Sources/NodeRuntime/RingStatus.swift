@@ -68,6 +68,9 @@ package struct RingStatus: Sendable {
     partitions.count == Int(cluster.partitionCount) && partitions.allSatisfy { $0.state == .whole }
   }
 
+  /// The stores that should have partitions.
+  package var ownerCount: Int { Set(partitions.flatMap { $0.record.target.map(\.store) }).count }
+
   /// How many partitions stand like that.
   package func count(_ state: State) -> Int { partitions.count { $0.state == state } }
 }

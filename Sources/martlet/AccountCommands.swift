@@ -57,7 +57,33 @@ struct LoginCommand: AsyncParsableCommand {
     try files.save(
       AccountFiles.Account(
         gateways: gateways, trustRoots: choice.trustRoots(), credentials: credentials))
+    do {
+      try await saveStart(files, choice)
+    } catch {
+      let why = Failure(error)?.line ?? "\(error)"
+      Failure("the first `listen` will begin when it is started, not here: \(why)").write()
+    }
     return credentials.user
+  }
+
+  private static let startTimeoutSeconds = 5
+
+  /// `listen` shows everything since the login, however late it is started.
+  private static func saveStart(_ files: AccountFiles, _ choice: GatewayChoice) async throws {
+    let own = try SignedIn(as: files.handle, choice, wantsEvents: true)
+    let client = own.client
+    let patience = Task {
+      try await Task.sleep(for: .seconds(startTimeoutSeconds))
+      client.close()
+    }
+    defer {
+      patience.cancel()
+      client.close()
+    }
+    do { try await client.connect() } catch .closed {
+      throw Failure("no gateway gave events within \(startTimeoutSeconds) s")
+    }
+    try files.save(client.resumePoint)
   }
 }
 

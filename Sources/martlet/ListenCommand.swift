@@ -7,8 +7,8 @@ struct ListenCommand: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "listen", abstract: "Print what happens in a user's conversations, line by line.",
     discussion: """
-      Goes on where the last `listen` of this login stopped: nothing is missed, nothing comes \
-      twice. Ends with SIGTERM or SIGINT.
+      Begins at the login, and goes on where the last `listen` of it stopped: nothing is missed, \
+      nothing comes twice. Ends with SIGTERM or SIGINT.
       """)
 
   @Option(name: .customLong("as"), help: ArgumentHelp("Who.", valueName: "handle"))

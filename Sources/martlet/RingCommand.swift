@@ -16,7 +16,10 @@ struct RingCommand: AsyncParsableCommand {
 struct RingInitCommand: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "init", abstract: "Place the partitions on the shards. Once in a cluster's life.",
-    discussion: "A ring that exists already is left as it is.")
+    discussion: """
+      A ring that exists already is left as it is; exit code 1 when it has other numbers of \
+      partitions or replicas than were asked for.
+      """)
 
   @Option(help: ArgumentHelp("How many registered shards to wait for.", valueName: "n"))
   var shards: String?
@@ -34,8 +37,9 @@ struct RingInitCommand: AsyncParsableCommand {
     let partitionCount = try RingSettings.partitions(source)
     let replicaCount = try RingSettings.replicas(source, shards: shardCount)
     let seconds = try source.optional("wait")?.number(in: 1...86_400) ?? 60
-    let (record, isNew) = try await EtcdConnection.use(source, logger: logger) { coordinator in
-      try await Waiting.atMost(
+    let (record, isNew, shards) = try await EtcdConnection.use(source, logger: logger) {
+      coordinator in
+      let (record, isNew) = try await Waiting.atMost(
         seconds: seconds,
         orElse: "\(shardCount) shards were not registered within \(seconds) s"
       ) {
@@ -43,11 +47,25 @@ struct RingInitCommand: AsyncParsableCommand {
           shardCount: shardCount, partitionCount: partitionCount, replicaCount: replicaCount,
           in: coordinator)
       }
+      let owners = try await RingStatus.read(coordinator)?.ownerCount ?? 0
+      return (record, isNew, owners)
     }
     let what = isNew ? "the ring is made" : "there is a ring already"
-    print(
+    Output.write(
       "\(what): cluster \(Base32.encode(record.clusterID)), \(record.partitionCount) partitions, "
-        + "\(record.replicaCount) replicas")
+        + "\(record.replicaCount) replicas, on \(shards) shards\n")
+    let askedFor = [
+      source.optional("partitions") == nil || partitionCount == record.partitionCount
+        ? nil : "\(partitionCount) partitions",
+      source.optional("replicas") == nil || replicaCount == record.replicaCount
+        ? nil : "\(replicaCount) replicas",
+      shardCount == shards ? nil : "\(shardCount) shards",
+    ].compactMap { $0 }
+    guard !isNew, !askedFor.isEmpty else { return }
+    let line = "the ring is left as it is, not \(askedFor.joined(separator: " and "))"
+    guard askedFor == ["\(shardCount) shards"] else { throw Failure(line) }
+    // Shards come and go; that nothing was placed on them now should be known all the same.
+    Failure(line).write()
   }
 }
 

@@ -109,6 +109,21 @@ extension RealProcesses {
       }
     }
 
+    @Test func theFirstListenShowsEverythingSinceTheLogin() async throws {
+      try await withShell { shell in
+        _ = try await shell.run("send", "--as", "alice", "--to", "bob", "before")
+        let listening = try await shell.listen(as: "bob", "first")
+        defer { listening.send(SIGKILL) }
+        _ = try await shell.run("send", "--as", "alice", "--to", "bob", "after")
+        let heard = try await shell.lines("first", 3)
+        let said = heard.map { $0.split(separator: " ").dropFirst(3).joined(separator: " ") }
+        try #require(
+          said == ["alice began a direct conversation", "alice: before", "alice: after"],
+          "\(heard)")
+        try await shell.end(listening)
+      }
+    }
+
     @Test func listenGoesOnWhereTheLastOneStopped() async throws {
       try await withShell { shell in
         let first = try await shell.listen(as: "bob", "first")

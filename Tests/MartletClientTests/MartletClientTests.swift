@@ -1,3 +1,4 @@
+import Foundation
 import Synchronization
 import Testing
 
@@ -25,6 +26,30 @@ import Testing
       try await client.connect()
       try await client.logout()
       await #expect(throws: MartletError.closed) { try await client.connect() }
+    }
+  }
+
+  @Test func theReadmesExampleIsOneThatRuns() async throws {
+    let here = URL(fileURLWithPath: #filePath)
+    func lines(_ path: String) throws -> [String] {
+      try String(contentsOf: URL(fileURLWithPath: path, relativeTo: here), encoding: .utf8)
+        .split(separator: "\n").map { $0.trimmingCharacters(in: .whitespaces) }
+    }
+    let readme = try lines("../../README.md")
+    let start = try #require(readme.firstIndex(of: "```swift"))
+    let shown = readme[(start + 1)...].prefix { $0 != "```" }
+    try #require(shown.count > 5)
+    var rest = try lines("ReadmeExample.swift")[...]
+    for line in shown {
+      let place = try #require(rest.firstIndex(of: line), "the example has no \(line)")
+      rest = rest[(place + 1)...]
+    }
+    try await TestCluster.with { cluster in
+      let said = Mutex<[String]>([])
+      try await readmeExample(gateways: cluster.urls, secret: "good password") { number, text in
+        said.withLock { $0.append("\(number) \(text)") }
+      }
+      #expect(said.withLock { $0 } == ["1 Good morning"])
     }
   }
 
@@ -209,6 +234,24 @@ import Testing
       try await collector.wait(for: 17)
       second.close()
       #expect(try await collector.finish().map(\.sequence) == Array(14...30))
+    }
+  }
+
+  @Test func thePointOfWhoHasReadNothingIsWhereItConnected() async throws {
+    try await TestCluster.with { cluster in
+      let sender = try await cluster.client("sender") { $0.wantsEvents = false }
+      try await sender.send("before", to: Self.conversation)
+      let first = try await cluster.client("first")
+      try await first.connect()
+      let point = first.resumePoint
+      first.close()
+      try await sender.send("after", to: Self.conversation)
+      let second = try await cluster.client("second", resumeFrom: point)
+      let collector = Collector(second)
+      try await second.connect()
+      try await collector.wait(for: 1)
+      second.close()
+      #expect(try await collector.finish().map(\.sequence) == [2])
     }
   }
 
