@@ -6,7 +6,8 @@ import MartletClient
 func readmeExample(
   gateways: [String], secret: String, print: (UInt64, String) -> Void
 ) async throws {
-  let credentials = try await MartletClient.login(gateways: gateways, handle: "ada", password: secret)
+  let credentials = try await MartletClient.login(
+    gateways: gateways, handle: "ada", password: secret)
   let client = try MartletClient(gateways: gateways, credentials: credentials)
   try await client.connect()
   let conversation = try await client.createDirect(with: "grace")
