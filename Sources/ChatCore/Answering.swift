@@ -79,7 +79,7 @@ extension ChatPartition {
     if more { page.removeLast() }
     return .conversationList(
       ConversationListPage(
-        conversations: page, applied: appliedIndex, generation: generation, more: more))
+        conversations: page, applied: position, generation: generation, more: more))
   }
 
   private mutating func summaries(

@@ -20,6 +20,8 @@ package struct ApplyOutput: Sendable {
   package var results: [CommandResult] = []
   /// In the order in which it happened.
   package var deliveries: [AddressedDelivery] = []
+  /// Positions are of another generation from here on: who follows them has to look again.
+  package internal(set) var hasNewGeneration = false
 
   package init() {}
 
@@ -27,6 +29,7 @@ package struct ApplyOutput: Sendable {
   package mutating func removeAll() {
     results.removeAll(keepingCapacity: true)
     deliveries.removeAll(keepingCapacity: true)
+    hasNewGeneration = false
   }
 
   mutating func deliver(_ content: Delivery.Content, to entity: EntityID) {

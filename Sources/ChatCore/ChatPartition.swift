@@ -20,12 +20,14 @@ package import Primitives
 /// **Isolation**: one owner; every method is synchronous.
 package struct ChatPartition: ~Copyable, Sendable {
   package let partition: PartitionID
-  /// What cursors carry; the owner raises it when the partition's record does.
-  package var generation: UInt32
+  /// In which positions are told to others; a command raises it.
+  package private(set) var generation: UInt32
   /// Bound of what is kept in memory beyond what changed since the last checkpoint.
   package var cacheBytesMax: Int
   /// The last entry that was applied.
   package private(set) var appliedIndex: LogIndex
+  /// The same as others are told.
+  package var position: LogIndex { appliedIndex.inGeneration(generation) }
   /// What this partition must tell others. Entries leave it when `OutboxConfirmed` is applied.
   package internal(set) var outbox: Outbox
 
@@ -64,16 +66,16 @@ package struct ChatPartition: ~Copyable, Sendable {
   ///
   /// **Throws**: `StateReadError` when the partition's own records cannot be read.
   package init(
-    partition: PartitionID, generation: UInt32,
+    partition: PartitionID,
     cacheBytesMax: Int = ChatCoreLimits.cacheBytesDefault, state: some StateReader
   ) throws(StateReadError) {
     let markKey = KeyLayout.appliedMark
     let mark =
       try state.record(AppliedMark.self, markKey)
-      ?? AppliedMark(appliedIndex: .zero, rollingHash: 0, time: .zero)
+      ?? AppliedMark(appliedIndex: .zero, rollingHash: 0, time: .zero, generation: 0)
     let outbox = try Outbox(stored: Self.storedOutbox(state, markKey: markKey))
     self.partition = partition
-    self.generation = generation
+    generation = mark.generation
     self.cacheBytesMax = cacheBytesMax
     appliedIndex = mark.appliedIndex
     checkpointedIndex = mark.appliedIndex
@@ -155,7 +157,8 @@ package struct ChatPartition: ~Copyable, Sendable {
           throw error == .unknownVariant ? .unknownCommand(index) : .malformedEntry(index, error)
         }
         do {
-          output.results.append(try apply(command, index, state, &output))
+          let position = index.inGeneration(generation)
+          output.results.append(try apply(command, position, state, &output))
         } catch {
           throw .state(error)
         }
@@ -181,7 +184,17 @@ package struct ChatPartition: ~Copyable, Sendable {
     case .handleResolved(let resolved): try apply(resolved, state)
     case .conversationListed(let listed): try apply(listed, index, state, &output)
     case .outboxConfirmed(let confirmed): apply(confirmed)
+    case .generationBegan(let generation): begin(generation, &output)
     }
+  }
+
+  private mutating func begin(_ generation: UInt32, _ output: inout ApplyOutput) -> CommandResult {
+    guard generation > self.generation else { return .done }
+    self.generation = generation
+    output.hasNewGeneration = true
+    hash.fold(.generation)
+    hash.fold(UInt64(generation))
+    return .done
   }
 
   private mutating func apply(_ confirmed: OutboxConfirmed) -> CommandResult {

@@ -41,7 +41,7 @@ extension ChatPartition {
     freezeUsers(into: &writes)
     outbox.freeze(into: &writes)
     let mark = AppliedMark(
-      appliedIndex: appliedIndex, rollingHash: hash.value, time: time)
+      appliedIndex: appliedIndex, rollingHash: hash.value, time: time, generation: generation)
     writes.append(StateWrite(key: KeyLayout.appliedMark, value: mark.encoded()))
     lastCheckpointWrites = writes.count
     checkpointedIndex = appliedIndex

@@ -39,7 +39,7 @@ extension ChatPartition {
       }
     }
     var changes = page.finish(
-      isComplete: merge.first == nil, applied: appliedIndex, generation: generation)
+      isComplete: merge.first == nil, applied: position, generation: generation)
     changes.refused = refused
     return .changes(changes)
   }
@@ -53,7 +53,7 @@ extension ChatPartition {
     _ request: ChangesQuery.Request, at position: Int, from joined: Sequence,
     _ state: some StateReader
   ) throws(StateReadError) -> ChangesCursor? {
-    guard request.after < appliedIndex,
+    guard request.after < self.position,
       request.after < conversations.slots[position].value.head.lastIndex
     else { return nil }
     let head = conversations.slots[position].value.head.sequence.rawValue

@@ -38,27 +38,31 @@ struct AppliedMark: StoredRecord {
   var appliedIndex: LogIndex
   var rollingHash: UInt64
   var time: WallTime
+  var generation: UInt32
 
-  init(appliedIndex: LogIndex, rollingHash: UInt64, time: WallTime) {
+  init(appliedIndex: LogIndex, rollingHash: UInt64, time: WallTime, generation: UInt32) {
     self.appliedIndex = appliedIndex
     self.rollingHash = rollingHash
     self.time = time
+    self.generation = generation
   }
 
   init(decoding bytes: [UInt8]) throws(ProtobufError) {
     var reader = ProtobufReader(bytes)
     var version: UInt64 = 0
-    self.init(appliedIndex: .zero, rollingHash: 0, time: .zero)
+    self.init(appliedIndex: .zero, rollingHash: 0, time: .zero, generation: 0)
     while let field = try reader.next() {
       switch field.number {
       case 1: version = try field.uint64()
       case 2: appliedIndex = LogIndex(try field.uint64())
       case 3: rollingHash = try field.fixed64()
       case 4: time = WallTime(milliseconds: try field.uint64())
+      case 5: generation = try field.uint32()
       default: break
       }
     }
     try RecordVersion.check(version)
+    guard generation <= LogIndex.generationMax else { throw .outOfRange(field: 5) }
     guard appliedIndex.rawValue <= RecordVersion.numberMax else { throw .outOfRange(field: 2) }
   }
 
@@ -68,6 +72,7 @@ struct AppliedMark: StoredRecord {
     writer.uint(2, appliedIndex.rawValue)
     writer.fixed64(3, rollingHash)
     writer.uint(4, time.milliseconds)
+    writer.uint(5, generation)
     return writer.bytes
   }
 }

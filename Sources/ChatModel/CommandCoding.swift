@@ -136,6 +136,8 @@ extension Command {
           }
         }
       }
+    case .generationBegan(let generation):
+      writer.message(12) { $0.uint(1, generation) }
     }
   }
 
@@ -160,6 +162,7 @@ extension Command {
       case 9: found = .handleResolved(try fields.handleResolved(body))
       case 10: found = .conversationListed(try fields.conversationListed(body))
       case 11: found = .outboxConfirmed(try fields.outboxConfirmed(body))
+      case 12: found = .generationBegan(try fields.generationBegan(body))
       default: throw .unknownVariant
       }
     }
@@ -408,6 +411,16 @@ private struct CommandFields {
     return ConversationListed(
       user: try requireUser(1), conversation: ConversationID(conversation), removed: flag,
       origin: try requireOrigin(4))
+  }
+
+  mutating func generationBegan(_ body: ProtobufReader) throws(ProtobufError) -> UInt32 {
+    var body = body
+    var generation: UInt32 = 0
+    while let field = try body.next() {
+      if field.number == 1 { generation = try field.uint32() }
+    }
+    guard generation <= LogIndex.generationMax else { throw .outOfRange(field: 1) }
+    return generation
   }
 
   mutating func outboxConfirmed(_ body: ProtobufReader) throws(ProtobufError) -> OutboxConfirmed {

@@ -20,6 +20,7 @@ package enum Command: Equatable, Sendable {
   case conversationListed(ConversationListed)
   // of the partition itself
   case outboxConfirmed(OutboxConfirmed)
+  case generationBegan(UInt32)
 
   /// Whom the command changes: what it is routed by. `nil` for a command of the partition itself.
   package var entity: EntityID? {
@@ -34,7 +35,7 @@ package enum Command: Equatable, Sendable {
     case .claimHandle(let command): .handle(command.handle)
     case .handleResolved(let command): .user(command.user)
     case .conversationListed(let command): .user(command.user)
-    case .outboxConfirmed: nil
+    case .outboxConfirmed, .generationBegan: nil
     }
   }
 }

@@ -8,6 +8,7 @@ package import Primitives
 /// | T2 shrink | the leader of this epoch | one other replica leaves `inSync` |
 /// | T3 expand | the leader of this epoch | a learner that caught up joins `inSync` |
 /// | T4 retarget | the ring controller | `target`, with replica numbers from `nextReplica` |
+/// | force | an operator | one replica alone is in sync, or empty ones are; `generation` + 1 |
 ///
 /// **Invariant**: `inSync` is never empty and is sorted; every number in use is below
 /// `nextReplica`.
@@ -67,11 +68,7 @@ package struct PartitionRecord: Equatable, Sendable {
   /// other gets one that never was.
   package func retargeted(to stores: [StoreID]) -> PartitionRecord {
     var changed = self
-    changed.target = stores.map { store in
-      if let listed = replica(on: store) { return listed }
-      defer { changed.nextReplica += 1 }
-      return ReplicaID(store: store, number: changed.nextReplica)
-    }
+    changed.target = stores.map { replica(on: $0) ?? changed.freshReplicas(on: [$0])[0] }
     return changed
   }
 
@@ -88,6 +85,46 @@ package struct PartitionRecord: Equatable, Sendable {
     }
     if leader == replica, epoch > .zero { changed.leaderBoot = .none }
     return changed == self ? nil : changed
+  }
+
+  /// The record after an operator has put a replica in the place of in-sync ones that are gone for
+  /// good: it alone is in sync and is to lead, and every other store begins anew. What it does not
+  /// hold is lost, acknowledged or not.
+  ///
+  /// - Parameter others: where the partition should live besides.
+  /// **Returns**: `nil` when the replica is not one that the record lists outside of `inSync`.
+  package func forcing(_ replica: ReplicaID, others: [StoreID]) -> PartitionRecord? {
+    guard target.contains(replica), !inSync.contains(replica) else { return nil }
+    var changed = self
+    changed.epoch = epoch.successor
+    changed.leader = replica
+    changed.leaderBoot = .none
+    changed.inSync = [replica]
+    changed.target = [replica] + changed.freshReplicas(on: others.filter { $0 != replica.store })
+    changed.generation += 1
+    return changed
+  }
+
+  /// The record of a partition that begins anew, since no replica of it is left: everybody is in
+  /// sync with an empty log.
+  package func emptied(owners: [StoreID]) -> PartitionRecord {
+    precondition(!owners.isEmpty, "a partition needs an owner")
+    var changed = self
+    let replicas = changed.freshReplicas(on: owners)
+    changed.epoch = .zero
+    changed.leader = replicas[0]
+    changed.leaderBoot = .none
+    changed.inSync = replicas.sorted()
+    changed.target = replicas
+    changed.generation += 1
+    return changed
+  }
+
+  private mutating func freshReplicas(on stores: [StoreID]) -> [ReplicaID] {
+    stores.map { store in
+      defer { nextReplica += 1 }
+      return ReplicaID(store: store, number: nextReplica)
+    }
   }
 
   /// Whether the leader has given itself up: its process may live, but it does not lead.

@@ -87,7 +87,8 @@ struct SessionPartition {
   /// Every event of this session's conversations up to here was pushed; `nil` while it is not known
   /// yet where the session begins, which is wherever its first pull ends.
   var position: LogIndex?
-  var generation: UInt32 = 0
+  /// In which that is; `nil` while it is not known.
+  var generation: UInt32?
   /// Conversations that were read up to elsewhere than `position`: those that were just joined.
   var after: [ConversationID: LogIndex] = [:]
   /// Those of `after` that are read again from their beginning, although the list shows them.
@@ -201,7 +202,7 @@ extension GatewayCore {
       session.partitions[partition].flatMap { state in
         cursorIndex(partition, state).map {
           Cursor.Position(
-            partition: partition, generation: state.generation,
+            partition: partition, generation: state.generation ?? 0,
             index: min($0, state.leftAhead.values.min() ?? $0))
         }
       }

@@ -52,6 +52,7 @@ extension GatewayCore {
       restless.insert(id)
       return
     }
+    noteGeneration(page.generation, id, partition, into: &actions)
     var torn: Set<ConversationID> = []
     for event in page.events where !torn.contains(event.conversation) {
       if !push(event, toCatchingUp: session, into: &actions) { torn.insert(event.conversation) }
@@ -62,7 +63,6 @@ extension GatewayCore {
       session.partitions[partition]?.after[conversation] = .zero
       session.partitions[partition]?.reread.insert(conversation)
     }
-    session.partitions[partition]?.generation = page.generation
     noteCursor(id, now: now)
     guard let state = session.partitions[partition] else { return }
     let isComplete = state.conversations.allSatisfy {
@@ -80,6 +80,22 @@ extension GatewayCore {
     } else {
       session.partitions[partition]?.mode = .due
       pullDue(id, now: now, into: &actions)
+    }
+  }
+
+  /// After an operator has forced a leader, what the session was told may not have happened: the
+  /// client is to look again, and what follows may take numbers that it has seen.
+  private mutating func noteGeneration(
+    _ generation: UInt32, _ id: SessionID, _ partition: PartitionID,
+    into actions: inout [GatewayAction]
+  ) {
+    guard let session = sessions[id], let state = session.partitions[partition] else { return }
+    session.partitions[partition]?.generation = generation
+    guard let known = state.generation, known != generation else { return }
+    for conversation in state.conversations {
+      session.conversations[conversation]?.last = .zero
+      session.reread.remove(conversation)
+      actions.append(.push(.gap(conversation), to: [id]))
     }
   }
 

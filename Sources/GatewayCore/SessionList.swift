@@ -158,7 +158,7 @@ extension GatewayCore {
     let beginsAnew = session.listed == nil && session.resumed == nil
     if session.partitions[partition] == nil {
       session.partitions[partition] = SessionPartition(
-        position: known?.index ?? (beginsAnew ? nil : .zero))
+        position: known?.index ?? (beginsAnew ? nil : .zero), generation: known?.generation)
     }
     session.partitions[partition]?.insert(item.conversation)
     let ahead = session.partitions[partition]?.leftAhead.removeValue(forKey: item.conversation)

@@ -58,6 +58,7 @@ package struct PartitionMeta: Hashable, Sendable {
       writer.message(12) {
         $0.uint(1, earlier.replica.number)
         $0.uint(2, earlier.prefix)
+        $0.bool(3, earlier.isSetAside)
       }
     }
     return writer.bytes
@@ -68,7 +69,7 @@ package struct PartitionMeta: Hashable, Sendable {
       replica: ReplicaID(store: StoreID(0), number: 0), prefix: 0, firstIndex: .zero)
     var store = StoreID(0)
     var number: UInt32 = 0
-    var earlier: [(number: UInt32, prefix: UInt32)] = []
+    var earlier: [(number: UInt32, prefix: UInt32, isSetAside: Bool)] = []
     var reader = ProtobufReader(bytes)
     while let field = try reader.next() {
       switch field.number {
@@ -89,19 +90,22 @@ package struct PartitionMeta: Hashable, Sendable {
     }
     replica = ReplicaID(store: store, number: number)
     former = earlier.map {
-      FormerReplica(replica: ReplicaID(store: store, number: $0.number), prefix: $0.prefix)
+      FormerReplica(
+        replica: ReplicaID(store: store, number: $0.number), prefix: $0.prefix,
+        isSetAside: $0.isSetAside)
     }
   }
 
   private static func decodeFormer(
     _ reader: ProtobufReader
-  ) throws(ProtobufError) -> (number: UInt32, prefix: UInt32) {
+  ) throws(ProtobufError) -> (number: UInt32, prefix: UInt32, isSetAside: Bool) {
     var reader = reader
-    var found: (number: UInt32, prefix: UInt32) = (0, 0)
+    var found: (number: UInt32, prefix: UInt32, isSetAside: Bool) = (0, 0, false)
     while let field = try reader.next() {
       switch field.number {
       case 1: found.number = try field.uint32()
       case 2: found.prefix = try field.uint32()
+      case 3: found.isSetAside = try field.bool()
       default: break
       }
     }
@@ -113,10 +117,13 @@ package struct PartitionMeta: Hashable, Sendable {
 package struct FormerReplica: Hashable, Sendable {
   package let replica: ReplicaID
   package let prefix: UInt32
+  /// Kept for a person to look at.
+  package let isSetAside: Bool
 
-  package init(replica: ReplicaID, prefix: UInt32) {
+  package init(replica: ReplicaID, prefix: UInt32, isSetAside: Bool = false) {
     self.replica = replica
     self.prefix = prefix
+    self.isSetAside = isSetAside
   }
 }
 

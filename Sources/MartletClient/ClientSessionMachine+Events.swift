@@ -50,9 +50,9 @@ extension ClientSessionMachine {
       self.cursor = cursor
       deliver(delivery)
     case .cut(let conversation, _):
-      let last = places[conversation]?.last ?? .zero
-      places[conversation] = ReadingPlace(last: last, isCut: true)
-      deliver(.cut(conversation, after: last))
+      // What comes next may have any number, one that was seen already too.
+      let place = places.removeValue(forKey: conversation)
+      deliver(.cut(conversation, after: place?.last ?? .zero))
     case .event(let event):
       guard let place = places[event.conversation] else { return pass(event) }
       if event.sequence <= place.last { return }

@@ -37,7 +37,7 @@ enum MachineState: Hashable, Sendable {
 /// What goes to the consumer, in the order in which it is to be seen.
 enum Delivery: Equatable, Sendable {
   case event(ChatModel.Event)
-  /// What followed this number was erased.
+  /// What followed this number was erased, or what was seen may not have happened.
   case cut(WireConversation, after: Sequence)
   /// Everything before this was delivered.
   case cursor(Cursor)

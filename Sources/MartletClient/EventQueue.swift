@@ -112,6 +112,7 @@ final class EventQueue: Sendable {
         state.sequences[event.conversation] = event.sequence
         return .success(Event(event))
       case .cut(let conversation, let last):
+        state.sequences[conversation] = nil
         return .success(
           Event(
             conversation: ConversationID(conversation), sequence: last.rawValue,

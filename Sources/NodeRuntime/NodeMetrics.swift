@@ -12,7 +12,15 @@ extension ShardNode {
     OperatorSource(
       isReady: { [weak self] in await self?.isReady() ?? false },
       collect: { [weak self] page in await self?.collect(into: &page) },
-      ring: { (try? await RingStatus.read(coordinator)) ?? nil })
+      ring: { (try? await RingStatus.read(coordinator)) ?? nil },
+      partitions: { [weak self] in
+        guard let partitions = try? await self?.partitions() else { return [] }
+        return partitions.sorted { $0.partition < $1.partition }.map { item in
+          let role = item.isLeader ? "leads" : item.stop.map { "stopped: \($0)" } ?? "follows"
+          return "\(item.partition) \(item.replica) \(role), its log ends with \(item.last), "
+            + "committed are \(item.commitIndex)"
+        }
+      })
   }
 
   /// Whether it takes its part: its store writes and every replica of it runs.

@@ -15,15 +15,19 @@ package struct OperatorSource: Sendable {
   package var collect: @Sendable (inout MetricsPage) async -> Void
   /// The ring as the coordinator knows it; `nil` when the coordinator does not answer.
   package var ring: @Sendable () async -> RingStatus?
+  /// A line for each replica here; empty where there are none.
+  package var partitions: @Sendable () async -> [String]
 
   package init(
     isReady: @escaping @Sendable () async -> Bool,
     collect: @escaping @Sendable (inout MetricsPage) async -> Void,
-    ring: @escaping @Sendable () async -> RingStatus?
+    ring: @escaping @Sendable () async -> RingStatus?,
+    partitions: @escaping @Sendable () async -> [String] = { [] }
   ) {
     self.isReady = isReady
     self.collect = collect
     self.ring = ring
+    self.partitions = partitions
   }
 }
 
@@ -37,6 +41,7 @@ package struct OperatorSource: Sendable {
 /// | `/metrics` | Prometheus text |
 /// | `/ring` | the ring's status as JSON, `/ring?format=text` as a table (`&all`: each
 /// partition); 503 when it is not whole |
+/// | `/partitions` | how far the log of each replica here goes |
 ///
 /// There is no authentication: the address belongs on loopback or an operators' network.
 package final class OperatorServer: Sendable {
@@ -173,8 +178,13 @@ private final class OperatorPaths: Sendable {
       return query.contains("format=text")
         ? Answer(status: status, text: ring.table(listsAll: query.contains("all")))
         : Answer(status: status, contentType: "application/json", text: ring.json + "\n")
+    case "/partitions":
+      guard let source else { return Answer(status: .serviceUnavailable, text: "starting\n") }
+      return Answer(status: .ok, text: await source.partitions().map { $0 + "\n" }.joined())
     default:
-      return Answer(status: .notFound, text: "there are /healthz, /readyz, /metrics and /ring\n")
+      return Answer(
+        status: .notFound,
+        text: "there are /healthz, /readyz, /metrics, /ring and /partitions\n")
     }
   }
 }

@@ -46,10 +46,14 @@ final class ShardDialer: @unchecked Sendable {
     random = SeededRandom(seed: seed)
   }
 
-  /// A shard is registered at this address. `after` leaves the first try to the other side.
+  /// A shard is registered at this address. `after` leaves the first try to the other side. Another
+  /// store that had its name is not looked for any more: the node has a new data directory.
   func connect(to store: StoreID, node: String, at address: NodeAddress, after pause: Milliseconds)
   {
     eventLoop.preconditionInEventLoop()
+    for (other, target) in targets where target.node == node && other != store {
+      targets[other] = nil
+    }
     if let target = targets[store], target.address == address { return }
     targets[store] = Target(address: address, node: node)
     schedule(store, after: pause)

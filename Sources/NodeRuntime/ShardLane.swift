@@ -381,6 +381,10 @@ final class ShardLane: CompletionSink, @unchecked Sendable {
         metadata: ["milliseconds": "\(milliseconds)"])
     case .pausedFor(let pause):
       logger.warning("the process stood still", metadata: ["milliseconds": "\(pause.rawValue)"])
+    case .replicaSetAside(let partition, let replica):
+      logger.warning(
+        "a leader was forced; what this store has of the partition from before is set aside",
+        metadata: ["partition": "\(partition)", "replica": "\(replica)"])
     case .replicaReplaced(let partition, let old, let new):
       logger.warning(
         "a fresh replica takes the place of an earlier one",

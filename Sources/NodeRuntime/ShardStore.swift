@@ -43,7 +43,7 @@ final class ShardStore: ShardStorage {
       found.append(
         RecoveredPartition(
           partition: partition, replica: replica, generation: meta.generation,
-          former: meta.former.map(\.replica), damage: damage))
+          former: meta.former.filter { !$0.isSetAside }.map(\.replica), damage: damage))
     }
     return found
   }
@@ -88,7 +88,7 @@ final class ShardStore: ShardStorage {
   }
 
   func createReplica(
-    _ replica: ReplicaID, of partition: PartitionID, generation: UInt32
+    _ replica: ReplicaID, of partition: PartitionID, generation: UInt32, settingAside: Bool
   ) throws(StateReadError) -> any StateReader {
     do {
       let prefix = try store.reservePrefix()
@@ -97,7 +97,9 @@ final class ShardStore: ShardStorage {
         meta.former = earlier.former
         // One that never wrote anything has nothing to delete.
         if !isUnwritten.contains(partition) {
-          meta.former.append(FormerReplica(replica: earlier.replica, prefix: earlier.prefix))
+          meta.former.append(
+            FormerReplica(
+              replica: earlier.replica, prefix: earlier.prefix, isSetAside: settingAside))
         }
       }
       metas[partition] = meta
@@ -168,10 +170,14 @@ final class ShardStore: ShardStorage {
   func forget(_ replica: ReplicaID, of partition: PartitionID, in batch: inout StorageBatch) {
     guard var meta = metas[partition] else { return }
     if meta.replica == replica {
-      batch.setMeta(of: partition, nil)
       batch.dropPrefix(meta.prefix)
-      for earlier in meta.former { batch.dropPrefix(earlier.prefix) }
-      metas[partition] = nil
+      for earlier in meta.former where !earlier.isSetAside { batch.dropPrefix(earlier.prefix) }
+      // What is set aside is known by this meta; the replica has nothing any more.
+      var rest = PartitionMeta(
+        replica: replica, prefix: meta.prefix, promise: meta.promise, generation: meta.generation)
+      rest.former = meta.former.filter(\.isSetAside)
+      batch.setMeta(of: partition, rest.former.isEmpty ? nil : rest)
+      metas[partition] = rest.former.isEmpty ? nil : rest
       ends[partition] = nil
       isUnwritten.remove(partition)
     } else if let position = meta.former.firstIndex(where: { $0.replica == replica }) {

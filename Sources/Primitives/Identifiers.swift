@@ -43,6 +43,12 @@ package struct Epoch: Hashable, Comparable, Sendable, CustomStringConvertible {
 }
 
 /// A position in a partition's log. The first entry has index 1; `zero` means "before the first".
+///
+/// What leaves a partition (events, outbox entries, cursors) carries the position with its
+/// generation in front: a log that was cut short when an operator forced a leader takes the same
+/// positions again, and nobody must mistake the new entries for those that are lost.
+///
+/// **Shape** (of a position with a generation): 24 bits of generation, 40 bits of position.
 package struct LogIndex: Hashable, Comparable, Sendable, CustomStringConvertible {
   package let rawValue: UInt64
 
@@ -65,6 +71,19 @@ package struct LogIndex: Hashable, Comparable, Sendable, CustomStringConvertible
   package var successor: LogIndex { LogIndex(rawValue + 1) }
   package var predecessor: LogIndex { LogIndex(rawValue - 1) }
   package var description: String { "i\(rawValue)" }
+
+  private static let positionBits: UInt64 = 40
+  /// Beyond, stored records could not hold the position.
+  package static let generationMax: UInt32 = 1 << 22 - 1
+
+  /// This position in a generation: greater than every position of an earlier one.
+  package func inGeneration(_ generation: UInt32) -> LogIndex {
+    precondition(rawValue < 1 << Self.positionBits && generation <= Self.generationMax)
+    return LogIndex(UInt64(generation) << Self.positionBits | rawValue)
+  }
+
+  /// Of a position that carries one.
+  package var generation: UInt32 { UInt32(truncatingIfNeeded: rawValue >> Self.positionBits) }
 }
 
 /// Names at most one entry of a partition's log: the epoch of the leader that made it and its

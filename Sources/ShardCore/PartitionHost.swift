@@ -1,5 +1,6 @@
 package import ChatCore
 package import ChatModel
+import ClusterModel
 import DequeModule
 package import NodeProtocol
 package import Primitives
@@ -45,6 +46,8 @@ package final class PartitionHost {
   /// Entries that no checkpoint covers.
   private(set) var entriesToCheckpoint = 0
   let reader: any StateReader
+  /// In which the replica was made.
+  let firstGeneration: UInt32
 
   /// Commands of this turn, and their size.
   var pending: [PendingCommand] = []
@@ -63,6 +66,8 @@ package final class PartitionHost {
   var replacementAt = Instant.zero
   var isForgotten = false
 
+  /// The generation that this leadership has asked the log to begin.
+  var askedGeneration: UInt32 = 0
   /// The greatest stamp of an entry that this leader made; stamps never go back.
   var lastStamp = WallTime.zero
   var isCheckpointing = false
@@ -70,14 +75,20 @@ package final class PartitionHost {
 
   init(
     partition: PartitionID, replica: consuming Replica, chat: consuming ChatPartition,
-    reader: any StateReader, now: Instant
+    reader: any StateReader, generation: UInt32, now: Instant
   ) {
     self.partition = partition
     standing = replica.standing
     self.replica = replica
     self.chat = chat
     self.reader = reader
+    firstGeneration = generation
     lastCheckpoint = now
+  }
+
+  /// Whether an operator has ended the generation of which this replica is.
+  func isOutdated(by record: PartitionRecord) -> Bool {
+    record.generation > max(firstGeneration, visitChat { $0.generation })
   }
 
   // MARK: For whoever checks from outside

@@ -43,6 +43,8 @@ package enum ShardNote: Equatable, Sendable {
   case replicaNotCreated(PartitionID, StateReadError)
   /// A fresh replica takes the place of one that gave itself up, or was taken out and came back.
   case replicaReplaced(PartitionID, old: ReplicaID, new: ReplicaID)
+  /// A replica of a generation that an operator has ended: its data is kept for a person to see.
+  case replicaSetAside(PartitionID, ReplicaID)
 }
 
 /// What a shard reads synchronously from its store.
@@ -50,11 +52,11 @@ package protocol ShardStorage: AnyObject {
   /// The checkpointed state of a partition's present replica.
   func stateReader(of partition: PartitionID) -> any StateReader
   /// Makes room for a replica that never was here; it is durable with its first write. What is here
-  /// of an earlier replica of the partition stays until `forget`.
+  /// of an earlier replica of the partition stays until `forget`, or for ever when it is set aside.
   ///
   /// **Returns**: its empty state.
   func createReplica(
-    _ replica: ReplicaID, of partition: PartitionID, generation: UInt32
+    _ replica: ReplicaID, of partition: PartitionID, generation: UInt32, settingAside: Bool
   ) throws(StateReadError) -> any StateReader
   /// Entries from `index` on for a follower that is far behind, at least one if there is one.
   func entries(
@@ -66,6 +68,7 @@ package protocol ShardStorage: AnyObject {
 package struct RecoveredPartition: Sendable {
   package var partition: PartitionID
   package var replica: RecoveredReplica
+  /// In which the replica was made.
   package var generation: UInt32
   /// Earlier replicas of the partition whose data is still here.
   package var former: [ReplicaID]

@@ -67,8 +67,7 @@ package struct ShardCore {
     do throws(StateReadError) {
       if let damage = found.damage { throw .unreadable(damage) }
       let reader = storage.stateReader(of: found.partition)
-      let chat = try ChatPartition(
-        partition: found.partition, generation: found.generation, state: reader)
+      let chat = try ChatPartition(partition: found.partition, state: reader)
       guard chat.appliedIndex == found.replica.appliedIndex else {
         throw .unreadable("the state is of \(chat.appliedIndex), not \(found.replica.appliedIndex)")
       }
@@ -82,10 +81,9 @@ package struct ShardCore {
     _ found: RecoveredPartition, _ damage: String, now: Instant, into actions: inout [ShardAction]
   ) {
     let nothing = NoState()
-    guard
-      let chat = try? ChatPartition(
-        partition: found.partition, generation: found.generation, state: nothing)
-    else { preconditionFailure("a state without records is readable") }
+    guard let chat = try? ChatPartition(partition: found.partition, state: nothing) else {
+      preconditionFailure("a state without records is readable")
+    }
     install(found, RecoveredReplica(empty: found.replica.id), chat, nothing, now: now)
     drive(hosts.count - 1, now: now, into: &actions) { replica, pending in
       replica.gaveUp(.damaged(damage), into: &pending)
@@ -101,7 +99,7 @@ package struct ShardCore {
       replica: Replica(
         partition: found.partition, boot: configuration.boot, recovered: replica,
         configuration: configuration.replica, seed: random.next()),
-      chat: chat, reader: reader, now: now)
+      chat: chat, reader: reader, generation: found.generation, now: now)
     host.former = found.former
     install(host)
   }
@@ -239,6 +237,7 @@ package struct ShardCore {
         }
       }
       if hosts[position].courier.wakeAt <= now { deliverOutbox(position, now: now, into: &actions) }
+      beginGeneration(position, now: now, into: &actions)
       considerReplacement(position, now: now, into: &actions)
       checkpointIfDue(position, now: now, into: &actions)
     }

@@ -17,7 +17,8 @@ import Routing
 /// ```
 ///
 /// **Invariant**: a store never hosts a replica whose number is not greater than those that it
-/// hosted before; what is left of one is deleted only when no record lists it.
+/// hosted before; what is left of one is deleted only when no record lists it. What is left of one
+/// whose generation an operator has ended is never deleted.
 extension ShardCore {
   /// Hosts the replica that a record lists for this store, unless it or a later one is here.
   ///
@@ -28,7 +29,8 @@ extension ShardCore {
   ) -> Bool {
     guard let listed = record.replica(on: configuration.store) else { return false }
     guard let position = position(of: partition) else {
-      create(listed, of: partition, record, former: [], now: now, into: &actions)
+      create(
+        listed, of: partition, record, former: [], settingAside: false, now: now, into: &actions)
       return true
     }
     let hosted = hosts[position].replica.id
@@ -37,8 +39,12 @@ extension ShardCore {
       replica.superseded(into: &pending)
     }
     actions.append(.note(.replicaReplaced(partition, old: hosted, new: listed)))
-    let former = hosts[position].former + (hosts[position].isForgotten ? [] : [hosted])
-    create(listed, of: partition, record, former: former, now: now, into: &actions)
+    let isSetAside = hosts[position].isOutdated(by: record) && !hosts[position].isForgotten
+    if isSetAside { actions.append(.note(.replicaSetAside(partition, hosted))) }
+    let isKept = hosts[position].isForgotten || isSetAside
+    create(
+      listed, of: partition, record, former: hosts[position].former + (isKept ? [] : [hosted]),
+      settingAside: isSetAside, now: now, into: &actions)
     return true
   }
 
@@ -47,20 +53,19 @@ extension ShardCore {
   /// committed. A store that was made anew knows that it has lost it instead.
   private mutating func create(
     _ replica: ReplicaID, of partition: PartitionID, _ record: PartitionRecord,
-    former: [ReplicaID], now: Instant, into actions: inout [ShardAction]
+    former: [ReplicaID], settingAside: Bool, now: Instant, into actions: inout [ShardAction]
   ) {
     do throws(StateReadError) {
       let reader = try storage.createReplica(
-        replica, of: partition, generation: record.generation)
-      let chat = try ChatPartition(
-        partition: partition, generation: record.generation, state: reader)
+        replica, of: partition, generation: record.generation, settingAside: settingAside)
+      let chat = try ChatPartition(partition: partition, state: reader)
       let host = PartitionHost(
         partition: partition,
         replica: Replica(
           partition: partition, boot: configuration.boot,
           recovered: RecoveredReplica(empty: replica), configuration: configuration.replica,
           seed: random.next()),
-        chat: chat, reader: reader, now: now)
+        chat: chat, reader: reader, generation: record.generation, now: now)
       host.former = former
       install(host)
     } catch {
@@ -110,7 +115,11 @@ extension ShardCore {
       record.nextReplica > hosted.number, !record.hasMember(hosted)
     {
       host.isForgotten = true
-      actions.append(.forget(host.partition, hosted))
+      if host.isOutdated(by: record) {
+        actions.append(.note(.replicaSetAside(host.partition, hosted)))
+      } else {
+        actions.append(.forget(host.partition, hosted))
+      }
     }
   }
 

@@ -4,6 +4,7 @@ import ClusterModel
 import NodeProtocol
 import Primitives
 import ReplicaCore
+import Routing
 
 extension ShardCore {
   /// Gives one replica an input and carries its actions out, and those that follow from them.
@@ -132,7 +133,8 @@ extension ShardCore {
         finish(command, result, position, now: now, into: &actions)
       }
     }
-    deliverOutput(at: entry.index, position, into: &actions)
+    if output.hasNewGeneration { endSubscriptions(position, .behind, into: &actions) }
+    deliverOutput(at: hosts[position].chat.position, position, into: &actions)
   }
 
   private mutating func finish(
@@ -209,6 +211,7 @@ extension ShardCore {
   ) {
     actions.append(.note(.becameLeader(hosts[position].partition, hosts[position].standing.epoch)))
     hosts[position].courier.reset()
+    hosts[position].askedGeneration = 0
     hosts[position].lastStamp = hosts[position].chat.lastStamp
     deliverOutbox(position, now: now, into: &actions)
   }
@@ -234,7 +237,23 @@ extension ShardCore {
       case .own: break
       }
     }
-    endSubscriptions(position, into: &actions)
+    endSubscriptions(position, .notLeader, into: &actions)
+  }
+
+  /// After an operator has forced a leader, positions are told in a new generation, beginning
+  /// before any other command.
+  mutating func beginGeneration(
+    _ position: Int, now: Instant, into actions: inout [ShardAction]
+  ) {
+    let host = hosts[position]
+    guard host.standing.isLeader, host.standing.acceptsCommands,
+      let generation = routing.record(of: host.partition)?.record.generation,
+      generation > max(host.chat.generation, host.askedGeneration)
+    else { return }
+    host.askedGeneration = generation
+    admit(
+      Command.generationBegan(generation).encoded(), origin: .own, position, now: now,
+      into: &actions)
   }
 
   /// Why this shard does not serve a partition now.

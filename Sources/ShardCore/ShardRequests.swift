@@ -109,6 +109,7 @@ extension ShardCore {
     _ bytes: [UInt8], origin: CommandOrigin, _ position: Int, now: Instant,
     into actions: inout [ShardAction]
   ) {
+    if origin != .own { beginGeneration(position, now: now, into: &actions) }
     var resolves: UserID?
     if let refusal = capacityRefusal(bytes.count, position) {
       return refuse(origin, position, refusal, now: now, into: &actions)

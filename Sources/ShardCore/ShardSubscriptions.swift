@@ -28,8 +28,8 @@ extension ShardCore {
       Subscription(partition: subscribe.partition, entity: subscribe.entity)
     ).inserted
     if isNew ?? false { hosts[position].subscribers[subscribe.entity, default: []].append(id) }
-    var from = hosts[position].standing.appliedIndex
-    if let after = subscribe.after, after < from,
+    var from = hosts[position].chat.position
+    if let after = subscribe.after, after < from, after.generation == from.generation,
       let changed = try? hosts[position].chat.lastChange(
         of: subscribe.entity, state: hosts[position].reader),
       changed <= after
@@ -106,8 +106,10 @@ extension ShardCore {
     }
   }
 
-  /// This store does not lead the partition any more.
-  mutating func endSubscriptions(_ position: Int, into actions: inout [ShardAction]) {
+  /// This store does not lead the partition any more, or tells positions in another generation.
+  mutating func endSubscriptions(
+    _ position: Int, _ reason: SubscriptionEnded.Reason, into actions: inout [ShardAction]
+  ) {
     let partition = hosts[position].partition
     let subscribers = hosts[position].subscribers
     hosts[position].subscribers = [:]
@@ -124,7 +126,7 @@ extension ShardCore {
             id,
             .subscriptionEnded(
               SubscriptionEnded(
-                partition: partition, entity: subscription.entity, reason: .notLeader))))
+                partition: partition, entity: subscription.entity, reason: reason))))
       }
     }
   }

@@ -12,7 +12,7 @@ struct Martlet: AsyncParsableCommand {
       CommandGroup(
         name: "Nodes:",
         subcommands: [ShardCommand.self, GatewayCommand.self, EmbeddedCommand.self]),
-      CommandGroup(name: "Operators:", subcommands: [RingCommand.self]),
+      CommandGroup(name: "Operators:", subcommands: [RingCommand.self, PartitionCommand.self]),
       CommandGroup(
         name: "Users:",
         subcommands: [

@@ -49,13 +49,17 @@ struct NaiveChat {
   var logins: [UserID: [DeviceID: Login]] = [:]
   var lists: [UserID: [ConversationID: Listed]] = [:]
   var outbox: [(id: OutboxEntryID, command: Command)] = []
+  /// With its generation.
   var applied = LogIndex.zero
+  private var generation: UInt32 = 0
+  private var index = LogIndex.zero
   private var time = WallTime.zero
   private var ordinal: UInt32 = 0
 
   mutating func apply(_ commands: [Command], index: LogIndex, at time: UInt64) -> [CommandResult] {
     self.time = max(self.time, WallTime(milliseconds: time))
-    applied = index
+    self.index = index
+    applied = index.inGeneration(generation)
     ordinal = 0
     return commands.map { apply($0) }
   }
@@ -131,6 +135,10 @@ struct NaiveChat {
       return .done
     case .outboxConfirmed(let confirmed):
       outbox.removeAll { confirmed.entries.contains($0.id) }
+      return .done
+    case .generationBegan(let number):
+      generation = max(generation, number)
+      applied = index.inGeneration(generation)
       return .done
     }
   }
@@ -284,7 +292,7 @@ extension NaiveChat {
           conversations: all.prefix(limit).map {
             ListedConversation(
               conversation: $0.key, joined: $0.value.joined, listed: $0.value.listed)
-          }, applied: applied, generation: 3, more: all.count > limit))
+          }, applied: applied, generation: generation, more: all.count > limit))
     case .summaries(let reader, let ids):
       return .summaries(ids.compactMap { summary($0, reader: reader) })
     case .history(let query): return history(query)
@@ -346,7 +354,7 @@ extension NaiveChat {
       rooms[$0].map { $0.members[query.reader] == nil } ?? false
     }
     return ChangesPage(
-      events: page, through: more ? through : applied, more: more, generation: 3,
+      events: page, through: more ? through : applied, more: more, generation: generation,
       refused: refused)
   }
 }

@@ -11,10 +11,12 @@ final class PartitionBox {
     cacheBytesMax: Int = ChatCoreLimits.cacheBytesDefault, state: MemoryState
   ) throws(StateReadError) {
     value = try ChatPartition(
-      partition: PartitionID(7), generation: 3, cacheBytesMax: cacheBytesMax, state: state)
+      partition: PartitionID(7), cacheBytesMax: cacheBytesMax, state: state)
   }
 
   var appliedIndex: LogIndex { value.appliedIndex }
+  var generation: UInt32 { value.generation }
+  var position: LogIndex { value.position }
   var rollingHash: UInt64 { value.rollingHash }
   var lastStamp: WallTime { value.lastStamp }
   var outbox: Outbox { value.outbox }

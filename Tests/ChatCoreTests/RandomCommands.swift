@@ -40,6 +40,7 @@ struct RandomCommands {
         expires: UInt64(1_000 + below(9_000)))
     case 81..<82:
       return .closeSession(CloseSession(user: user(person()), device: device(1 + below(70))))
+    case 82..<83 where chance(20): return .generationBegan(UInt32(below(5)))
     case 82..<84:
       return listed(person(), room(), removed: chance(50), origin: UInt64(below(3_000)))
     case 84..<94:

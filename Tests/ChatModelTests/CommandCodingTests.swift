@@ -74,6 +74,7 @@ enum Samples {
         OutboxEntryID(index: LogIndex(1 << 50), ordinal: .max),
       ])),
     .outboxConfirmed(OutboxConfirmed(entries: [])),
+    .generationBegan(1), .generationBegan(LogIndex.generationMax),
   ]
 
   static let contents: [EventContent] = [

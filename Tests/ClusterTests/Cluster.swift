@@ -184,6 +184,11 @@ final class Cluster: Sendable {
 
   /// The parts of `martlet ring status --json` that tests ask for.
   struct Ring: Decodable, Sendable {
+    struct Node: Decodable, Sendable {
+      let name: String
+      let boot: String
+    }
+
     struct Partition: Decodable, Sendable {
       let partition: UInt32
       let state: String
@@ -193,6 +198,7 @@ final class Cluster: Sendable {
 
     let whole: Bool
     let partitionCount: UInt32
+    let nodes: [Node]
     let partitions: [Partition]
   }
 
@@ -203,6 +209,23 @@ final class Cluster: Sendable {
       return try JSONDecoder().decode(Ring.self, from: Data(outcome.output.utf8))
     } catch {
       throw ClusterFailure("ring status says no ring: \(outcome)")
+    }
+  }
+
+  /// Waits until every shard is registered by another process than before.
+  func waitUntilRegistered(otherThan before: Ring) async throws {
+    let old = Set(before.nodes.map(\.boot))
+    try await eventually("the registration of all shards", within: Self.startTimeout) {
+      try expectNobodyEnded()
+      let new = try await ring().nodes.filter { !old.contains($0.boot) }.map(\.name)
+      return layout.shards.allSatisfy { new.contains($0) }
+    }
+  }
+
+  /// Waits until the names of nodes that have ended are free for other data directories.
+  func waitUntilUnregistered(_ nodes: [String]) async throws {
+    try await eventually("the end of \(nodes)' leases", within: Self.startTimeout) {
+      try await ring().nodes.allSatisfy { !nodes.contains($0.name) }
     }
   }
 

@@ -117,7 +117,7 @@ struct ChatWorld {
         UserProfile(
           user: create.user, handle: create.handle, displayName: create.displayName))
       return .userActive(create.user)
-    case .claimHandle, .handleResolved, .outboxConfirmed: return .done
+    case .claimHandle, .handleResolved, .outboxConfirmed, .generationBegan: return .done
     }
   }
 

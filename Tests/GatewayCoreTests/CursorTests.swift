@@ -174,6 +174,67 @@ import WalkSupport
     #expect(position.map { $0 <= LogIndex(12) } ?? false)
   }
 
+  /// The subscriptions have ended and come back in another generation of the partition.
+  private func resubscribe(
+    _ script: inout GatewayScript, in generation: UInt32, at applied: LogIndex
+  ) {
+    for entity in [EntityID.conversation(GatewayScript.conversation())] {
+      script.receive(
+        .subscriptionEnded(
+          SubscriptionEnded(partition: GatewayScript.first, entity: entity, reason: .behind)),
+        from: store(1))
+    }
+    script.advance(100)
+    for item in script.take().subscribes {
+      script.receive(
+        .subscribed(
+          Subscribed(
+            partition: item.subscribe.partition, entity: item.subscribe.entity, from: applied,
+            generation: generation)), from: item.store)
+    }
+  }
+
+  @Test func `after a forced leader a session is told to look again and gets numbers anew`() {
+    var script = liveScript()
+    for number in 5...9 as ClosedRange<UInt64> {
+      script.receive(delivery(number, at: 7 + number, isLastOfEntry: true), from: store(1))
+    }
+    _ = script.take()
+    let applied = LogIndex(14).inGeneration(1)
+    resubscribe(&script, in: 1, at: applied)
+    let asked = script.take().requests
+    #expect(asked.compactMap(\.request.changes).first?.requests.first?.after == LogIndex(16))
+    let event = Event(
+      conversation: GatewayScript.conversation(), sequence: Sequence(7),
+      time: WallTime(milliseconds: 1), author: user(2), index: applied, content: .message(text: "7")
+    )
+    for item in asked {
+      script.respond(
+        item.request,
+        .answered(
+          .changes(ChangesPage(events: [event], through: applied, more: false, generation: 1))),
+        from: item.store)
+    }
+    #expect(
+      script.take().pushes.map(\.body) == [.gap(GatewayScript.conversation()), .event(event)])
+    let position = script.core.cursor(of: SessionID(1))?.positions.first
+    #expect(position?.generation == 1 && position?.index == applied)
+    // From there on it is live again.
+    script.receive(
+      .delivery(
+        Delivery(
+          partition: GatewayScript.first, index: applied.successor,
+          content: .event(
+            Event(
+              conversation: GatewayScript.conversation(), sequence: Sequence(8),
+              time: WallTime(milliseconds: 1), author: user(2), index: applied.successor,
+              content: .message(text: "8"))), isLastOfEntry: true)), from: store(1))
+    let pushed = script.take().pushes.compactMap { push -> UInt64? in
+      if case .event(let event) = push.body { event.sequence.rawValue } else { nil }
+    }
+    #expect(pushed == [8])
+  }
+
   @Test func `a congested session is told so once and gets nothing until it has drained`() {
     var script = liveScript()
     _ = script.take()

@@ -109,11 +109,11 @@ package final class SimulatedDisk: ShardStorage {
   }
 
   package func createReplica(
-    _ replica: ReplicaID, of partition: PartitionID, generation: UInt32
+    _ replica: ReplicaID, of partition: PartitionID, generation: UInt32, settingAside: Bool
   ) throws(StateReadError) -> any StateReader {
     if let earlier = present[partition] {
       if earlier.id.number >= replica.number { violation = "\(replica) after \(earlier.id)" }
-      if earlier.isWritten { former[partition, default: []].append(earlier) }
+      if earlier.isWritten, !settingAside { former[partition, default: []].append(earlier) }
     }
     let stored = Stored(id: replica, generation: generation)
     present[partition] = stored

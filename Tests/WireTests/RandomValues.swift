@@ -136,6 +136,7 @@ extension RandomValues {
       .conversationListed(
         ConversationListed(
           user: user(), conversation: conversation(), removed: flag(), origin: origin()))
+    case 10: .generationBegan(number32() % (LogIndex.generationMax + 1))
     default:
       .outboxConfirmed(
         OutboxConfirmed(

@@ -141,6 +141,8 @@ extension ProtoCommand {
         $0.removed = command.removed
         $0.origin = ProtoOutboxOrigin(command.origin)
       }
+    case .generationBegan(let generation):
+      generationBegan = .with { $0.generation = generation }
     case .outboxConfirmed(let command):
       outboxConfirmed = .with {
         $0.entries = command.entries.map { entry in

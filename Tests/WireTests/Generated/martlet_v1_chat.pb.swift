@@ -235,6 +235,14 @@ nonisolated struct ProtoCommand: Sendable {
     set {variant = .outboxConfirmed(newValue)}
   }
 
+  var generationBegan: ProtoGenerationBegan {
+    get {
+      if case .generationBegan(let v)? = variant {return v}
+      return ProtoGenerationBegan()
+    }
+    set {variant = .generationBegan(newValue)}
+  }
+
   var unknownFields = SwiftProtobuf.UnknownStorage()
 
   nonisolated enum OneOf_Variant: Equatable, Sendable {
@@ -253,6 +261,7 @@ nonisolated struct ProtoCommand: Sendable {
     case conversationListed(ProtoConversationListed)
     /// Of the partition itself.
     case outboxConfirmed(ProtoOutboxConfirmed)
+    case generationBegan(ProtoGenerationBegan)
 
   }
 
@@ -516,6 +525,20 @@ nonisolated struct ProtoOutboxConfirmed: Sendable {
   init() {}
 }
 
+/// An operator has forced a leader: positions of the log that are told to others carry this number in
+/// front from here on. At most 4,194,303.
+nonisolated struct ProtoGenerationBegan: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  var generation: UInt32 = 0
+
+  var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  init() {}
+}
+
 /// An outbox entry: the log entry that made it and its place among those made by it.
 nonisolated struct ProtoOutboxEntryID: Sendable {
   // SwiftProtobuf.Message conformance is added in an extension below. See the
@@ -722,7 +745,7 @@ nonisolated extension ProtoEntryPayload: SwiftProtobuf.Message, SwiftProtobuf._M
 
 nonisolated extension ProtoCommand: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   static let protoMessageName: String = _protobuf_package + ".Command"
-  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{3}create_conversation\0\u{3}send_message\0\u{3}change_members\0\u{3}create_user\0\u{3}open_session\0\u{3}rotate_refresh_token\0\u{3}close_session\0\u{3}claim_handle\0\u{3}handle_resolved\0\u{3}conversation_listed\0\u{3}outbox_confirmed\0")
+  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{3}create_conversation\0\u{3}send_message\0\u{3}change_members\0\u{3}create_user\0\u{3}open_session\0\u{3}rotate_refresh_token\0\u{3}close_session\0\u{3}claim_handle\0\u{3}handle_resolved\0\u{3}conversation_listed\0\u{3}outbox_confirmed\0\u{3}generation_began\0")
 
   mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -873,6 +896,19 @@ nonisolated extension ProtoCommand: SwiftProtobuf.Message, SwiftProtobuf._Messag
           self.variant = .outboxConfirmed(v)
         }
       }()
+      case 12: try {
+        var v: ProtoGenerationBegan?
+        var hadOneofValue = false
+        if let current = self.variant {
+          hadOneofValue = true
+          if case .generationBegan(let m) = current {v = m}
+        }
+        try decoder.decodeSingularMessageField(value: &v)
+        if let v = v {
+          if hadOneofValue {try decoder.handleConflictingOneOf()}
+          self.variant = .generationBegan(v)
+        }
+      }()
       default: break
       }
     }
@@ -927,6 +963,10 @@ nonisolated extension ProtoCommand: SwiftProtobuf.Message, SwiftProtobuf._Messag
     case .outboxConfirmed?: try {
       guard case .outboxConfirmed(let v)? = self.variant else { preconditionFailure() }
       try visitor.visitSingularMessageField(value: v, fieldNumber: 11)
+    }()
+    case .generationBegan?: try {
+      guard case .generationBegan(let v)? = self.variant else { preconditionFailure() }
+      try visitor.visitSingularMessageField(value: v, fieldNumber: 12)
     }()
     case nil: break
     }
@@ -1467,6 +1507,36 @@ nonisolated extension ProtoOutboxConfirmed: SwiftProtobuf.Message, SwiftProtobuf
 
   static func ==(lhs: ProtoOutboxConfirmed, rhs: ProtoOutboxConfirmed) -> Bool {
     if lhs.entries != rhs.entries {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension ProtoGenerationBegan: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  static let protoMessageName: String = _protobuf_package + ".GenerationBegan"
+  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}generation\0")
+
+  mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeSingularUInt32Field(value: &self.generation) }()
+      default: break
+      }
+    }
+  }
+
+  func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    if self.generation != 0 {
+      try visitor.visitSingularUInt32Field(value: self.generation, fieldNumber: 1)
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  static func ==(lhs: ProtoGenerationBegan, rhs: ProtoGenerationBegan) -> Bool {
+    if lhs.generation != rhs.generation {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }

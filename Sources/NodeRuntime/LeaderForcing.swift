@@ -1,0 +1,135 @@
+package import ClusterModel
+package import Coordination
+package import Primitives
+
+/// Gives a partition whose in-sync replicas are all gone for good a leader that may not have
+/// everything (DESIGN, section 2.6). An operator's last resort: what the new leader does not hold
+/// is lost, acknowledged or not.
+package struct LeaderForcing: Sendable {
+  /// What is to be written for one partition.
+  package struct Plan: Sendable {
+    package let partition: PartitionID
+    /// As it was seen; the change is refused when it is another one by then.
+    package let seen: VersionedRecord
+    package let forced: PartitionRecord
+    /// Begins anew with nothing.
+    package let isEmpty: Bool
+
+    /// The names of the shards whose in-sync replicas are given up, or their stores.
+    package let lost: [String]
+  }
+
+  private let status: RingStatus
+  private let revisions: [PartitionID: Revision]
+  private let leader: NodeRecord
+  private let leaderStore: StoreID
+
+  /// Reads how everything stands.
+  ///
+  /// - Parameter shard: the name of the node that is to lead.
+  /// **Throws**: `StartError` when there is no ring or the shard is not registered;
+  /// `CoordinationError`.
+  package init(to shard: String, in coordinator: any Coordinator) async throws {
+    guard let status = try await RingStatus.read(coordinator) else {
+      throw StartError("there is no ring yet: `martlet ring init` makes it")
+    }
+    guard let node = status.nodes.first(where: { $0.name == shard && $0.role == .shard }),
+      let store = node.store
+    else {
+      let names = status.nodes.filter { $0.role == .shard }.map(\.name).joined(separator: ", ")
+      throw StartError("--shard '\(shard)': allowed is a shard that is registered: \(names)")
+    }
+    var revisions: [PartitionID: Revision] = [:]
+    for item in try await coordinator.list(CoordinationKey.partitions).items {
+      guard let partition = CoordinationKey.partition(in: item.key) else { continue }
+      revisions[partition] = item.modRevision
+    }
+    self.status = status
+    self.revisions = revisions
+    leader = node
+    leaderStore = store
+  }
+
+  /// Where the shard tells its operator what it holds.
+  package var operatorAddress: NodeAddress? { leader.operatorAddress }
+
+  /// Registered shards that are needed before the partitions take commands again, and how many
+  /// there are.
+  package var shardsNeeded: (least: Int, registered: Int) {
+    (Int(status.cluster.minInSync), status.nodes.count { $0.role == .shard })
+  }
+
+  private func name(of store: StoreID) -> String? {
+    status.nodes.first { $0.store == store }?.name
+  }
+
+  /// Partitions of which no in-sync replica's store is registered.
+  package var lostPartitions: [PartitionID] {
+    status.partitions.filter { item in
+      item.record.inSync.allSatisfy { name(of: $0.store) == nil }
+    }.map(\.id)
+  }
+
+  /// - Parameter beginsEmpty: everything in the partition is given up.
+  /// **Throws**: `StartError` when something speaks against it, in one line.
+  package func plan(_ partition: PartitionID, beginsEmpty: Bool) throws(StartError) -> Plan {
+    guard let item = status.partitions.first(where: { $0.id == partition }),
+      let revision = revisions[partition]
+    else { throw StartError("\(partition): allowed is a partition of this ring") }
+    let record = item.record
+    if let alive = record.inSync.lazy.compactMap({ name(of: $0.store) }).first {
+      throw StartError(
+        "\(partition): \(alive) is registered and in sync; a leader is forced only when every "
+          + "in-sync replica is gone for good (one that has just ended counts until its lease is "
+          + "over)")
+    }
+    let forced: PartitionRecord
+    if beginsEmpty {
+      forced = record.emptied(owners: [leaderStore] + others(than: leaderStore, record))
+    } else {
+      let listed = record.target.first {
+        $0.store == leaderStore && !record.inSync.contains($0)
+      }
+      guard let listed,
+        let changed = record.forcing(listed, others: others(than: leaderStore, record))
+      else {
+        throw StartError(
+          "\(partition): \(leader.name) has no replica of it; allowed is a shard that has one, or "
+            + "--empty, which gives up everything in the partition")
+      }
+      forced = changed
+    }
+    return Plan(
+      partition: partition, seen: VersionedRecord(record: record, revision: revision),
+      forced: forced, isEmpty: beginsEmpty, lost: record.inSync.map { "store \($0.store)" })
+  }
+
+  /// Registered shards, those that should have the partition already first, as many as there should
+  /// be replicas.
+  private func others(than store: StoreID, _ record: PartitionRecord) -> [StoreID] {
+    let registered = status.nodes.compactMap { $0.role == .shard ? $0.store : nil }
+      .filter { $0 != store }
+    let before = record.target.map(\.store)
+    let ordered =
+      registered.filter { before.contains($0) } + registered.filter { !before.contains($0) }
+    return Array(ordered.prefix(Int(status.cluster.replicaCount) - 1))
+  }
+
+  /// Writes it. Trying again after an answer that was lost is safe.
+  ///
+  /// **Throws**: `StartError` when the record has changed meanwhile or the outcome is not known.
+  package static func carryOut(_ plan: Plan, in coordinator: any Coordinator)
+    async throws(StartError)
+  {
+    let outcome = await RecordChange.compareAndSet(
+      plan.partition, plan.forced, base: plan.seen.revision, in: coordinator)
+    switch outcome {
+    case .succeeded: return
+    case .conflicted(let found) where found.record == plan.forced: return
+    case .conflicted:
+      throw StartError("\(plan.partition): its record has changed meanwhile; look and try again")
+    case .unknown:
+      throw StartError("\(plan.partition): not known whether it was done; look and try again")
+    }
+  }
+}

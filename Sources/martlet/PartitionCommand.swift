@@ -1,0 +1,126 @@
+import ArgumentParser
+import ClusterModel
+import Coordination
+import Glibc
+import Logging
+import NodeConfiguration
+import NodeRuntime
+import Primitives
+
+struct PartitionCommand: AsyncParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "partition", abstract: "What is done to single partitions.",
+    subcommands: [ForceLeaderCommand.self])
+}
+
+struct ForceLeaderCommand: AsyncParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "force-leader",
+    abstract: "Give partitions a leader although every in-sync replica is gone for good.",
+    discussion: """
+      Acknowledged messages that the new leader does not hold are lost; clients that saw them are \
+      told to look again. Replicas of before that come back are set aside and begin anew. Do this \
+      only when no disk of an in-sync replica can be brought back, and when none of their shards \
+      runs anywhere: one that is only cut off may still answer its clients.
+      """)
+
+  @Argument(help: "The partitions' numbers.") var partitions: [String] = []
+  @Flag(help: "All partitions of which no in-sync replica's shard is registered.") var lost = false
+  @Option(help: ArgumentHelp("The shard that is to lead.", valueName: "name")) var shard: String
+  @Flag(help: "Begin with nothing: the shard has no replica of the partition either.")
+  var empty = false
+  @Flag(help: "Do not ask.") var yes = false
+  @OptionGroup(title: "Coordinator") var etcd: EtcdOptions
+  @OptionGroup(title: "Log") var log: LogOptions
+
+  private static let leaderTimeoutSeconds = 30
+  private static let pollInterval: Milliseconds = 200
+
+  func validate() throws {
+    guard lost == partitions.isEmpty else {
+      throw ValidationError("name partitions, or give --lost for all that are lost; not both")
+    }
+  }
+
+  func run() async throws {
+    let source = SettingSource(etcd, log)
+    let logger = try Logger(source, usual: .error)
+    let named = try partitions.map { text in
+      guard let number = UInt32(text.hasPrefix("p") ? String(text.dropFirst()) : text) else {
+        throw Failure("'\(text)' is no partition; allowed is its number", code: 64)
+      }
+      return PartitionID(number)
+    }
+    try await EtcdConnection.use(source, logger: logger) { coordinator in
+      let forcing = try await LeaderForcing(to: shard, in: coordinator)
+      let chosen = lost ? forcing.lostPartitions : named
+      guard !chosen.isEmpty else {
+        return Output.write("every partition has an in-sync replica on a registered shard\n")
+      }
+      let plans = try chosen.map { try forcing.plan($0, beginsEmpty: empty) }
+      await tell(plans, forcing)
+      try confirm(plans.count)
+      for plan in plans { try await LeaderForcing.carryOut(plan, in: coordinator) }
+      try await awaitLeaders(plans, in: coordinator)
+    }
+  }
+
+  /// Says what is given up and what the shard holds.
+  private func tell(_ plans: [LeaderForcing.Plan], _ forcing: LeaderForcing) async {
+    var held: [String: String] = [:]
+    if let address = forcing.operatorAddress,
+      let (status, text) = try? await OperatorClient.get("/partitions", from: address),
+      status == 200
+    {
+      for line in text.split(separator: "\n") {
+        let parts = line.split(separator: " ", maxSplits: 1)
+        if parts.count == 2 { held[String(parts[0])] = String(parts[1]) }
+      }
+    }
+    for plan in plans {
+      let record = plan.seen.record
+      Output.write(
+        "\(plan.partition): epoch \(record.epoch), in sync were "
+          + record.inSync.map(\.description).joined(separator: ", ") + ", all of them gone\n")
+      if plan.isEmpty {
+        Output.write("  everything in it is given up; \(shard) begins with nothing\n")
+      } else {
+        let has = held["\(plan.partition)"] ?? "what it holds cannot be asked"
+        Output.write("  \(shard): \(has)\n  what was acknowledged and is not there is lost\n")
+      }
+    }
+    let (least, registered) = forcing.shardsNeeded
+    if registered < least {
+      Output.write(
+        "\(registered) of the \(least) shards that have to be in sync are registered: until there "
+          + "are more, nothing is written\n")
+    }
+  }
+
+  private func confirm(_ count: Int) throws {
+    guard !yes else { return }
+    Output.write("type \(count) (the number of partitions) to go on: ")
+    guard readLine() == "\(count)" else { throw Failure("nothing was done") }
+  }
+
+  private func awaitLeaders(
+    _ plans: [LeaderForcing.Plan], in coordinator: any Coordinator
+  ) async throws {
+    let deadline = ContinuousClock.now + .seconds(Self.leaderTimeoutSeconds)
+    var waiting = Set(plans.map(\.partition))
+    while true {
+      if let status = try await RingStatus.read(coordinator) {
+        for item in status.partitions where item.state != .leaderless { waiting.remove(item.id) }
+      }
+      if waiting.isEmpty { break }
+      guard ContinuousClock.now < deadline else {
+        let names = waiting.sorted().map(\.description).joined(separator: ", ")
+        throw Failure(
+          "written, but \(names) have no leader after \(Self.leaderTimeoutSeconds) s; "
+            + "`martlet ring status` shows what they wait for", code: Failure.unavailableCode)
+      }
+      try await Task.sleep(for: .milliseconds(Self.pollInterval.rawValue))
+    }
+    Output.write("forced: \(plans.count), each has a leader\n")
+  }
+}
