@@ -22,6 +22,8 @@ package struct PartitionMeta: Hashable, Sendable {
   package var generation: UInt32
   /// Earlier replicas of the partition whose log and state still lie under prefixes of their own.
   package var former: [FormerReplica] = []
+  /// Nobody uses the replica any more; it is kept for a person to look at.
+  package var isSetAside = false
 
   package init(
     replica: ReplicaID, prefix: UInt32, promise: Epoch = .zero,
@@ -61,6 +63,7 @@ package struct PartitionMeta: Hashable, Sendable {
         $0.bool(3, earlier.isSetAside)
       }
     }
+    writer.bool(13, isSetAside)
     return writer.bytes
   }
 
@@ -85,6 +88,7 @@ package struct PartitionMeta: Hashable, Sendable {
       case 10: rollingHash = try field.fixed64()
       case 11: generation = try field.uint32()
       case 12: earlier.append(try Self.decodeFormer(try field.reader()))
+      case 13: isSetAside = try field.bool()
       default: break
       }
     }

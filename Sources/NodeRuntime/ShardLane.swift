@@ -236,6 +236,11 @@ final class ShardLane: CompletionSink, @unchecked Sendable {
       var batch = StorageBatch(needsSync: true)
       store.forget(replica, of: partition, in: &batch)
       submit(batch, .deletion)
+    case .setAside(let partition, let replica):
+      submitBatch()
+      var batch = StorageBatch(needsSync: true)
+      store.setAside(replica, of: partition, in: &batch)
+      submit(batch, .deletion)
     case .compareAndSet(let partition, let record, let base):
       compareAndSet(partition, record, base: base)
     case .readRecord(let partition, let ticket):

@@ -99,7 +99,8 @@ final class ShardStore: ShardStorage {
         if !isUnwritten.contains(partition) {
           meta.former.append(
             FormerReplica(
-              replica: earlier.replica, prefix: earlier.prefix, isSetAside: settingAside))
+              replica: earlier.replica, prefix: earlier.prefix,
+              isSetAside: settingAside || earlier.isSetAside))
         }
       }
       metas[partition] = meta
@@ -163,6 +164,14 @@ final class ShardStore: ShardStorage {
     metas[partition] = meta
     isUnwritten.remove(partition)
     for write in checkpoint.writes { batch.setState(meta.prefix, write.key, write.value) }
+    batch.setMeta(of: partition, meta)
+  }
+
+  /// Keeps what is left of a replica that no record lists.
+  func setAside(_ replica: ReplicaID, of partition: PartitionID, in batch: inout StorageBatch) {
+    guard var meta = metas[partition], meta.replica == replica, !meta.isSetAside else { return }
+    meta.isSetAside = true
+    metas[partition] = meta
     batch.setMeta(of: partition, meta)
   }
 

@@ -21,6 +21,8 @@ package enum ShardAction: Sendable {
   case checkpoint(PartitionID, ReplicaID, Checkpoint, commitIndex: LogIndex)
   /// No record lists this replica any more: delete what is left of it.
   case forget(PartitionID, ReplicaID)
+  /// Keep what is left of the present replica, for a person to look at; nobody uses it any more.
+  case setAside(PartitionID, ReplicaID)
   case compareAndSet(PartitionID, PartitionRecord, base: Revision)
   case readRecord(PartitionID, ticket: UInt64)
   /// Close a link whose other side broke the protocol.

@@ -116,6 +116,7 @@ extension ShardCore {
     {
       host.isForgotten = true
       if host.isOutdated(by: record) {
+        actions.append(.setAside(host.partition, hosted))
         actions.append(.note(.replicaSetAside(host.partition, hosted)))
       } else {
         actions.append(.forget(host.partition, hosted))

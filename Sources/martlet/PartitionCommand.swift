@@ -1,6 +1,8 @@
 import ArgumentParser
+import ChatModel
 import ClusterModel
 import Coordination
+import FoundationEssentials
 import Glibc
 import Logging
 import NodeConfiguration
@@ -10,7 +12,7 @@ import Primitives
 struct PartitionCommand: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "partition", abstract: "What is done to single partitions.",
-    subcommands: [ForceLeaderCommand.self])
+    subcommands: [ForceLeaderCommand.self, InspectCommand.self])
 }
 
 struct ForceLeaderCommand: AsyncParsableCommand {
@@ -45,12 +47,7 @@ struct ForceLeaderCommand: AsyncParsableCommand {
   func run() async throws {
     let source = SettingSource(etcd, log)
     let logger = try Logger(source, usual: .error)
-    let named = try partitions.map { text in
-      guard let number = UInt32(text.hasPrefix("p") ? String(text.dropFirst()) : text) else {
-        throw Failure("'\(text)' is no partition; allowed is its number", code: 64)
-      }
-      return PartitionID(number)
-    }
+    let named = try partitions.map { try Self.partition($0) }
     try await EtcdConnection.use(source, logger: logger) { coordinator in
       let forcing = try await LeaderForcing(to: shard, in: coordinator)
       let chosen = lost ? forcing.lostPartitions : named
@@ -63,6 +60,14 @@ struct ForceLeaderCommand: AsyncParsableCommand {
       for plan in plans { try await LeaderForcing.carryOut(plan, in: coordinator) }
       try await awaitLeaders(plans, in: coordinator)
     }
+  }
+
+  /// Reads a partition's number, with or without the `p` that it is shown with.
+  static func partition(_ text: String) throws -> PartitionID {
+    guard let number = UInt32(text.hasPrefix("p") ? String(text.dropFirst()) : text) else {
+      throw Failure("'\(text)' is no partition; allowed is its number", code: 64)
+    }
+    return PartitionID(number)
   }
 
   /// Says what is given up and what the shard holds.
@@ -122,5 +127,58 @@ struct ForceLeaderCommand: AsyncParsableCommand {
       try await Task.sleep(for: .milliseconds(Self.pollInterval.rawValue))
     }
     Output.write("forced: \(plans.count), each has a leader\n")
+  }
+}
+
+struct InspectCommand: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "inspect",
+    abstract: "Show what a shard's directory holds, also what was set aside.",
+    discussion: """
+      The shard must not run. Without a partition: a line for each replica. With one: the messages \
+      in the logs of its replicas, one JSON object per line, as they were logged; whether they were \
+      committed and not refused is not said.
+      """)
+
+  @Option(help: ArgumentHelp("The shard's directory.", valueName: "path")) var dataDir: String
+  @Argument(help: "A partition's number.") var partition: String?
+
+  func run() throws {
+    let chosen = try partition.map { try ForceLeaderCommand.partition($0) }
+    let inspection = try StoreInspection(directory: dataDir)
+    for replica in try inspection.replicas() {
+      guard let chosen else {
+        let what = replica.isSetAside ? "set aside" : "in use"
+        let end = replica.last.map { "its log ends with \($0)" } ?? "its log is empty"
+        Output.write("\(replica.partition) \(replica.id) \(what), \(end)\n")
+        continue
+      }
+      guard replica.partition == chosen else { continue }
+      try inspection.messages(of: replica) { Output.write(Self.json($0, of: replica)) }
+    }
+  }
+
+  private struct Object: Encodable {
+    var replica: String
+    var entry: String
+    var time: String
+    var conversation: String
+    var author: String
+    var id: String
+    var text: String
+  }
+
+  private static func json(
+    _ logged: StoreInspection.LoggedMessage, of replica: StoreInspection.Replica
+  ) -> String {
+    let message = logged.message
+    let object = Object(
+      replica: "\(replica.id)", entry: "\(logged.entry)",
+      time: EventText.time(logged.time.milliseconds), conversation: "\(message.conversation)",
+      author: "\(message.sender)", id: message.clientID.text, text: message.text)
+    let encoder = JSONEncoder()
+    encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
+    guard let data = try? encoder.encode(object) else { return "" }
+    return String(decoding: data, as: UTF8.self) + "\n"
   }
 }

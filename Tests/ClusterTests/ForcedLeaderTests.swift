@@ -96,6 +96,28 @@ extension RealProcesses {
         try await eventually("what is said then") { heard.texts.last == "still here" }
         try await exchangeDisk(of: "shard1", keepingAs: "-gone", for: "-new", cluster)
         try await cluster.waitUntilWhole()
+        try await expectLostMessages(in: cluster.layout.data("shard1") + "-gone", conversation)
+      }
+    }
+
+    /// What was set aside can be read by a person.
+    private func expectLostMessages(
+      in directory: String, _ conversation: ConversationID
+    ) async throws {
+      let list = try await Program.succeed(
+        Program.martlet, ["partition", "inspect", "--data-dir", directory])
+      let aside = list.split(separator: "\n").filter { $0.contains(" set aside, ") }
+      #expect(aside.count == ClusterLayout.partitionCount, "\(list)")
+      var lost: [String] = []
+      for line in aside {
+        let messages = try await Program.succeed(
+          Program.martlet,
+          ["partition", "inspect", "--data-dir", directory, String(line.prefix { $0 != " " })])
+        lost += messages.split(separator: "\n").map(String.init)
+          .filter { $0.contains(conversation.description) }
+      }
+      for number in 1...5 {
+        #expect(lost.count { $0.contains(#""text":"lost \#(number)""#) } == 1, "\(lost)")
       }
     }
 

@@ -39,6 +39,7 @@ extension ShardRig {
       writes.append((store, partition, write))
       stores[store].batch.append(
         RigWrite(partition: partition, replica: replica, write: write))
+    case .setAside: break
     case .forget(let partition, let replica):
       submitBatch(store)
       submit(.forgotten(store, life: life, partition, replica), of: store)

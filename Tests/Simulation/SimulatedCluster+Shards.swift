@@ -128,6 +128,7 @@ extension SimulatedCluster {
     case .checkpoint(let partition, let replica, let checkpoint, let commitIndex):
       submitBatch(of: shard)
       submit(.checkpoint(partition, replica, checkpoint, commitIndex: commitIndex), of: shard)
+    case .setAside: break
     case .forget(let partition, let replica):
       submitBatch(of: shard)
       submit(.forgetting(partition, replica), of: shard)
