@@ -30,11 +30,12 @@ package final class StoreInspection {
 
   private let store: Store
 
-  /// **Throws**: `StartError` when the directory is no shard's; `StorageError` when the shard runs or
-  /// something cannot be read.
+  /// **Throws**: `StartError` when the directory is no shard's; `StorageError` when the shard runs
+  /// or something cannot be read.
   package init(directory: String) throws {
     guard let identity = StoreIdentity(inDirectory: directory) else {
-      throw StartError("--data-dir '\(directory)': it is no shard's; allowed is a shard's directory")
+      throw StartError(
+        "--data-dir '\(directory)': it is no shard's; allowed is a shard's directory")
     }
     store = try Store.open(
       directory: directory,

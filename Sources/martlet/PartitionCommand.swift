@@ -135,9 +135,9 @@ struct InspectCommand: ParsableCommand {
     commandName: "inspect",
     abstract: "Show what a shard's directory holds, also what was set aside.",
     discussion: """
-      The shard must not run. Without a partition: a line for each replica. With one: the messages \
-      in the logs of its replicas, one JSON object per line, as they were logged; whether they were \
-      committed and not refused is not said.
+      The shard must not run. Without a partition: a line for each replica. With one: the \
+      messages in the logs of its replicas, one JSON object per line, as they were logged; whether \
+      they were committed and not refused is not said.
       """)
 
   @Option(help: ArgumentHelp("The shard's directory.", valueName: "path")) var dataDir: String
