@@ -134,6 +134,10 @@ extension EtcdClient {
       }
       return
     }
+    if let last = response.events.last {
+      // What somebody has only watched must not be forgotten either.
+      saw(CoordinationPosition(serviceID: response.header.clusterID, revision: last.revision))
+    }
     watch.parts += response.events.filter { !($0.revision < watch.next) }
     guard watch.parts.count <= CoordinationLimits.watchEventsMax else {
       removeWatch(id)

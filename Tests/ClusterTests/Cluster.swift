@@ -132,6 +132,13 @@ final class Cluster: Sendable {
     return ending
   }
 
+  /// Waits for a node that ends by itself.
+  func waitUntilEnded(_ node: String) async throws -> Ending {
+    let ending = try await process(node).waitUntilEnd(within: Self.startTimeout)
+    running.withLock { $0[node] = nil }
+    return ending
+  }
+
   /// SIGSTOP: it stands still and its sockets stay open.
   func pause(_ node: String) throws { try process(node).send(SIGSTOP) }
 
