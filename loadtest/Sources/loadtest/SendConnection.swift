@@ -14,6 +14,11 @@ final class SendConnection: ChannelInboundHandler {
     case finished
   }
 
+  /// **Units**: bytes of one WebSocket message.
+  private static let messageBytesMax = 1 << 20
+  /// What a send takes beside its text, rounded up. **Units**: bytes.
+  private static let frameOverheadBytes = 128
+
   private let plan: SendPlan
   private let conversation: String
   private let token: String
@@ -124,10 +129,16 @@ final class SendConnection: ChannelInboundHandler {
 
   private func send(_ count: Int, _ context: ChannelHandlerContext) {
     guard run.isOpen else { return }
+    // A gateway closes a connection whose message is longer than 1 MiB.
+    let frameBytes = plan.text.utf8.count + Self.frameOverheadBytes
     var batch: [UInt8] = []
-    batch.reserveCapacity(count * (plan.text.utf8.count + 96))
+    batch.reserveCapacity(min(count * frameBytes, Self.messageBytesMax))
     let now = NIODeadline.now()
     for _ in 0..<count {
+      if batch.count + frameBytes > Self.messageBytesMax {
+        write(batch, context)
+        batch.removeAll(keepingCapacity: true)
+      }
       lastRef += 1
       sentAt[lastRef] = now
       MartletFrames.appendSend(
