@@ -174,23 +174,26 @@ import WalkSupport
     #expect(position.map { $0 <= LogIndex(12) } ?? false)
   }
 
-  /// The subscriptions have ended and come back in another generation of the partition.
+  /// The subscription has ended and comes back.
+  ///
+  /// - Parameter applied: from where it is live; `nil` when nothing is missing.
   private func resubscribe(
-    _ script: inout GatewayScript, in generation: UInt32, at applied: LogIndex
+    _ script: inout GatewayScript, in generation: UInt32 = 0, at applied: LogIndex? = nil
   ) {
-    for entity in [EntityID.conversation(GatewayScript.conversation())] {
-      script.receive(
-        .subscriptionEnded(
-          SubscriptionEnded(partition: GatewayScript.first, entity: entity, reason: .behind)),
-        from: store(1))
-    }
+    script.receive(
+      .subscriptionEnded(
+        SubscriptionEnded(
+          partition: GatewayScript.first,
+          entity: .conversation(GatewayScript.conversation()), reason: .behind)),
+      from: store(1))
     script.advance(100)
     for item in script.take().subscribes {
       script.receive(
         .subscribed(
           Subscribed(
-            partition: item.subscribe.partition, entity: item.subscribe.entity, from: applied,
-            generation: generation)), from: item.store)
+            partition: item.subscribe.partition, entity: item.subscribe.entity,
+            from: applied ?? item.subscribe.after ?? LogIndex(12), generation: generation)),
+        from: item.store)
     }
   }
 
@@ -254,25 +257,9 @@ import WalkSupport
     var script = liveScript()
     script.receive(delivery(5, at: 12, isLastOfEntry: true), from: store(1))
     // Once interrupted and back without a gap, it is live from where it stood.
-    func interrupt() {
-      script.receive(
-        .subscriptionEnded(
-          SubscriptionEnded(
-            partition: GatewayScript.first,
-            entity: .conversation(GatewayScript.conversation()), reason: .behind)),
-        from: store(1))
-      script.advance(100)
-      for item in script.take().subscribes {
-        script.receive(
-          .subscribed(
-            Subscribed(
-              partition: item.subscribe.partition, entity: item.subscribe.entity,
-              from: item.subscribe.after ?? LogIndex(12), generation: 0)), from: item.store)
-      }
-    }
-    interrupt()
+    resubscribe(&script)
     script.setCongested(SessionID(1), true)
-    interrupt()
+    resubscribe(&script)
     _ = script.take()
     script.receive(delivery(6, at: 13, isLastOfEntry: true), from: store(1))
     #expect(script.take().pushes.isEmpty)
