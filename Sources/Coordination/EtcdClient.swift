@@ -304,7 +304,7 @@ final class EtcdClient: @unchecked Sendable {
         "etcd still not connected",
         metadata: [
           "reason": "\(reason)", "attempts": "\(outage.attempts)",
-          "milliseconds": "\(now.milliseconds(since: outage.began))",
+          "milliseconds": "\(now.milliseconds(since: outage.began).rawValue)",
         ])
     }
     self.outage = outage

@@ -14,6 +14,8 @@ extension ClientSessionMachine {
   ) {
     guard attempt == self.attempt, case .dialing(let deadline) = phase else { return }
     phase = .greeting(deadline: deadline)
+    // Somebody answers, whatever it says to the hello.
+    unreachableSince = nil
     lastHeard = now
     lastPing = now
     let hello = Hello(token: token.text, cursor: cursor, events: configuration.wantsEvents)
@@ -118,7 +120,6 @@ extension ClientSessionMachine {
     guard case .greeting = phase else { return }
     phase = .open
     openedAt = now
-    unreachableSince = nil
     isReading = true
     token.rejections = 0
     actions.append(.stateChanged(.connected(gateway: gateway)))

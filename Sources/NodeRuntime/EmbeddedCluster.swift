@@ -138,6 +138,7 @@ package final class EmbeddedCluster: Sendable {
   /// Makes the directory and refuses one that holds more stores than are to be started: their
   /// partitions would miss them.
   private static func prepare(_ options: EmbeddedOptions) throws(StartError) {
+    try refuseForeign(options.dataDirectory)
     if mkdir(options.dataDirectory, 0o700) != 0, errno != EEXIST {
       let why = String(cString: strerror(errno))
       throw StartError(
@@ -153,9 +154,29 @@ package final class EmbeddedCluster: Sendable {
     }
   }
 
+  /// Another node's directory, or anything else that is there, is not touched.
+  private static func refuseForeign(_ directory: String) throws(StartError) {
+    guard let listing = opendir(directory) else { return }
+    defer { closedir(listing) }
+    var first: String?
+    while let entry = readdir(listing) {
+      let name = withUnsafePointer(to: &entry.pointee.d_name) {
+        $0.withMemoryRebound(to: CChar.self, capacity: 256) { String(cString: $0) }
+      }
+      if name == Self.coordinationDirectory { return }
+      if name != ".", name != "..", first == nil || name < first ?? "" { first = name }
+    }
+    guard let first else { return }
+    throw StartError(
+      "--data-dir '\(directory)': it is not empty ('\(first)') and not an embedded cluster's; "
+        + "allowed is a directory of this cluster alone, or a new name in a directory that exists")
+  }
+
+  private static let coordinationDirectory = "coordination"
+
   private static func lay(_ directory: String) throws -> Base {
     let store = try EmbeddedStore(
-      directory: "\(directory)/coordination", newStoreID: SecureRandom.uint64() | 1)
+      directory: "\(directory)/\(coordinationDirectory)", newStoreID: SecureRandom.uint64() | 1)
     let group = MultiThreadedEventLoopGroup(numberOfThreads: 1)
     do {
       let service = try EmbeddedService(

@@ -41,9 +41,11 @@ final class GatewayAPI {
   }
 
   private func route(_ request: HTTPRequest, _ responder: HTTPResponder) throws(ServiceError) {
-    let segments = request.path.split(separator: "/", omittingEmptySubsequences: true)
-    // `conversations/ID/messages` is told by its first and last word.
-    let id = segments.count == 4 && segments[1] == "conversations" ? String(segments[2]) : nil
+    let segments = request.path.dropFirst().split(
+      separator: "/", omittingEmptySubsequences: false)
+    // `v1/conversations/ID/messages` is told by what is around the id.
+    let hasID = segments.count == 4 && segments[..<2] == ["v1", "conversations"]
+    let id = hasID ? String(segments[2]) : nil
     let pattern =
       id == nil ? segments.joined(separator: "/") : "v1/conversations/{id}/\(segments[3])"
     // A HEAD's answer is that of GET; the connection leaves its body out.

@@ -66,7 +66,8 @@ package final class GatewayNode: Sendable {
     let boot = BootID(SecureRandom.uint64() | 1)
     var record = NodeRecord(
       name: options.name, role: .gateway, store: nil, boot: boot, laneAddresses: [],
-      operatorAddress: options.operatorAddress, publicURLs: [], zone: "", weight: 1,
+      operatorAddress: options.operatorAddress,
+      publicURLs: urls(options.plainAddress, options.tlsAddress), zone: "", weight: 1,
       protocolVersion: LinkHello.protocolVersion)
     try await NodeRegistration(record, in: coordinator, logger: logger).check()
     let hello = LinkHello(
@@ -101,8 +102,7 @@ package final class GatewayNode: Sendable {
         apis[ObjectIdentifier(upgrader.eventLoop)]?.api.open(request, upgrader)
       }, refusal: GatewayAPI.refusal)
     let (listeners, plain, tls) = try await listen(options, on: group, handlers)
-    record.publicURLs = [plain.map { "http://\($0)" }, tls.map { "https://\($0)" }]
-      .compactMap { $0 }
+    record.publicURLs = urls(plain, tls)
     let background = Task { [lanes, record] in
       try await withThrowingTaskGroup(of: Void.self) { group in
         group.addTask {
@@ -122,6 +122,12 @@ package final class GatewayNode: Sendable {
       background: background, logger: logger)
     operatorServer?.serve(node.operatorSource(coordinator))
     return node
+  }
+
+  /// What clients connect to; nothing while it is not known which port that is.
+  private static func urls(_ plain: NodeAddress?, _ tls: NodeAddress?) -> [String] {
+    guard plain?.port != 0, tls?.port != 0 else { return [] }
+    return [plain.map { "http://\($0)" }, tls.map { "https://\($0)" }].compactMap { $0 }
   }
 
   private static func listen(

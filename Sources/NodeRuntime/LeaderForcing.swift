@@ -53,9 +53,8 @@ package struct LeaderForcing: Sendable {
   /// Where the shard tells its operator what it holds.
   package var operatorAddress: NodeAddress? { leader.operatorAddress }
 
-  /// Registered shards that are needed before the partitions take commands again, and how many
-  /// there are.
-  package var shardsNeeded: (least: Int, registered: Int) {
+  /// Registered shards without which a partition would take no commands, and how many there are.
+  private var shardsNeeded: (least: Int, registered: Int) {
     (Int(status.cluster.minInSync), status.nodes.count { $0.role == .shard })
   }
 
@@ -77,6 +76,12 @@ package struct LeaderForcing: Sendable {
       let revision = revisions[partition]
     else { throw StartError("\(partition): allowed is a partition of this ring") }
     let record = item.record
+    let (least, registered) = shardsNeeded
+    guard registered >= least else {
+      throw StartError(
+        "\(partition): \(registered) of the \(least) shards that have to be in sync are registered; "
+          + "start others first, with empty directories if need be: they take part from then on")
+    }
     if let alive = record.inSync.lazy.compactMap({ name(of: $0.store) }).first {
       throw StartError(
         "\(partition): \(alive) is registered and in sync; a leader is forced only when every "

@@ -8,13 +8,15 @@ import Primitives
 ///
 /// A name belongs to one store: whoever finds it taken by another one ends, or its peers would
 /// take the one for the other. A new process of the same store takes its name over at once, while
-/// the lease of the old one still lives. Gateways have no store and cannot be told apart: the last
-/// one of a name is shown.
+/// the lease of the old one still lives. Gateways have no store: two processes with the same public
+/// URLs are one gateway and its successor, since they cannot live at the same time.
 package struct NodeRegistration: Sendable {
   /// **Units**: seconds. Registration only: no partition changes its leader because a lease ran
   /// out.
   private static let leaseSeconds: Int64 = 10
   private static let retryMilliseconds: Milliseconds = 500
+  /// Of failures in a row one in so many is told.
+  private static let failuresPerLine = 10
 
   private let record: NodeRecord
   private let coordinator: any Coordinator
@@ -30,6 +32,7 @@ package struct NodeRegistration: Sendable {
   ///
   /// **Throws**: `StartError` when the name is taken.
   package func run(registered: @escaping @Sendable () -> Void = {}) async throws {
+    var failures = 0
     while !Task.isCancelled {
       do {
         let lease = try await coordinator.grantLease(ttlSeconds: Self.leaseSeconds)
@@ -42,8 +45,13 @@ package struct NodeRegistration: Sendable {
         registered()
         await lease.waitUntilLost()
         if Task.isCancelled { try await coordinator.revoke(lease) }
+        failures = 0
       } catch let error as CoordinationError {
-        logger.warning("cannot register", metadata: ["why": "\(error)"])
+        failures += 1
+        if failures % Self.failuresPerLine == 1 {
+          logger.warning(
+            "cannot register", metadata: ["why": "\(error)", "attempts": "\(failures)"])
+        }
         await Mirror.sleep(Self.retryMilliseconds)
       }
     }
@@ -95,14 +103,21 @@ package struct NodeRegistration: Sendable {
     }
   }
 
+  private func isAnotherGateway(_ other: NodeRecord) -> Bool {
+    record.role == .gateway && !record.publicURLs.isEmpty
+      && other.publicURLs != record.publicURLs
+  }
+
   private func refuseForeign(_ item: KeyValue) throws(StartError) {
     // What cannot be read is nobody's.
     guard let other = try? NodeRecord(decoding: item.value),
       other.role != record.role || other.store != record.store
+        || isAnotherGateway(other)
     else { return }
     let owner = other.store.map { "a shard with another data directory (store \($0))" }
+    let urls = other.publicURLs.joined(separator: ", ")
     throw StartError(
-      "--name '\(record.name)': taken by \(owner ?? "a gateway"); allowed is a name that no other "
+      "--name '\(record.name)': taken by \(owner ?? "the gateway at \(urls)"); allowed is a name that no other "
         + "node has; that of one that has ended is free after \(Self.leaseSeconds) s")
   }
 }

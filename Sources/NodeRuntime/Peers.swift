@@ -21,6 +21,8 @@ final class ShardDialer: @unchecked Sendable {
     var isDialing = false
     var isLinked = false
     var pause = ShardDialer.pauseMin
+    /// What was told of it last.
+    var told: LinkDialFailure?
     /// Counts changes, so that a late answer to an old dial is recognised.
     var attempt: UInt64 = 0
   }
@@ -62,6 +64,7 @@ final class ShardDialer: @unchecked Sendable {
   /// There is a link to this shard, whoever opened it.
   func linked(_ store: StoreID) {
     targets[store]?.isLinked = true
+    targets[store]?.told = nil
     targets[store]?.pause = Self.pauseMin
   }
 
@@ -97,6 +100,14 @@ final class ShardDialer: @unchecked Sendable {
     }
   }
 
+  /// Once for each reason in a row: an attempt follows every second.
+  private func tell(_ failure: LinkDialFailure, _ store: StoreID) {
+    guard targets[store]?.told != failure else { return }
+    targets[store]?.told = failure
+    logger.warning(
+      "no link", metadata: ["node": .string(targets[store]?.node ?? ""), "why": "\(failure)"])
+  }
+
   private func dialed(_ store: StoreID, _ result: Result<LinkConnection, LinkDialFailure>) {
     guard !isStopped, targets[store] != nil else {
       if case .success(let link) = result { link.close() }
@@ -115,7 +126,7 @@ final class ShardDialer: @unchecked Sendable {
       onRefused?(store)
       again(store)
     case .failure(let failure):
-      if case .refused = failure { onRefused?(store) }
+      if case .refused = failure { onRefused?(store) } else { tell(failure, store) }
       logger.debug("no link", metadata: ["store": "\(store)", "why": "\(failure)"])
       again(store)
     }

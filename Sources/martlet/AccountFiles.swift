@@ -56,7 +56,9 @@ struct AccountFiles: Sendable {
   /// **Throws**: `Failure` when nobody of this handle has logged in here.
   func account() throws -> Account {
     guard let account = try read(Account.self, path(".json")) else {
-      throw Failure("\(handle) is not logged in here; `martlet login \(handle)` does it")
+      throw Failure(
+        "\(handle) is not logged in here; `martlet login \(handle)` does it",
+        code: Failure.signedOutCode)
     }
     return account
   }

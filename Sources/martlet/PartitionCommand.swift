@@ -94,12 +94,6 @@ struct ForceLeaderCommand: AsyncParsableCommand {
         Output.write("  \(shard): \(has)\n  what was acknowledged and is not there is lost\n")
       }
     }
-    let (least, registered) = forcing.shardsNeeded
-    if registered < least {
-      Output.write(
-        "\(registered) of the \(least) shards that have to be in sync are registered: until there "
-          + "are more, nothing is written\n")
-    }
   }
 
   private func confirm(_ count: Int) throws {

@@ -51,6 +51,7 @@ struct Failure: Error {
   static let refusedCode: Int32 = 1
   static let configurationCode: Int32 = 78
   static let unavailableCode: Int32 = 69
+  static let signedOutCode: Int32 = 77
 
   init(_ line: String, code: Int32 = Failure.refusedCode) {
     self.line = line
@@ -102,10 +103,12 @@ struct Failure: Error {
   private init(client error: MartletError) {
     let code: Int32 =
       switch error {
+      case .refused("DEADLINE_EXCEEDED", _): 75
+      case .refused("UNAVAILABLE", _): Self.unavailableCode
       case .refused: Self.refusedCode
       case .deadlineExceeded, .unreachable: Self.unavailableCode
       case .outcomeUnknown, .tooManyOperations: 75
-      case .signedOut: 77
+      case .signedOut: Self.signedOutCode
       case .invalidArgument: 64
       case .closed: 70
       }

@@ -10,7 +10,7 @@ import Primitives
 struct RingCommand: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "ring", abstract: "Make the ring and look at it.",
-    subcommands: [RingInitCommand.self, RingStatusCommand.self])
+    subcommands: [RingInitCommand.self, RingStatusCommand.self, RingReplaceCommand.self])
 }
 
 struct RingInitCommand: AsyncParsableCommand {
@@ -66,6 +66,46 @@ struct RingInitCommand: AsyncParsableCommand {
     guard askedFor == ["\(shardCount) shards"] else { throw Failure(line) }
     // Shards come and go; that nothing was placed on them now should be known all the same.
     Failure(line).write()
+  }
+}
+
+struct RingReplaceCommand: AsyncParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "replace",
+    abstract: "Put a shard in the place of one whose disk is gone for good.",
+    discussion: """
+      The shard runs with a new, empty directory, under the old name or another. It learns what \
+      the others hold; `martlet ring status --wait` shows when it has everything. Nothing is lost \
+      by this. Where every in-sync replica is gone, see `martlet partition force-leader`.
+      """)
+
+  @Option(help: ArgumentHelp("The shard that takes the place.", valueName: "name"))
+  var shard: String
+  @Option(
+    help: ArgumentHelp(
+      "The store that is gone, as `ring status` shows it; not needed when it is the only one.",
+      valueName: "id"))
+  var store: String?
+  @OptionGroup(title: "Coordinator") var etcd: EtcdOptions
+  @OptionGroup(title: "Log") var log: LogOptions
+
+  func run() async throws {
+    let source = SettingSource(etcd, log)
+    let logger = try Logger(source, usual: .error)
+    let gone = try store.map { text in
+      guard let value = Base32.decode64(text) else {
+        throw Failure(
+          "--store '\(text)'; allowed is a store's id as `ring status` shows it", code: 64)
+      }
+      return StoreID(value)
+    }
+    try await EtcdConnection.use(source, logger: logger) { coordinator in
+      let replacement = try await StoreReplacement(of: gone, by: shard, in: coordinator)
+      try await replacement.carryOut(in: coordinator)
+      Output.write(
+        "\(shard) takes the place of store \(replacement.gone) in "
+          + "\(replacement.partitions.count) partitions\n")
+    }
   }
 }
 

@@ -201,6 +201,7 @@ final class Cluster: Sendable {
       let state: String
       let leader: String?
       let inSync: [String]
+      let target: [String]
     }
 
     let whole: Bool

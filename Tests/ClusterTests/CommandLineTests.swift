@@ -152,9 +152,9 @@ extension RealProcesses {
         try #require(try await shell.refused(["register", "carol"], noPassword) == 78)
         let send = ["send", "--as", "alice", "--to"]
         try #require(try await shell.refused(send + ["nobody", "hello"]) == 1)
-        try #require(try await shell.refused(["history", "--as", "carol", "--with", "bob"]) == 1)
+        try #require(try await shell.refused(["history", "--as", "carol", "--with", "bob"]) == 77)
         _ = try await shell.run("logout", "--as", "alice")
-        try #require(try await shell.refused(send + ["bob", "hello"]) == 1)
+        try #require(try await shell.refused(send + ["bob", "hello"]) == 77)
       }
     }
   }

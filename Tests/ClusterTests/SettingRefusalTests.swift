@@ -125,6 +125,8 @@ struct RefusedSetting: Sendable, CustomTestStringConvertible {
     RefusedSetting(
       "\(embedded) --plain-address 127.0.0.1:65535", [:], "--gateways '2'", "up to 65535"),
     RefusedSetting(
+      "\(embedded) --data-dir /etc", [:], "--data-dir '/etc'", "not an embedded cluster's"),
+    RefusedSetting(
       "\(embedded) --data-dir /proc/martlet", [:], "--data-dir '/proc/martlet'", "allowed is"),
   ]
 

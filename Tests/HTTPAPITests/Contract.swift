@@ -31,7 +31,8 @@ struct Contract: Sendable {
   }
 
   private func operation(_ method: String, _ target: String) -> JSON? {
-    let path = target.prefix { $0 != "?" }.split(separator: "/")
+    let path = target.prefix { $0 != "?" }.dropFirst().split(
+      separator: "/", omittingEmptySubsequences: false)
     for (template, item) in document["paths"].members {
       let parts = template.split(separator: "/")
       guard parts.count == path.count,

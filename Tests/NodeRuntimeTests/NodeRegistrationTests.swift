@@ -17,10 +17,12 @@ import Testing
         eventLoop: MultiThreadedEventLoopGroup.singleton.next()))
   }
 
-  private func record(store: UInt64?, boot: UInt64, role: NodeRole = .shard) -> NodeRecord {
+  private func record(
+    store: UInt64?, boot: UInt64, role: NodeRole = .shard, urls: [String] = []
+  ) -> NodeRecord {
     NodeRecord(
       name: "one", role: role, store: store.map { StoreID($0) }, boot: BootID(boot),
-      laneAddresses: [], operatorAddress: nil, publicURLs: [], zone: "", weight: 100,
+      laneAddresses: [], operatorAddress: nil, publicURLs: urls, zone: "", weight: 100,
       protocolVersion: 1)
   }
 
@@ -63,7 +65,7 @@ import Testing
 
   @Test(arguments: [
     (NodeRole.shard, UInt64(2) as UInt64?, "a shard with another data directory"),
-    (.gateway, nil, "a gateway"),
+    (.gateway, nil, "the gateway at "),
   ])
   func `A name that another node has is refused in one line, and stays with it`(
     role: NodeRole, store: UInt64?, owner: String
@@ -79,6 +81,23 @@ import Testing
       #expect(!line.contains("\n"))
     }
     #expect(try await registered() == other)
+  }
+
+  @Test func `A gateway's next process takes its name over, another gateway does not`()
+    async throws
+  {
+    let first = record(store: nil, boot: 1, role: .gateway, urls: ["http://127.0.0.1:8080"])
+    try await leaveBehind(first)
+    let other = record(store: nil, boot: 2, role: .gateway, urls: ["http://127.0.0.1:8081"])
+    let error = await #expect(throws: StartError.self) { try await registration(other).run() }
+    #expect(error?.description.contains("taken by the gateway at http://127.0.0.1:8080") == true)
+    #expect(try await registered() == first)
+    let again = record(store: nil, boot: 3, role: .gateway, urls: ["http://127.0.0.1:8080"])
+    let coordinator = coordinator
+    let seen = try await registration(again).during {
+      try await coordinator.get(CoordinationKey.node("one")).item?.value
+    }
+    #expect(seen == again.encoded())
   }
 
   @Test func `Of two that start at once one gets the name, and the other is refused`()

@@ -1,0 +1,80 @@
+import ClusterModel
+package import Coordination
+package import Primitives
+
+/// Puts a shard's store in the place of one that is gone for good, in every partition that should
+/// be there (T4). The partitions' leaders do the rest: it learns their logs, is in sync, and the
+/// gone one leaves. Safe at any time, also while nobody leads.
+package struct StoreReplacement: Sendable {
+  package let gone: StoreID
+  package let shard: String
+  /// Those that should be on the store that is gone.
+  package let partitions: [PartitionID]
+  private let new: StoreID
+
+  /// A record that changes all the time is read anew so often.
+  private static let attemptsMax = 20
+
+  /// - Parameter gone: `nil` for the only one that is not registered.
+  /// **Throws**: `StartError` when the shard is not registered, or when it is not clear which store
+  /// is gone; `CoordinationError`.
+  package init(of gone: StoreID?, by shard: String, in coordinator: any Coordinator) async throws {
+    guard let status = try await RingStatus.read(coordinator) else {
+      throw StartError("there is no ring yet: `martlet ring init` makes it")
+    }
+    let shards = status.nodes.filter { $0.role == .shard }
+    guard let new = shards.first(where: { $0.name == shard })?.store else {
+      throw StartError(
+        "--shard '\(shard)': allowed is a shard that is registered: "
+          + shards.map(\.name).joined(separator: ", "))
+    }
+    let owners = Set(status.partitions.flatMap { $0.record.target.map(\.store) })
+    let missing = owners.filter { owner in !shards.contains { $0.store == owner } }.sorted()
+    let names = missing.map(\.description).joined(separator: ", ")
+    if missing.isEmpty {
+      throw StartError("every store that should have partitions is registered: nothing to replace")
+    }
+    guard let chosen = gone ?? (missing.count == 1 ? missing[0] : nil) else {
+      throw StartError("--store is missing; allowed is one that is not registered: \(names)")
+    }
+    guard missing.contains(chosen) else {
+      throw StartError("--store '\(chosen)': allowed is one that is not registered: \(names)")
+    }
+    self.gone = chosen
+    self.shard = shard
+    self.new = new
+    partitions = status.partitions.filter { item in
+      item.record.target.contains { $0.store == chosen }
+    }.map(\.id)
+  }
+
+  /// Writes it, partition after partition. Trying again goes on where it stopped.
+  ///
+  /// **Throws**: `StartError` when the coordinator does not answer or a record keeps changing.
+  package func carryOut(in coordinator: any Coordinator) async throws(StartError) {
+    for partition in partitions { try await carryOut(partition, in: coordinator) }
+  }
+
+  private func carryOut(
+    _ partition: PartitionID, in coordinator: any Coordinator
+  ) async throws(StartError) {
+    for _ in 0..<Self.attemptsMax {
+      guard let known = await RecordChange.read(partition, in: coordinator) else { continue }
+      guard let changed = changed(known.record) else { return }
+      let outcome = await RecordChange.compareAndSet(
+        partition, changed, base: known.revision, in: coordinator)
+      if case .succeeded = outcome { return }
+    }
+    throw StartError("\(partition): it was not written; look at `martlet ring status`, try again")
+  }
+
+  /// **Returns**: `nil` when there is nothing to change any more. A store that has the partition
+  /// already cannot have it twice: the gone one leaves then.
+  private func changed(_ record: PartitionRecord) -> PartitionRecord? {
+    let stores = record.target.map(\.store)
+    guard stores.contains(gone) else { return nil }
+    return record.retargeted(
+      to: stores.contains(new)
+        ? stores.filter { $0 != gone } : stores.map { $0 == gone ? new : $0 })
+  }
+}
