@@ -94,15 +94,13 @@ package final class ShardNode: Sendable {
       core: core, actions: actions, store: shardStore, committer: committer,
       coordinator: coordinator,
       dialer: dialer, on: eventLoop, logger: logger)
+    let refusals = RefusedLinks(logger)
     let listener: LinkListener
     do {
       listener = try await LinkListener.bind(
         options.linkAddress, tls: tls?.server, hello: hello, on: eventLoop,
         onOpen: { lane.opened($0) },
-        onRefused: { address, reason in
-          logger.warning(
-            "a link was refused", metadata: ["from": .string(address), "why": "\(reason)"])
-        }
+        onRefused: { refusals.note($0, $1) }
       ).get()
     } catch {
       throw StartError("--link-address", options.linkAddress, cannotListen: error)

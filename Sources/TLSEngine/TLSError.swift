@@ -17,6 +17,19 @@ package enum TLSError: Error, Hashable, Sendable {
   case inputOverflow
 }
 
+extension TLSError: CustomStringConvertible {
+  package var description: String {
+    switch self {
+    case .configuration(let text): text
+    case .certificateRefused(let text): "the other end's certificate is refused: \(text)"
+    case .refusedByPeer(let text): "the other end refuses: \(text)"
+    case .protocolViolation(let text): "no TLS that both ends speak: \(text)"
+    case .closedInHandshake: "closed in the handshake"
+    case .inputOverflow: "too much was received without being read"
+    }
+  }
+}
+
 extension TLSError {
   /// Takes the first entry of this thread's error queue (the root cause) and empties the queue.
   static func configurationFailure(_ what: String) -> TLSError {

@@ -307,7 +307,11 @@ final class HTTP1Handler: ChannelDuplexHandler, RemovableChannelHandler {
     for field in headers { head.writeString("\(field.name): \(field.value)\r\n") }
     if let length { head.writeString("content-length: \(length)\r\n") }
     if isChunked { head.writeString("transfer-encoding: chunked\r\n") }
-    if !keepsAlive { head.writeString("connection: close\r\n") }
+    let connection = (status == 426 ? ["upgrade"] : []) + (keepsAlive ? [] : ["close"])
+    if status == 426 { head.writeString("upgrade: websocket\r\n") }
+    if !connection.isEmpty {
+      head.writeString("connection: \(connection.joined(separator: ", "))\r\n")
+    }
     head.writeString("\r\n")
     if body.readableBytes <= Self.joinedBodyBytesMax {
       head.writeImmutableBuffer(body)

@@ -87,6 +87,19 @@ package enum LinkCloseReason: Error, Hashable, Sendable {
   case overflow
 }
 
+extension LinkCloseReason: CustomStringConvertible {
+  package var description: String {
+    switch self {
+    case .closedHere: "closed here"
+    case .drained: "drained"
+    case .lost(let why): "lost: \(why)"
+    case .refused(let refusal): "refused: \(refusal)"
+    case .malformed(let what): "malformed: \(what)"
+    case .overflow: "the peer does not read"
+    }
+  }
+}
+
 /// What passed over one link so far.
 package struct LinkCounters: Hashable, Sendable {
   package var framesSent: UInt64 = 0

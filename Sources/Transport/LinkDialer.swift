@@ -71,6 +71,16 @@ package enum LinkDialer {
   }
 }
 
+extension LinkDialFailure: CustomStringConvertible {
+  package var description: String {
+    switch self {
+    case .refused: "connection refused"
+    case .failed(let why): why
+    case .rejected(let refusal): "\(refusal)"
+    }
+  }
+}
+
 extension LinkDialFailure {
   init(_ reason: LinkCloseReason) {
     switch reason {

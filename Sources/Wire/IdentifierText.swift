@@ -25,7 +25,7 @@ enum IdentifierText {
     return digits
   }()
 
-  /// **Returns**: the value, or `nil` when the text is no id with this letter.
+  /// **Returns**: the value, or `nil` when the text is no id with this letter. Zero is nobody's.
   static func decode128(_ text: ArraySlice<UInt8>, prefix: UInt8) -> UInt128? {
     guard text.count == bytes, text.first == prefix else { return nil }
     let digits = Self.digits
@@ -45,7 +45,8 @@ enum IdentifierText {
       low = low << 5 | UInt64(digit & 31)
     }
     guard invalid < 32 else { return nil }
-    return high << 60 | UInt128(low)
+    let value = high << 60 | UInt128(low)
+    return value == 0 ? nil : value
   }
 
   static func append(_ value: UInt128, prefix: UInt8, to output: inout [UInt8]) {

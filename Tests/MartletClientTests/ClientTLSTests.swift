@@ -90,7 +90,7 @@ import Testing
         Issue.record("\(String(describing: error))")
         return
       }
-      #expect(reason.contains("certificateRefused"))
+      #expect(reason.contains("certificate is refused"))
     }
   }
 }

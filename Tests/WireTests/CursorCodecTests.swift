@@ -105,7 +105,8 @@ import Testing
       var bytes: [UInt8] = []
       IdentifierText.append(value, prefix: IdentifierText.conversation, to: &bytes)
       #expect(bytes == Array(text.utf8))
-      #expect(IdentifierText.decode128(bytes[...], prefix: IdentifierText.conversation) == value)
+      let read = IdentifierText.decode128(bytes[...], prefix: IdentifierText.conversation)
+      #expect(read == ConversationID(text)?.rawValue && read == (value == 0 ? nil : value))
       #expect(IdentifierText.decode128(bytes[...], prefix: IdentifierText.user) == nil)
     }
   }
