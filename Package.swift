@@ -259,7 +259,7 @@ let package = Package(
       "NodeRuntimeTests",
       [
         "Primitives", "ChatModel", "ClusterModel", "Coordination", "Credentials", "LogStorage",
-        "Telemetry", "NodeRuntime", .nioCore, .nioPosix, .nioHTTP1, .logging,
+        "Telemetry", "Transport", "NodeRuntime", .nioCore, .nioPosix, .nioHTTP1, .logging,
       ]),
     tests(
       "SocketErrorsTests", ["SocketErrors", .nioCore, .nioPosix]),

@@ -17,6 +17,8 @@ final class RefusedLinks: @unchecked Sendable {
 
   init(_ logger: Logger) { self.logger = logger }
 
+  var rememberedCount: Int { told.count }
+
   func note(_ address: String, _ reason: LinkCloseReason) {
     let now = Clock.now()
     if let last = told[reason], now < last.at + Self.tellingInterval {
