@@ -14,13 +14,9 @@ package struct LeaderForcing: Sendable {
     package let forced: PartitionRecord
     /// Begins anew with nothing.
     package let isEmpty: Bool
-
-    /// The names of the shards whose in-sync replicas are given up, or their stores.
-    package let lost: [String]
   }
 
   private let status: RingStatus
-  private let revisions: [PartitionID: Revision]
   private let leader: NodeRecord
   private let leaderStore: StoreID
 
@@ -39,13 +35,7 @@ package struct LeaderForcing: Sendable {
       let names = status.nodes.filter { $0.role == .shard }.map(\.name).joined(separator: ", ")
       throw StartError("--shard '\(shard)': allowed is a shard that is registered: \(names)")
     }
-    var revisions: [PartitionID: Revision] = [:]
-    for item in try await coordinator.list(CoordinationKey.partitions).items {
-      guard let partition = CoordinationKey.partition(in: item.key) else { continue }
-      revisions[partition] = item.modRevision
-    }
     self.status = status
-    self.revisions = revisions
     leader = node
     leaderStore = store
   }
@@ -72,9 +62,9 @@ package struct LeaderForcing: Sendable {
   /// - Parameter beginsEmpty: everything in the partition is given up.
   /// **Throws**: `StartError` when something speaks against it, in one line.
   package func plan(_ partition: PartitionID, beginsEmpty: Bool) throws(StartError) -> Plan {
-    guard let item = status.partitions.first(where: { $0.id == partition }),
-      let revision = revisions[partition]
-    else { throw StartError("\(partition): allowed is a partition of this ring") }
+    guard let item = status.partitions.first(where: { $0.id == partition }) else {
+      throw StartError("\(partition): allowed is a partition of this ring")
+    }
     let record = item.record
     let (least, registered) = shardsNeeded
     guard registered >= least else {
@@ -105,8 +95,8 @@ package struct LeaderForcing: Sendable {
       forced = changed
     }
     return Plan(
-      partition: partition, seen: VersionedRecord(record: record, revision: revision),
-      forced: forced, isEmpty: beginsEmpty, lost: record.inSync.map { "store \($0.store)" })
+      partition: partition, seen: VersionedRecord(record: record, revision: item.revision),
+      forced: forced, isEmpty: beginsEmpty)
   }
 
   /// Registered shards, those that should have the partition already first, as many as there should

@@ -20,6 +20,8 @@ package struct RingStatus: Sendable {
   package struct Partition: Sendable {
     package let id: PartitionID
     package let record: PartitionRecord
+    /// Of the record, for who wants to change it.
+    package let revision: Revision
     package let state: State
   }
 
@@ -30,7 +32,8 @@ package struct RingStatus: Sendable {
   package let partitions: [Partition]
 
   package init(
-    cluster: ClusterRecord, nodes: [NodeRecord], records: [(PartitionID, PartitionRecord)]
+    cluster: ClusterRecord, nodes: [NodeRecord], records: [(PartitionID, PartitionRecord)],
+    revisions: [PartitionID: Revision] = [:]
   ) {
     self.cluster = cluster
     self.nodes = nodes.sorted { $0.name < $1.name }
@@ -44,7 +47,8 @@ package struct RingStatus: Sendable {
         } else if record.inSync != record.target.sorted()
           || !record.inSync.allSatisfy({ replica in nodes.contains { $0.store == replica.store } })
         { .incomplete } else { .whole }
-      return Partition(id: id, record: record, state: state)
+      return Partition(
+        id: id, record: record, revision: revisions[id] ?? .zero, state: state)
     }
   }
 
@@ -54,13 +58,18 @@ package struct RingStatus: Sendable {
     guard let item = try await coordinator.get(CoordinationKey.cluster).item else { return nil }
     let nodes = try await coordinator.list(CoordinationKey.nodes)
     let records = try await coordinator.list(CoordinationKey.partitions)
+    var revisions: [PartitionID: Revision] = [:]
+    for item in records.items {
+      guard let id = CoordinationKey.partition(in: item.key) else { continue }
+      revisions[id] = item.modRevision
+    }
     return RingStatus(
       cluster: try ClusterRecord(decoding: item.value),
       nodes: try nodes.items.map { try NodeRecord(decoding: $0.value) },
       records: try records.items.compactMap { item in
         guard let id = CoordinationKey.partition(in: item.key) else { return nil }
         return (id, try PartitionRecord(decoding: item.value))
-      })
+      }, revisions: revisions)
   }
 
   /// Every partition has a leader, and everybody who should have it is in sync.
