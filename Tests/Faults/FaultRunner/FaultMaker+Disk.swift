@@ -85,6 +85,7 @@ extension FaultMaker {
       inject: { [cluster, plan] in
         if kind != .flipRunning { cluster.kill([victim]) }
         try disk.ask("sync")
+        cluster.wasDamaged(victim)
         try Damage.make(kind, victim, plan, disk, &lots)
         if kind == .flipRunning { cluster.kill([victim]) }
       },

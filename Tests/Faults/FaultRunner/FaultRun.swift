@@ -61,6 +61,7 @@ final class FaultRun {
     report.unexpectedEnds = cluster.unexpectedEnds
     for line in try workload.finish() { report.fail(line) }
     report.unexpectedEnds = cluster.unexpectedEnds
+    report.storesGivenUp = cluster.storesGivenUp
   }
 
   private func probe(_ gateways: [String], since begin: Moment) throws -> WritableProbe {

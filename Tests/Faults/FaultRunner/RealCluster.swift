@@ -36,6 +36,13 @@ final class RealCluster {
   private var restarts: [String: Moment] = [:]
   /// Nodes that may end by themselves now, because their disk is bad.
   var mayEnd: Set<String> = []
+  /// Shards whose files were damaged: each time the shard may end once, whenever it meets the damage
+  /// where it writes, to give its store up at the next start.
+  private var damages: [String: Int] = [:]
+  /// How often one did.
+  private(set) var storesGivenUp = 0
+  /// What a shard's exit code is then.
+  private static let storeFailedCode: Int32 = 74
 
   init(_ plan: ClusterPlan, _ namespaces: Namespaces) {
     self.plan = plan
@@ -69,6 +76,9 @@ final class RealCluster {
     }
   }
 
+  /// A file of a shard's store is not what was written.
+  func wasDamaged(_ shard: String) { damages[shard, default: 0] += 1 }
+
   // MARK: Signals
 
   /// SIGKILL, all of them at once; returns when they are gone.
@@ -92,8 +102,13 @@ final class RealCluster {
       guard let status = process.ending() else { continue }
       running[node] = nil
       guard !mayEnd.contains(node) else { continue }
-      unexpectedEnds["\(node): \(ChildProcess.words(status))", default: 0] += 1
       restarts[node] = Pace.now() + Self.restartPause
+      if let left = damages[node], left > 0, status == Self.storeFailedCode << 8 {
+        damages[node] = left - 1
+        storesGivenUp += 1
+        continue
+      }
+      unexpectedEnds["\(node): \(ChildProcess.words(status))", default: 0] += 1
     }
     for (node, moment) in restarts where moment <= Pace.now() {
       restarts[node] = nil

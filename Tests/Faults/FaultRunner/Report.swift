@@ -18,6 +18,8 @@ struct Report {
   private var failures: [String] = []
   /// How, and how often.
   var unexpectedEnds: [String: Int] = [:]
+  /// Of stores whose files were damaged.
+  var storesGivenUp = 0
   /// Of the machine, not of the cluster.
   var longestStall: Moment = 0
   private var violations: [Violation] = []
@@ -117,6 +119,7 @@ struct Report {
       let columns = [50, 99, 100].map { Self.padded(Pace.text(Self.percentile(all, $0)), 10) }
       lines.append(row("  \(effect.rawValue)", Self.padded("\(all.count)", 9) + columns.joined()))
     }
+    lines += ["", row("stores given up", "\(storesGivenUp)")]
     lines += ["", row("the machine's stalls", "up to \(Pace.text(longestStall))")]
     lines += findings
     let passed = checks.count { $0.isPassed }
