@@ -82,7 +82,7 @@ package final class Store: Sendable {
     case .somethingElse(let name):
       throw .openFailed(directory: path, what: "it is not empty ('\(name)') and not a store")
     }
-    if !creating { try refuseUnknownFamilies(path) }
+    if !creating { try checkFamilies(path) }
 
     let database: Database
     do {
@@ -229,7 +229,7 @@ package final class Store: Sendable {
     try verify(StoreIdentity(of: record), expectation, path)
   }
 
-  private static func refuseUnknownFamilies(_ path: String) throws(StorageError) {
+  private static func checkFamilies(_ path: String) throws(StorageError) {
     let names: [String]
     do { names = try Database.familyNames(in: path) } catch { throw error.opening(path) }
     let unknown = names.filter { !Database.familyNames.contains($0) }
@@ -237,6 +237,11 @@ package final class Store: Sendable {
       throw .openFailed(
         directory: path,
         what: "another program or version made \(unknown.joined(separator: ", ")) in it")
+    }
+    // They are made together with the directory, so the list of files has lost them since.
+    let missing = Database.familyNames.filter { !names.contains($0) }
+    guard missing.isEmpty else {
+      throw .damaged(Damage(.store, "\(missing.joined(separator: ", ")) is not in its MANIFEST"))
     }
   }
 }

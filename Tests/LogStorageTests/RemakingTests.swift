@@ -46,6 +46,26 @@ import Testing
     #expect(again.record.wasMadeAnew)
   }
 
+  @Test func aListOfFilesThatWasCutShortIsDamage() throws {
+    try make()
+    let files = FileManager.default
+    let name = try #require(
+      try files.contentsOfDirectory(atPath: directory.path).first { $0.hasPrefix("MANIFEST-") })
+    let whole = try #require(files.contents(atPath: path(name)))
+    var damaged = 0
+    for length in 0..<whole.count {
+      let copy = TestDirectory()
+      try files.copyItem(atPath: directory.path, toPath: copy.path)
+      try whole.prefix(length).write(to: URL(fileURLWithPath: "\(copy.path)/\(name)"))
+      switch Result(catching: { try copy.open(storeID: 42).id }) {
+      case .success(let id): #expect(id == StoreID(41), "\(length) bytes")
+      case .failure(let error as StorageError) where error.isDamage: damaged += 1
+      case .failure(let error): Issue.record("\(length) bytes: \(error)")
+      }
+    }
+    #expect(damaged > whole.count / 2)
+  }
+
   @Test func remakingGoesOnWhereItWasInterrupted() throws {
     try make()
     try loseTheDatabase()

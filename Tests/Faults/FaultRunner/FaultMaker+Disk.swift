@@ -86,6 +86,7 @@ extension FaultMaker {
         if kind != .flipRunning { cluster.kill([victim]) }
         try disk.ask("sync")
         cluster.wasDamaged(victim)
+        try Damage.removeSetAside(of: victim, plan)
         try Damage.make(kind, victim, plan, disk, &lots)
         if kind == .flipRunning { cluster.kill([victim]) }
       },
@@ -118,6 +119,14 @@ private enum Damage {
       try disk.ask("sync")
     default:
       try disk.ask("flip \(file) \(chance.number(0...(length - 1))) \(chance.number(0...7))")
+    }
+  }
+
+  /// As an operator does before there are too many.
+  static func removeSetAside(of shard: String, _ plan: ClusterPlan) throws {
+    let (files, root) = (FileManager.default, plan.data(shard))
+    for name in try files.contentsOfDirectory(atPath: root) where name.hasPrefix("damaged-") {
+      try files.removeItem(atPath: "\(root)/\(name)")
     }
   }
 
