@@ -36,8 +36,8 @@ final class RealCluster {
   private var restarts: [String: Moment] = [:]
   /// Nodes that may end by themselves now, because their disk is bad.
   var mayEnd: Set<String> = []
-  /// Shards whose files were damaged: each time the shard may end once, whenever it meets the damage
-  /// where it writes, to give its store up at the next start.
+  /// Shards whose files were damaged: each time the shard may end once, whenever it meets the
+  /// damage where it writes, to give its store up at the next start.
   private var damages: [String: Int] = [:]
   /// How often one did.
   private(set) var storesGivenUp = 0
