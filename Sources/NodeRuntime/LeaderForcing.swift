@@ -26,36 +26,17 @@ package struct LeaderForcing: Sendable {
   /// **Throws**: `StartError` when there is no ring or the shard is not registered;
   /// `CoordinationError`.
   package init(to shard: String, in coordinator: any Coordinator) async throws {
-    guard let status = try await RingStatus.read(coordinator) else {
-      throw StartError("there is no ring yet: `martlet ring init` makes it")
-    }
-    guard let node = status.nodes.first(where: { $0.name == shard && $0.role == .shard }),
-      let store = node.store
-    else {
-      let names = status.nodes.filter { $0.role == .shard }.map(\.name).joined(separator: ", ")
-      throw StartError("--shard '\(shard)': allowed is a shard that is registered: \(names)")
-    }
-    self.status = status
-    leader = node
-    leaderStore = store
+    status = try await RingStatus.readMade(coordinator)
+    (leader, leaderStore) = try status.shard(named: shard)
   }
 
   /// Where the shard tells its operator what it holds.
   package var operatorAddress: NodeAddress? { leader.operatorAddress }
 
-  /// Registered shards without which a partition would take no commands, and how many there are.
-  private var shardsNeeded: (least: Int, registered: Int) {
-    (Int(status.cluster.minInSync), status.nodes.count { $0.role == .shard })
-  }
-
-  private func name(of store: StoreID) -> String? {
-    status.nodes.first { $0.store == store }?.name
-  }
-
   /// Partitions of which no in-sync replica's store is registered.
   package var lostPartitions: [PartitionID] {
     status.partitions.filter { item in
-      item.record.inSync.allSatisfy { name(of: $0.store) == nil }
+      item.record.inSync.allSatisfy { status.name(of: $0.store) == nil }
     }.map(\.id)
   }
 
@@ -66,13 +47,13 @@ package struct LeaderForcing: Sendable {
       throw StartError("\(partition): allowed is a partition of this ring")
     }
     let record = item.record
-    let (least, registered) = shardsNeeded
+    let (least, registered) = (Int(status.cluster.minInSync), status.shards.count)
     guard registered >= least else {
       throw StartError(
         "\(partition): \(registered) of the \(least) shards that have to be in sync are registered; "
           + "start others first, with empty directories if need be: they take part from then on")
     }
-    if let alive = record.inSync.lazy.compactMap({ name(of: $0.store) }).first {
+    if let alive = record.inSync.lazy.compactMap({ status.name(of: $0.store) }).first {
       throw StartError(
         "\(partition): \(alive) is registered and in sync; a leader is forced only when every "
           + "in-sync replica is gone for good (one that has just ended counts until its lease is "
@@ -102,8 +83,7 @@ package struct LeaderForcing: Sendable {
   /// Registered shards, those that should have the partition already first, as many as there should
   /// be replicas.
   private func others(than store: StoreID, _ record: PartitionRecord) -> [StoreID] {
-    let registered = status.nodes.compactMap { $0.role == .shard ? $0.store : nil }
-      .filter { $0 != store }
+    let registered = status.shards.compactMap(\.store).filter { $0 != store }
     let before = record.target.map(\.store)
     let ordered =
       registered.filter { before.contains($0) } + registered.filter { !before.contains($0) }

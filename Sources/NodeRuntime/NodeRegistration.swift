@@ -111,13 +111,13 @@ package struct NodeRegistration: Sendable {
   private func refuseForeign(_ item: KeyValue) throws(StartError) {
     // What cannot be read is nobody's.
     guard let other = try? NodeRecord(decoding: item.value),
-      other.role != record.role || other.store != record.store
-        || isAnotherGateway(other)
+      other.role != record.role || other.store != record.store || isAnotherGateway(other)
     else { return }
-    let owner = other.store.map { "a shard with another data directory (store \($0))" }
-    let urls = other.publicURLs.joined(separator: ", ")
+    let owner =
+      other.store.map { "a shard with another data directory (store \($0))" }
+      ?? "the gateway at \(other.publicURLs.joined(separator: ", "))"
     throw StartError(
-      "--name '\(record.name)': taken by \(owner ?? "the gateway at \(urls)"); allowed is a name that no other "
+      "--name '\(record.name)': taken by \(owner); allowed is a name that no other "
         + "node has; that of one that has ended is free after \(Self.leaseSeconds) s")
   }
 }

@@ -72,13 +72,43 @@ package struct RingStatus: Sendable {
       }, revisions: revisions)
   }
 
+  /// The same for who cannot go on without a ring.
+  ///
+  /// **Throws**: `StartError` when no ring has been made; what `read` throws.
+  static func readMade(_ coordinator: any Coordinator) async throws -> RingStatus {
+    guard let status = try await read(coordinator) else {
+      throw StartError("there is no ring yet: `martlet ring init` makes it")
+    }
+    return status
+  }
+
+  /// Registered shards, in the order of their names.
+  var shards: [NodeRecord] { nodes.filter { $0.role == .shard } }
+
+  /// A registered shard and its store.
+  ///
+  /// **Throws**: `StartError` when there is none of this name.
+  func shard(named name: String) throws(StartError) -> (node: NodeRecord, store: StoreID) {
+    guard let node = shards.first(where: { $0.name == name }), let store = node.store else {
+      throw StartError(
+        "--shard '\(name)': allowed is a shard that is registered: "
+          + shards.map(\.name).joined(separator: ", "))
+    }
+    return (node, store)
+  }
+
+  /// The name of the registered shard that has a store.
+  func name(of store: StoreID) -> String? { nodes.first { $0.store == store }?.name }
+
   /// Every partition has a leader, and everybody who should have it is in sync.
   package var isWhole: Bool {
     partitions.count == Int(cluster.partitionCount) && partitions.allSatisfy { $0.state == .whole }
   }
 
   /// The stores that should have partitions.
-  package var ownerCount: Int { Set(partitions.flatMap { $0.record.target.map(\.store) }).count }
+  package var owners: Set<StoreID> {
+    Set(partitions.flatMap { $0.record.target.map(\.store) })
+  }
 
   /// How many partitions stand like that.
   package func count(_ state: State) -> Int { partitions.count { $0.state == state } }
@@ -222,7 +252,7 @@ extension RingStatus {
   }
 
   private func plain(_ store: StoreID) -> String {
-    nodes.first { $0.store == store }?.name ?? store.description
+    name(of: store) ?? store.description
   }
 }
 

@@ -19,17 +19,9 @@ package struct StoreReplacement: Sendable {
   /// **Throws**: `StartError` when the shard is not registered, or when it is not clear which store
   /// is gone; `CoordinationError`.
   package init(of gone: StoreID?, by shard: String, in coordinator: any Coordinator) async throws {
-    guard let status = try await RingStatus.read(coordinator) else {
-      throw StartError("there is no ring yet: `martlet ring init` makes it")
-    }
-    let shards = status.nodes.filter { $0.role == .shard }
-    guard let new = shards.first(where: { $0.name == shard })?.store else {
-      throw StartError(
-        "--shard '\(shard)': allowed is a shard that is registered: "
-          + shards.map(\.name).joined(separator: ", "))
-    }
-    let owners = Set(status.partitions.flatMap { $0.record.target.map(\.store) })
-    let missing = owners.filter { owner in !shards.contains { $0.store == owner } }.sorted()
+    let status = try await RingStatus.readMade(coordinator)
+    let new = try status.shard(named: shard).store
+    let missing = status.owners.filter { status.name(of: $0) == nil }.sorted()
     let names = missing.map(\.description).joined(separator: ", ")
     if missing.isEmpty {
       throw StartError("every store that should have partitions is registered: nothing to replace")

@@ -91,9 +91,14 @@ struct EventText {
     case .titleChanged: object.kind = "titleChanged"
     case .historyCut: object.kind = "historyCut"
     }
+    return Self.jsonLine(object)
+  }
+
+  /// A value as one line of JSON for programs.
+  static func jsonLine(_ value: some Encodable) -> String {
     let encoder = JSONEncoder()
     encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
-    guard let data = try? encoder.encode(object) else { return "" }
+    guard let data = try? encoder.encode(value) else { return "" }
     return String(decoding: data, as: UTF8.self) + "\n"
   }
 

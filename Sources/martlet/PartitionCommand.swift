@@ -2,7 +2,6 @@ import ArgumentParser
 import ChatModel
 import ClusterModel
 import Coordination
-import FoundationEssentials
 import Glibc
 import Logging
 import NodeConfiguration
@@ -166,13 +165,10 @@ struct InspectCommand: ParsableCommand {
     _ logged: StoreInspection.LoggedMessage, of replica: StoreInspection.Replica
   ) -> String {
     let message = logged.message
-    let object = Object(
-      replica: "\(replica.id)", entry: "\(logged.entry)",
-      time: EventText.time(logged.time.milliseconds), conversation: "\(message.conversation)",
-      author: "\(message.sender)", id: message.clientID.text, text: message.text)
-    let encoder = JSONEncoder()
-    encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
-    guard let data = try? encoder.encode(object) else { return "" }
-    return String(decoding: data, as: UTF8.self) + "\n"
+    return EventText.jsonLine(
+      Object(
+        replica: "\(replica.id)", entry: "\(logged.entry)",
+        time: EventText.time(logged.time.milliseconds), conversation: "\(message.conversation)",
+        author: "\(message.sender)", id: message.clientID.text, text: message.text))
   }
 }
