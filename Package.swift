@@ -179,6 +179,9 @@ let package = Package(
     .target(
       name: "WalkSupport", dependencies: ["Primitives", "ChatModel", .heap],
       path: "Tests/WalkSupport", swiftSettings: strict),
+    .target(
+      name: "LogSupport", dependencies: [.logging], path: "Tests/LogSupport",
+      swiftSettings: strict),
     // A client that knows nothing of the product.
     .target(
       name: "RawSockets", dependencies: [.nioCore, .nioPosix], path: "Tests/RawSockets",
@@ -246,7 +249,7 @@ let package = Package(
       "CoordinationTests",
       [
         "Coordination", "Transport", "HTTP2Engine", "TLSEngine", "Primitives", "ClusterModel",
-        "Wire", .nioCore, .nioPosix, .nioEmbedded, .logging, .protobuf,
+        "Wire", "LogSupport", .nioCore, .nioPosix, .nioEmbedded, .logging, .protobuf,
       ]),
     tests(
       "MartletClientTests",
@@ -259,7 +262,8 @@ let package = Package(
       "NodeRuntimeTests",
       [
         "Primitives", "ChatModel", "ClusterModel", "Coordination", "Credentials", "LogStorage",
-        "Telemetry", "Transport", "NodeRuntime", .nioCore, .nioPosix, .nioHTTP1, .logging,
+        "Telemetry", "Transport", "NodeRuntime", "LogSupport", .nioCore, .nioPosix, .nioHTTP1,
+        .logging,
       ]),
     tests(
       "SocketErrorsTests", ["SocketErrors", .nioCore, .nioPosix]),

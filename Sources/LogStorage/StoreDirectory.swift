@@ -1,5 +1,23 @@
 import Glibc
 
+/// What lies in a directory.
+package enum DirectoryContent {
+  /// **Returns**: the names, but for `lost+found`, which a file system mounted there brings; `nil`
+  /// when the directory cannot be opened, for the reason in `errno`.
+  package static func names(in path: String) -> [String]? {
+    guard let stream = opendir(path) else { return nil }
+    defer { closedir(stream) }
+    var names: [String] = []
+    while let entry = readdir(stream) {
+      let name = withUnsafePointer(to: &entry.pointee.d_name) {
+        $0.withMemoryRebound(to: CChar.self, capacity: 256) { String(cString: $0) }
+      }
+      if ![".", "..", "lost+found"].contains(name) { names.append(name) }
+    }
+    return names
+  }
+}
+
 /// What lies in a data directory before the engine opens it.
 ///
 /// A directory that is being initialised holds a marker until its store record is durable. Only
@@ -87,22 +105,13 @@ struct StoreDirectory {
   }
 
   private func fileNames() throws(StorageError) -> [String] {
-    guard let stream = opendir(path) else { throw failure("open") }
-    defer { closedir(stream) }
-    var names: [String] = []
-    while let entry = readdir(stream) {
-      let name = withUnsafePointer(to: &entry.pointee.d_name) {
-        $0.withMemoryRebound(to: CChar.self, capacity: 256) { String(cString: $0) }
-      }
-      if name != ".", name != ".." { names.append(name) }
-    }
+    guard let names = DirectoryContent.names(in: path) else { throw failure("open") }
     return names
   }
 
-  /// What is not part of a database: a file system mounted as the data directory brings
-  /// `lost+found`.
+  /// What is not part of a database.
   private static func isBeside(_ name: String) -> Bool {
-    name == "lost+found" || name == identityName || name.hasPrefix(asidePrefix)
+    name == identityName || name.hasPrefix(asidePrefix)
   }
 
   // MARK: Setting aside

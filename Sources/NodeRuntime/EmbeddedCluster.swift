@@ -156,17 +156,9 @@ package final class EmbeddedCluster: Sendable {
 
   /// Another node's directory, or anything else that is there, is not touched.
   private static func refuseForeign(_ directory: String) throws(StartError) {
-    guard let listing = opendir(directory) else { return }
-    defer { closedir(listing) }
-    var first: String?
-    while let entry = readdir(listing) {
-      let name = withUnsafePointer(to: &entry.pointee.d_name) {
-        $0.withMemoryRebound(to: CChar.self, capacity: 256) { String(cString: $0) }
-      }
-      if name == Self.coordinationDirectory { return }
-      if name != ".", name != "..", first == nil || name < first ?? "" { first = name }
-    }
-    guard let first else { return }
+    guard let names = DirectoryContent.names(in: directory),
+      !names.contains(coordinationDirectory), let first = names.min()
+    else { return }
     throw StartError(
       "--data-dir '\(directory)': it is not empty ('\(first)') and not an embedded cluster's; "
         + "allowed is a directory of this cluster alone, or a new name in a directory that exists")

@@ -1,4 +1,5 @@
 import Coordination
+import LogSupport
 import Logging
 import NIOCore
 import Primitives
@@ -66,12 +67,12 @@ struct EtcdCoordinatorTests {
   }
 
   @Test func `An outage of many attempts is told in one line`() async throws {
-    let lines = LogLines()
+    let lines = RecordedLog()
     let dead = "127.0.0.1:\(try EtcdServer.freePort())"
     let coordinator = try EtcdCoordinator.make([dead], log: lines) { $0.requestTimeout = 2_000 }
     let error = await failure { _ = try await coordinator.get("a") }
     #expect("\(error.map { "\($0)" } ?? "")".hasSuffix("connection refused"))
-    let told = lines.all
+    let told = lines.events.map { "\($0.message) \($0.metadata?["reason"] ?? "")" }
     #expect(told.count == 1, "\(told)")
     #expect(told.first?.hasPrefix("etcd not connected") == true)
     #expect(told.first?.hasSuffix("connection refused") == true)
@@ -391,29 +392,5 @@ struct EtcdCoordinatorTests {
     for text in ["", "http://", "etcd1", "http://etcd1", "ftp://etcd1:1", "http://a:1/b", "a:0"] {
       #expect(EtcdEndpoint(text) == nil, "\(text)")
     }
-  }
-}
-
-/// Keeps what is logged: message and reason.
-private final class LogLines: LogHandler {
-  private let lines = Mutex<[String]>([])
-
-  var all: [String] { lines.withLock { $0 } }
-
-  var logLevel: Logger.Level {
-    get { .info }
-    set {}
-  }
-  var metadata: Logger.Metadata {
-    get { [:] }
-    set {}
-  }
-  subscript(metadataKey key: String) -> Logger.Metadata.Value? {
-    get { nil }
-    set {}
-  }
-
-  func log(event: LogEvent) {
-    lines.withLock { $0.append("\(event.message) \(event.metadata?["reason"] ?? "")") }
   }
 }

@@ -140,4 +140,19 @@ private let logger = Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
     _ = try await waitUntilWhole(cluster)
     await cluster.stop()
   }
+
+  @Test func `A file system of its own will do, a directory with something else in it will not`()
+    async throws
+  {
+    let directory = try TemporaryDirectory()
+    try #require(mkdir("\(directory.path)/lost+found", 0o700) == 0)
+    _ = try await runOnce(options(directory, shards: 1))
+
+    let foreign = try TemporaryDirectory()
+    try #require(mkdir("\(foreign.path)/photos", 0o700) == 0)
+    let error = await #expect(throws: StartError.self) {
+      try await EmbeddedCluster.start(options(foreign, shards: 1), logger: logger)
+    }
+    #expect(error?.description.contains("it is not empty ('photos')") == true)
+  }
 }
