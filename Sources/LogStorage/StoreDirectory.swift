@@ -2,8 +2,8 @@ import Glibc
 
 /// What lies in a directory.
 package enum DirectoryContent {
-  /// **Returns**: the names, but for `lost+found`, which a file system mounted there brings; `nil`
-  /// when the directory cannot be opened, for the reason in `errno`.
+  /// **Returns**: the names, without the directory itself and its parent; `nil` when the directory
+  /// cannot be opened, for the reason in `errno`.
   package static func names(in path: String) -> [String]? {
     guard let stream = opendir(path) else { return nil }
     defer { closedir(stream) }
@@ -12,7 +12,7 @@ package enum DirectoryContent {
       let name = withUnsafePointer(to: &entry.pointee.d_name) {
         $0.withMemoryRebound(to: CChar.self, capacity: 256) { String(cString: $0) }
       }
-      if ![".", "..", "lost+found"].contains(name) { names.append(name) }
+      if name != ".", name != ".." { names.append(name) }
     }
     return names
   }
@@ -109,9 +109,10 @@ struct StoreDirectory {
     return names
   }
 
-  /// What is not part of a database.
+  /// What is not part of a database: a file system mounted as the data directory brings
+  /// `lost+found`.
   private static func isBeside(_ name: String) -> Bool {
-    name == identityName || name.hasPrefix(asidePrefix)
+    name == "lost+found" || name == identityName || name.hasPrefix(asidePrefix)
   }
 
   // MARK: Setting aside
