@@ -71,10 +71,11 @@ final class ShardLane: CompletionSink, @unchecked Sendable {
   }
 
   init(
-    core: ShardCore, actions: [ShardAction], store: ShardStore, committer: Committer,
+    core: consuming ShardCore, actions: [ShardAction], store: ShardStore, committer: Committer,
     coordinator: any Coordinator,
     dialer: ShardDialer, on eventLoop: any EventLoop, logger: Logger
   ) {
+    storeID = core.configuration.store
     self.core = core
     self.actions = actions
     self.store = store
@@ -83,7 +84,6 @@ final class ShardLane: CompletionSink, @unchecked Sendable {
     self.dialer = dialer
     self.eventLoop = eventLoop
     self.logger = logger
-    storeID = core.configuration.store
     (failures, failed) = AsyncStream.makeStream(of: StorageError.self)
   }
 

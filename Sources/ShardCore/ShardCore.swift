@@ -16,7 +16,7 @@ import Routing
 /// commands, so 40 fsyncs and 80 link writes per 1,000 messages.
 ///
 /// **Isolation**: owned by one event loop.
-package struct ShardCore {
+package struct ShardCore: ~Copyable {
   package let configuration: ShardConfiguration
   let storage: any ShardStorage
   var routing: RoutingTable

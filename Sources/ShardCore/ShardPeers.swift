@@ -174,28 +174,39 @@ extension ShardCore {
   mutating func sendHeartbeats(now: Instant, wall: WallTime, into actions: inout [ShardAction]) {
     lastHeartbeat = now
     for id in links.keys.sorted() {
-      let peer = presentPeer(on: id).flatMap { store in peers.first { $0.store == store } }
+      var isDeaf = false
+      if let store = presentPeer(on: id), let peer = peers.firstIndex(where: { $0.store == store })
+      {
+        isDeaf = isSilent(peers[peer], now: now)
+      }
       let heartbeat = Heartbeat(
-        boot: configuration.boot, wallTime: wall, condition: condition,
-        isDeaf: peer.map { isSilent($0, now: now) } ?? false)
+        boot: configuration.boot, wallTime: wall, condition: condition, isDeaf: isDeaf)
       actions.append(.send(id, .heartbeat(heartbeat)))
     }
   }
 
   private func isSilent(_ peer: Peer, now: Instant) -> Bool {
-    let heard = max(peer.lastHeard, peer.link.flatMap { links[$0]?.lastHeard } ?? .zero)
+    guard now > peer.lastHeard + configuration.silenceMax else { return false }
+    // Not in a closure, which would take a copy of the whole shard with it.
+    guard let link = peer.link, let heard = links[link]?.lastHeard else { return true }
     return now > heard + configuration.silenceMax
   }
 
   /// After a pause of this process its peers have not heard it for a moment, which says nothing.
   private func isDeaf(_ peer: Peer, now: Instant) -> Bool {
-    peer.deafSince.map { now > $0 + configuration.deafnessPatience } ?? false
+    guard let since = peer.deafSince else { return false }
+    return now > since + configuration.deafnessPatience
   }
 
   /// Links to peers that are silent: the shell ends them, so that both sides dial again instead of
   /// waiting until the network repeats what it lost.
   package func silentLinks(longerThan silence: Milliseconds, now: Instant) -> [LinkID] {
-    links.filter { $0.value.store != nil && now > $0.value.lastHeard + silence }.keys.sorted()
+    // Asked at every tick, and hardly ever with an answer.
+    var silent: [LinkID] = []
+    for (id, link) in links where link.store != nil && now > link.lastHeard + silence {
+      silent.append(id)
+    }
+    return silent.sorted()
   }
 
   /// After a pause of this process, silence of the others says nothing.
@@ -203,11 +214,20 @@ extension ShardCore {
     for peer in peers.indices { peers[peer].lastHeard = now }
   }
 
+  /// Whether `unfitPeers` is what the peers say of themselves.
+  private var isUnfitKnown: Bool {
+    var known = 0
+    for peer in peers where peer.condition != .fit {
+      guard known < unfitPeers.count, unfitPeers[known] == peer.store else { return false }
+      known += 1
+    }
+    return known == unfitPeers.count
+  }
+
   /// Who is silent, who refuses, and whether the own clock is the one that is wrong.
   mutating func judgePeers(now: Instant, into actions: inout [ShardAction]) {
-    let unfit = peers.filter { $0.condition != .fit }.map(\.store)
-    var changed = unfit != unfitPeers
-    unfitPeers = unfit
+    var changed = !isUnfitKnown
+    if changed { unfitPeers = peers.filter { $0.condition != .fit }.map(\.store) }
     for peer in peers.indices {
       // Who does not hear this shard cannot work with it either.
       let isSuspected =
@@ -245,16 +265,23 @@ extension ShardCore {
   /// Heartbeats that waited while this process stood still say an old time, so it must do so for a
   /// while.
   private mutating func clockAgrees(now: Instant, into actions: inout [ShardAction]) -> Bool {
-    let offsets = peers.filter { $0.link != nil }.map(\.clockOffset)
-    let far = offsets.filter { $0.magnitude > configuration.clockSkewMax.rawValue }
-    guard offsets.count >= 2, far.count * 2 > offsets.count else {
+    var linked = 0
+    var far = 0
+    var firstFar: Int64?
+    for peer in peers where peer.link != nil {
+      linked += 1
+      guard peer.clockOffset.magnitude > configuration.clockSkewMax.rawValue else { continue }
+      far += 1
+      firstFar = firstFar ?? peer.clockOffset
+    }
+    guard linked >= 2, far * 2 > linked else {
       clockDisagreesSince = nil
       return true
     }
     let since = clockDisagreesSince ?? now
     clockDisagreesSince = since
     guard now >= since + configuration.clockPatience else { return condition != .wrongClock }
-    if condition == .fit, let offset = far.first {
+    if condition == .fit, let offset = firstFar {
       actions.append(.note(.clockDisagrees(milliseconds: offset)))
     }
     return false

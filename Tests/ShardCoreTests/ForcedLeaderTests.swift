@@ -73,13 +73,13 @@ import WalkSupport
     #expect(record.generation == 1)
     #expect(record.inSync.map(\.store).sorted() == [store(1), store(3)].sorted())
     // Positions are those of a new generation before anything else is written.
-    #expect(rig.stores[2].core?.hosts.first { $0.partition == first }?.chat.generation == 1)
+    #expect(rig.stores[2].hosts.first { $0.partition == first }?.chat.generation == 1)
     let gateway = rig.openGateway(to: 2)
     let sent = rig.command(send("after", to: room, by: ada), through: gateway)
     rig.run(milliseconds: 500)
     #expect(rig.outcome(sent)?.sequence == 5)
     let chats = rig.stores.compactMap {
-      $0.core?.hosts.first { $0.partition == first }?.chat.position
+      $0.hosts.first { $0.partition == first }?.chat.position
     }
     #expect(chats.allSatisfy { $0.generation == 1 } && chats.count == 2, "\(chats)")
   }
@@ -97,7 +97,7 @@ import WalkSupport
         if case (place, .replicaSetAside(first, _)) = noted { true } else { false }
       }
       #expect(setAside, "store \(place)")
-      let host = try #require(rig.stores[place].core?.hosts.first { $0.partition == first })
+      let host = try #require(rig.stores[place].hosts.first { $0.partition == first })
       #expect(host.former.isEmpty && host.replica.id.number > 3)
     }
     #expect(history(&rig) == ["–", "kept 1", "kept 2", "kept 3"])

@@ -236,7 +236,7 @@ import WalkSupport
     rig.close(new)
     rig.run(milliseconds: 400)
     // The other one is taken: nobody is suspected, replication goes on.
-    #expect(rig.stores[1].core?.link(to: store(1)) != nil)
+    #expect(rig.stores[1].link(to: store(1)) != nil)
     rig.command(send("second", to: room, by: ada), through: 0)
     rig.run(milliseconds: 300)
     #expect(rig.status(1, 0)?.appliedIndex == rig.status(0, 0)?.appliedIndex)
@@ -266,7 +266,7 @@ import WalkSupport
     #expect(record?.inSync.contains(fenced) == false)
     #expect(record?.inSync.contains { $0.store == store(2) } == true)
     var actions: [ShardAction] = []
-    guard let link = rig.stores[1].core?.link(to: store(3)) else {
+    guard let link = rig.stores[1].link(to: store(3)) else {
       Issue.record("no link")
       return
     }

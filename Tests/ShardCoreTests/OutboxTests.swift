@@ -64,7 +64,7 @@ import WalkSupport
 
   private func outboxCounts(_ rig: ShardRig) -> [Int] {
     rig.stores.flatMap { store in
-      (store.core?.hosts ?? []).map { $0.chat.outbox.count }
+      store.hosts.map { $0.chat.outbox.count }
     }
   }
 

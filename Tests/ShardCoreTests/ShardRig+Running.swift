@@ -22,7 +22,7 @@ extension ShardRig {
   mutating func input(
     _ store: Int, _ body: (inout ShardCore, Instant, inout [ShardAction]) -> Void
   ) {
-    guard stores[store].core != nil else { return }
+    guard stores[store].isRunning else { return }
     var actions: [ShardAction] = []
     body(&stores[store].core!, instant, &actions)
     for action in actions { perform(action, of: store) }
@@ -142,7 +142,7 @@ extension ShardRig {
 
   private mutating func happen(_ happening: Happening) {
     if let (store, life) = process(of: happening) {
-      guard stores[store].core != nil, stores[store].life == life else { return }
+      guard stores[store].isRunning, stores[store].life == life else { return }
       if stores[store].isPaused { return stores[store].deferred.append(happening) }
     }
     switch happening {
@@ -177,12 +177,12 @@ extension ShardRig {
     case .changeArrived, .changeAnswered, .readArrived, .readAnswered, .recordSeen:
       coordinate(happening)
     case .refused(let store, let other):
-      guard stores[other].core == nil, stores[store].core != nil else { return }
+      guard !stores[other].isRunning, stores[store].isRunning else { return }
       let peer = stores[other].id
       input(store) { $0.connectionRefused(by: peer, now: $1, into: &$2) }
       queue.schedule(.refused(store, by: other), at: now + 100_000)
     case .dialed(let one, let other):
-      guard stores[one].core != nil, stores[other].core != nil, !isConnected(one, other) else {
+      guard stores[one].isRunning, stores[other].isRunning, !isConnected(one, other) else {
         return
       }
       guard !cut.contains([one, other]), !cut.contains([other, one]) else {
@@ -194,7 +194,7 @@ extension ShardRig {
 
   private mutating func endTurn(_ store: Int) {
     stores[store].isTurnScheduled = false
-    guard stores[store].core != nil else { return }
+    guard stores[store].isRunning else { return }
     var actions: [ShardAction] = []
     let wall = wall(store)
     stores[store].core!.turnEnded(now: instant, wall: wall, into: &actions)

@@ -9,7 +9,7 @@ import Simulation
 import WalkSupport
 
 /// One shard: a process that comes and goes, and a disk that stays.
-struct RigStore {
+final class RigStore {
   let id: StoreID
   let disk = SimulatedDisk()
   var core: ShardCore?
@@ -30,6 +30,15 @@ struct RigStore {
   var lastSync: UInt64 = 0
   var lastLink: UInt64 = 0
   var heldSyncs: [ShardRig.Happening] = []
+
+  init(id: StoreID) { self.id = id }
+
+  var isRunning: Bool { core != nil }
+  /// Its partitions, where they lie; none while it does not run.
+  var hosts: [PartitionHost] { core?.hosts ?? [] }
+  var links: [LinkID: Link] { core?.links ?? [:] }
+  var isIdle: Bool? { core?.isIdle }
+  func link(to store: StoreID) -> LinkID? { core?.link(to: store) }
 }
 
 /// A replica's write on its way to the disk.
@@ -143,7 +152,7 @@ struct ShardRig {
 
   /// The process starts with what is on its disk.
   mutating func start(_ store: Int, announcing: Bool = true, dialingAfter pause: Int = 1) {
-    guard stores[store].core == nil else { return }
+    guard !stores[store].isRunning else { return }
     lastBoot += 1
     let boot = BootID(1_000 + lastBoot)
     var configuration = ShardConfiguration(
@@ -156,7 +165,7 @@ struct ShardRig {
     for found in stores[store].disk.recovered() {
       core.recover(found, now: instant, into: &actions)
     }
-    stores[store].core = core
+    stores[store].core = consume core
     stores[store].boot = boot
     stores[store].life += 1
     stores[store].isPaused = false
@@ -173,7 +182,8 @@ struct ShardRig {
   }
 
   mutating func announceRecords(to store: Int) {
-    for (partition, record) in coordinator.records.sorted(by: { $0.key < $1.key }) {
+    for partition in coordinator.records.keys {
+      guard let record = coordinator.records[partition] else { continue }
       queue.schedule(
         .recordSeen(store, life: stores[store].life, partition, record), at: now + 100)
     }
@@ -181,7 +191,7 @@ struct ShardRig {
 
   /// The process ends: what was not synced is gone.
   mutating func kill(_ store: Int) {
-    guard stores[store].core != nil else { return }
+    guard stores[store].isRunning else { return }
     stores[store].core = nil
     stores[store].disk.crash(keepingUnsynced: true)
     stores[store].life += 1
@@ -234,7 +244,7 @@ struct ShardRig {
 
   @discardableResult
   mutating func connect(_ one: Int, _ other: Int) -> Int? {
-    guard stores[one].core != nil, stores[other].core != nil else { return nil }
+    guard stores[one].isRunning, stores[other].isRunning else { return nil }
     let ends = [RigEnd.shard(one, nextLink(one)), .shard(other, nextLink(other))]
     connections.append(RigConnection(ends: ends))
     for (end, peer) in [(ends[0], other), (ends[1], one)] {

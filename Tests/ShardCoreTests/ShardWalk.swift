@@ -93,7 +93,7 @@ struct ShardWalk {
 
   private mutating func work() {
     for store in rig.stores.indices {
-      if rig.stores[store].core == nil {
+      if !rig.stores[store].isRunning {
         gateways[store] = nil
       } else if gateways[store] == nil {
         gateways[store] = rig.openGateway(to: store)
@@ -153,7 +153,7 @@ struct ShardWalk {
     let store = dice.below(3)
     let other = (store + dice.between(1...2)) % 3
     switch dice.below(6) {
-    case 0 where rig.stores.count(where: { $0.core == nil }) == 0:
+    case 0 where rig.stores.count(where: { !$0.isRunning }) == 0:
       counts["kills", default: 0] += 1
       rig.kill(store)
     case 1:
@@ -238,8 +238,7 @@ struct ShardWalk {
       let partition = PartitionID(UInt32(number))
       var hashes: [UInt64] = []
       for store in rig.stores.indices {
-        guard let core = rig.stores[store].core,
-          let host = core.hosts.first(where: { $0.partition == partition })
+        guard let host = rig.stores[store].hosts.first(where: { $0.partition == partition })
         else { throw Violation("store \(store + 1) has no replica of \(partition)") }
         if let stop = host.replica.stop {
           throw Violation("store \(store + 1) stopped \(partition): \(stop)")

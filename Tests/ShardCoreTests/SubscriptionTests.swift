@@ -97,7 +97,7 @@ import WalkSupport
       through: 0)
     say(&rig, "b")
     #expect(texts(rig) == ["a"])
-    #expect(rig.stores[0].core?.hosts.allSatisfy { $0.subscribers.isEmpty } == true)
+    #expect(rig.stores[0].hosts.allSatisfy { $0.subscribers.isEmpty } == true)
   }
 
   @Test func `a congested link loses its subscription, is told so once, and can come back`() {
@@ -132,7 +132,7 @@ import WalkSupport
     rig.announceRecords(to: 0)
     rig.run(milliseconds: 100)
     #expect(endings(rig) == [.notLeader])
-    #expect(rig.stores[0].core?.hosts.allSatisfy { $0.subscribers.isEmpty } == true)
+    #expect(rig.stores[0].hosts.allSatisfy { $0.subscribers.isEmpty } == true)
   }
 
   @Test func `who does not lead, or has not begun to, says so`() {
@@ -155,13 +155,14 @@ import WalkSupport
     rig.close(rig.gatewayConnections[0])
     rig.releaseSyncs(0)
     rig.run(milliseconds: 2_000)
-    guard let core = rig.stores[0].core else { return }
-    #expect(core.links.isEmpty)
-    #expect(core.isIdle)
-    #expect(core.hosts.allSatisfy { $0.subscribers.isEmpty })
-    #expect(core.hosts.allSatisfy { $0.reads.isEmpty })
-    #expect(core.hosts.allSatisfy { $0.accountWaiters.isEmpty })
-    #expect(core.outgoing.isEmpty)
+    let store = rig.stores[0]
+    #expect(store.isRunning)
+    #expect(store.links.isEmpty)
+    #expect(store.isIdle == true)
+    #expect(store.hosts.allSatisfy { $0.subscribers.isEmpty })
+    #expect(store.hosts.allSatisfy { $0.reads.isEmpty })
+    #expect(store.hosts.allSatisfy { $0.accountWaiters.isEmpty })
+    #expect(store.core?.outgoing.isEmpty == true)
   }
 
   @Test func `a subscription beyond the bound of a link is refused`() {
@@ -172,6 +173,6 @@ import WalkSupport
       _ = subscribe(&rig, to: .conversation(ring.conversation(number, in: 0)))
     }
     #expect(endings(rig) == [.behind])
-    #expect(rig.stores[0].core?.links.values.first?.subscriptions.count == 2)
+    #expect(rig.stores[0].links.values.first?.subscriptions.count == 2)
   }
 }

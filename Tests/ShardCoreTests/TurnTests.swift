@@ -255,11 +255,11 @@ import WalkSupport
     #expect(rig.received[0].contains(.draining))
     #expect(rig.outcome(refused)?.error?.code == .unavailable)
     #expect(rig.outcome(refused)?.error?.retryable == true)
-    #expect(rig.stores[0].core?.isIdle == false)
+    #expect(rig.stores[0].isIdle == false)
     rig.releaseSyncs(0)
     rig.run(milliseconds: 20)
     #expect(rig.outcome(taken)?.sequence == 2)
-    #expect(rig.stores[0].core?.isIdle == true)
+    #expect(rig.stores[0].isIdle == true)
     let read = rig.query(
       .history(HistoryQuery(conversation: room, reader: ada, range: .latest, limit: 9)),
       through: 0)

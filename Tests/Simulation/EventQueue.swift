@@ -40,8 +40,7 @@ struct EventQueue<Event> {
   mutating func next(until time: UInt64) -> (at: UInt64, event: Event)? {
     guard let first = heap.min, first.at <= time else { return nil }
     heap.removeMin()
-    guard let event = slots[first.slot] else { preconditionFailure("an empty slot") }
-    slots[first.slot] = nil
+    guard let event = slots[first.slot].take() else { preconditionFailure("an empty slot") }
     free.append(first.slot)
     return (first.at, event)
   }

@@ -105,7 +105,7 @@ extension SimulatedCluster {
   /// Who leads, in one number.
   private var leaders: UInt64 {
     var hash: UInt64 = 1
-    for partition in coordinator.records.keys.sorted() {
+    for partition in coordinator.records.keys {
       hash = hash &* 31 &+ (coordinator.records[partition]?.record.epoch.rawValue ?? 0)
     }
     return hash

@@ -118,6 +118,6 @@ extension SimulatedCluster {
 
   /// After an outage or a cut everybody lists anew.
   func announceAll(to node: Node) {
-    for partition in coordinator.records.keys.sorted() { announce(partition, to: node) }
+    for partition in coordinator.records.keys { announce(partition, to: node) }
   }
 }

@@ -10,7 +10,7 @@ import ShardCore
 extension SimulatedCluster {
   /// What is not well yet; empty when everything is.
   var unsettled: String {
-    for partition in coordinator.records.keys.sorted() {
+    for partition in coordinator.records.keys {
       guard let record = coordinator.records[partition]?.record else { continue }
       if record.target.contains(where: { !record.inSync.contains($0) })
         || record.inSync.contains(where: { !record.target.contains($0) && $0 != record.leader })
@@ -45,7 +45,7 @@ extension SimulatedCluster {
   /// Every partition's record and every replica, for whoever looks for the reason.
   var overview: String {
     var lines: [String] = []
-    for partition in coordinator.records.keys.sorted() {
+    for partition in coordinator.records.keys {
       guard let known = coordinator.records[partition] else { continue }
       let record = known.record
       lines.append(
@@ -104,7 +104,7 @@ extension SimulatedCluster {
 
   func checkEnd() throws(Violation) {
     if shards.contains(where: { $0.disk.loadCount > 0 }) { rare.note(.catchUpFromDisk) }
-    for partition in coordinator.records.keys.sorted() {
+    for partition in coordinator.records.keys {
       guard let record = coordinator.records[partition]?.record else { continue }
       let hosts = record.inSync.compactMap { host(of: partition, $0) }
       for host in hosts where host.standing.appliedIndex == hosts[0].standing.appliedIndex {

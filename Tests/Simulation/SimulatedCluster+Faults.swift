@@ -146,7 +146,7 @@ extension SimulatedCluster {
   private func mayDamage(_ shard: SimulatedShard) -> Bool {
     guard damagedShard == nil || isWhole(after: damagedShard) else { return false }
     damagedShard = nil
-    return coordinator.records.keys.sorted().allSatisfy { partition in
+    return coordinator.records.keys.allSatisfy { partition in
       guard let record = coordinator.records[partition]?.record else { return false }
       let others = record.inSync.filter { $0.store != shard.id }
       return record.replica(on: shard.id) == nil || record.inSync.count == others.count
@@ -157,7 +157,7 @@ extension SimulatedCluster {
   /// Whether somebody else could take the lead of each of its partitions at once: that a store is
   /// lost while all others start is not promised to pass by itself.
   private func othersKnowTheirEnd(_ shard: SimulatedShard) -> Bool {
-    coordinator.records.keys.sorted().allSatisfy { partition in
+    coordinator.records.keys.allSatisfy { partition in
       guard let record = coordinator.records[partition]?.record,
         record.inSync.contains(where: { $0.store == shard.id })
       else { return true }
@@ -172,7 +172,7 @@ extension SimulatedCluster {
   }
 
   private func isWhole(after shard: Int?) -> Bool {
-    coordinator.records.keys.sorted().allSatisfy { partition in
+    coordinator.records.keys.allSatisfy { partition in
       guard let record = coordinator.records[partition]?.record else { return false }
       return record.target.allSatisfy { record.inSync.contains($0) }
         && record.inSync.allSatisfy { record.target.contains($0) || $0 == record.leader }
@@ -243,7 +243,7 @@ extension SimulatedCluster {
 
   /// The operator tells the controller that a store is gone for good and another takes its place.
   private func replace(_ gone: StoreID, by store: StoreID) {
-    for partition in coordinator.records.keys.sorted() {
+    for partition in coordinator.records.keys {
       guard let known = coordinator.records[partition],
         known.record.target.contains(where: { $0.store == gone })
       else { continue }
@@ -393,7 +393,7 @@ extension SimulatedCluster {
 
   /// The controller wants every partition on stores that exist.
   private func restoreTargets() {
-    for partition in coordinator.records.keys.sorted() {
+    for partition in coordinator.records.keys {
       guard let known = coordinator.records[partition] else { continue }
       var stores = known.record.target.map(\.store)
       let present = shards.map(\.id)

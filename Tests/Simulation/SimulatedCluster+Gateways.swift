@@ -28,7 +28,7 @@ extension SimulatedCluster {
     gateway.isRunning = true
     queue.schedule(
       .gatewayTick(gateway.number, life: gateway.life), at: now + UInt64(lifeDice.below(plan.tick)))
-    for partition in coordinator.records.keys.sorted() {
+    for partition in coordinator.records.keys {
       announce(partition, to: .gateway(gateway.number))
     }
     for shard in shards {

@@ -52,9 +52,6 @@ extension SimulatedCluster {
         !shards.contains(where: { $0.id == store && $0.isRunning })
       else { return }
       input(shards[number]) { $0.connectionRefused(by: store, now: $1, into: &$2) }
-      if shards.contains(where: { $0.id == store }) {
-        queue.schedule(event, at: now + 200_000)
-      }
     default: preconditionFailure("not an event of the network")
     }
   }

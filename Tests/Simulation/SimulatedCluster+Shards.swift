@@ -35,12 +35,12 @@ extension SimulatedCluster {
     for other in shards where other !== shard {
       core.peerRegistered(other.id, boot: other.boot, now: instant)
     }
-    shard.core = core
+    shard.core = consume core
     shard.isRunning = true
     performActions(of: shard)
     queue.schedule(
       .shardTick(shard.number, life: shard.life), at: now + UInt64(lifeDice.below(plan.tick)))
-    for partition in coordinator.records.keys.sorted() {
+    for partition in coordinator.records.keys {
       announce(partition, to: .shard(shard.number))
     }
     for other in shards where other !== shard {

@@ -22,6 +22,7 @@ package struct Violation: Error, CustomStringConvertible, Sendable {
 /// Back of the envelope: a simulated second of an idle cluster of three shards and two gateways is
 /// some 200 events (ticks, heartbeats), a message some 30, at about 1 µs each.
 package final class SimulatedCluster {
+  /// What is large lies elsewhere: events are moved often.
   enum Happening {
     // Shards
     case shardTick(Int, life: Int)
@@ -30,24 +31,25 @@ package final class SimulatedCluster {
     // Gateways
     case gatewayTick(Int, life: Int)
     // Network
-    case frame(connection: Int, to: Int, LinkFrame)
+    indirect case frame(connection: Int, to: Int, LinkFrame)
     case dial(Node, shard: Int)
     case refused(Int, by: StoreID)
     // Coordinator
-    case changeArrived(Int, life: Int, PartitionID, PartitionRecord, base: Revision, answers: Bool)
-    case changeAnswered(Int, life: Int, PartitionID, base: Revision, ChangeOutcome)
+    indirect case changeArrived(
+      Int, life: Int, PartitionID, PartitionRecord, base: Revision, answers: Bool)
+    indirect case changeAnswered(Int, life: Int, PartitionID, base: Revision, ChangeOutcome)
     case readArrived(Int, life: Int, PartitionID, ticket: UInt64)
-    case readAnswered(Int, life: Int, PartitionID, ticket: UInt64, VersionedRecord?)
-    case recordSeen(Node, life: Int, PartitionID, VersionedRecord)
-    case retargeted(PartitionID, PartitionRecord, base: Revision)
+    indirect case readAnswered(Int, life: Int, PartitionID, ticket: UInt64, VersionedRecord?)
+    indirect case recordSeen(Node, life: Int, PartitionID, VersionedRecord)
+    indirect case retargeted(PartitionID, PartitionRecord, base: Revision)
     // Clients
     case clientWoke(Int)
     case clientArrived(Int, connection: Int, gateway: Int)
     case clientLost(Int, connection: Int)
-    case clientSaid(Int, connection: Int, ClientFrame)
-    case clientHeard(Int, connection: Int, ServerFrame)
+    indirect case clientSaid(Int, connection: Int, ClientFrame)
+    indirect case clientHeard(Int, connection: Int, ServerFrame)
     case clientEnded(Int, connection: Int, ServiceError)
-    case callFinished(Int, CallResult)
+    indirect case callFinished(Int, CallResult)
     // Faults
     case fault(Int)
     case faultEnded(FaultEnd)

@@ -4,7 +4,21 @@ package import ReplicaCore
 
 /// One record per partition, changed by compare-and-set.
 package struct SimulatedCoordinator {
-  package private(set) var records: [PartitionID: VersionedRecord] = [:]
+  /// The records by partition: numbered from zero, looked up at every step.
+  package struct Records {
+    fileprivate var found: [VersionedRecord?] = []
+
+    package subscript(partition: PartitionID) -> VersionedRecord? {
+      let place = Int(partition.rawValue)
+      return place < found.count ? found[place] : nil
+    }
+    /// In order.
+    package var keys: [PartitionID] {
+      found.indices.filter { found[$0] != nil }.map { PartitionID(UInt32($0)) }
+    }
+  }
+
+  package private(set) var records = Records()
   private var revision: Int64 = 0
   package private(set) var changeCount = 0
 
@@ -14,8 +28,14 @@ package struct SimulatedCoordinator {
       revision += 1
       var record = PartitionRecord(initialOwners: owners[partition] ?? [])
       if startsAlone { record.inSync = [record.leader] }
-      records[partition] = VersionedRecord(record: record, revision: Revision(revision))
+      set(partition, record)
     }
+  }
+
+  private mutating func set(_ partition: PartitionID, _ record: PartitionRecord) {
+    let place = Int(partition.rawValue)
+    while records.found.count <= place { records.found.append(nil) }
+    records.found[place] = VersionedRecord(record: record, revision: Revision(revision))
   }
 
   /// **Returns**: the answer; the record is set when it is `succeeded`.
@@ -26,7 +46,7 @@ package struct SimulatedCoordinator {
     guard current.revision == base else { return .conflicted(current) }
     revision += 1
     changeCount += 1
-    records[partition] = VersionedRecord(record: record, revision: Revision(revision))
+    set(partition, record)
     return .succeeded(Revision(revision))
   }
 }
