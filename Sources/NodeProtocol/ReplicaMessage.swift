@@ -58,6 +58,8 @@ package struct ReplicaMessage: Equatable, Sendable {
     /// The sender, who leads, holds a higher acknowledged match for the receiver than it
     /// reported: its store lost durable entries, and it must give itself up.
     case fenced(acknowledged: LogIndex, reported: LogIndex)
+    /// Leader → all: this is the rolling hash of the state with everything up to `index` applied.
+    case stateTold(index: LogIndex, hash: UInt64)
   }
 
   package init(

@@ -32,7 +32,9 @@ extension ShardNode {
   /// Adds what this shard shows of itself.
   package func collect(into page: inout MetricsPage) async {
     if let partitions = try? await partitions(),
-      let links = try? await lane.eventLoop.submit({ [lane] in lane.linkCount }).get()
+      let (links, comparedStates) = try? await lane.eventLoop.submit({ [lane] in
+        (lane.linkCount, lane.comparedStateCount)
+      }).get()
     {
       let help = "Partitions that have a replica in this store, by what the replica does."
       let led = partitions.count { $0.isLeader }
@@ -54,6 +56,10 @@ extension ShardNode {
         "martlet_applied_entries_total",
         "Log entries applied to the state, over all partitions and since they were made.",
         partitions.reduce(0) { $0 + $1.appliedIndex.rawValue })
+      page.counter(
+        "martlet_compared_states_total",
+        "Times that the state of a partition followed here was found to be its leader's.",
+        UInt64(comparedStates))
       page.gauge("martlet_links", "Open links to other nodes.", links)
     }
     collectStore(into: &page)

@@ -145,6 +145,7 @@ final class ShardLane: CompletionSink, @unchecked Sendable {
   var isIdle: Bool { core.isIdle && submitted.isEmpty }
   var partitions: [ShardCore.PartitionStatus] { core.partitions }
   var linkCount: Int { links.count }
+  var comparedStateCount: Int { core.comparedStateCount }
 
   func stop() {
     hasStopped.withLock { $0 = true }
@@ -371,6 +372,11 @@ final class ShardLane: CompletionSink, @unchecked Sendable {
       logger.info("leads no more", metadata: ["partition": "\(partition)", "epoch": "\(epoch)"])
     case .replicaStopped(let partition, let why):
       if case .damaged = why { noteDamage() }
+      if case .stateDiffers = why {
+        logger.critical(
+          "the state differs from the leader's: one of the two is wrong, and this one stops",
+          metadata: ["partition": "\(partition)"])
+      }
       logger.error("a replica stopped", metadata: ["partition": "\(partition)", "why": "\(why)"])
     case .peerSuspected(let store):
       logger.warning("a peer is silent or gone", metadata: ["store": "\(store)"])

@@ -211,6 +211,23 @@ package struct Replica: ~Copyable {
     halt(.applyFailed(index), into: &actions)
   }
 
+  /// The leader says what its state is with everything applied, so that the others compare theirs.
+  package func tellState(hash: UInt64, into actions: inout [ReplicaAction]) {
+    guard role == .leader else { return }
+    for progress in leadership.progress {
+      actions.append(
+        .send(
+          message(
+            to: progress.replica, epoch: leadership.epoch,
+            .stateTold(index: appliedIndex, hash: hash))))
+    }
+  }
+
+  /// After the entry at `index` the state here is another than the leader's.
+  package mutating func stateDiffers(at index: LogIndex, into actions: inout [ReplicaAction]) {
+    halt(.stateDiffers(index), into: &actions)
+  }
+
   /// Which stores cannot be reached now (silent, refusing connections, stalled), which should not
   /// lead, and whether this store may: its clock agrees with its peers' and its disk keeps up.
   package mutating func reachabilityChanged(

@@ -15,6 +15,9 @@ package enum ReplicaAction: Equatable, Sendable {
   case readRecord(ticket: UInt64)
   /// Read entries from storage for a follower that is far behind; answer with `entriesLoaded`.
   case loadEntries(for: ReplicaID, from: LogIndex, bytesMax: Int)
+  /// The leader's state has this rolling hash after the entry at `index`, which is not applied here
+  /// yet or was the last: compare, and say `stateDiffers` where it does.
+  case compareState(at: LogIndex, hash: UInt64)
   /// These reads may be served from the state as it is now.
   case readsReady([UInt64])
   /// These reads cannot be served here; try again.
@@ -58,6 +61,9 @@ package enum ReplicaStop: Equatable, Sendable {
   case removed
   /// An entry that this version cannot apply.
   case applyFailed(LogIndex)
+  /// After this entry its state differs from the leader's. Which of the two is wrong cannot be told
+  /// from here, so neither is rebuilt from the other: a person decides.
+  case stateDiffers(LogIndex)
   /// What the store holds of it cannot be read.
   case damaged(String)
   /// The store lost it: it was made anew after damage and holds nothing that was acknowledged.
@@ -68,7 +74,7 @@ package enum ReplicaStop: Equatable, Sendable {
   package var isFinal: Bool {
     switch self {
     case .fenced, .damaged, .lost: true
-    case .conflictBelowCommit, .storageFailed, .removed, .applyFailed: false
+    case .conflictBelowCommit, .storageFailed, .removed, .applyFailed, .stateDiffers: false
     }
   }
 }

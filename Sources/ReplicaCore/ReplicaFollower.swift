@@ -42,6 +42,9 @@ extension Replica {
     case .fenced(let acknowledged, _):
       guard message.epoch >= promise, acknowledged > durableIndex else { return }
       halt(.fenced(acknowledged: acknowledged, found: durableIndex), into: &actions)
+    case .stateTold(let index, let hash):
+      guard follows(message, into: &actions), index >= appliedIndex else { return }
+      actions.append(.compareState(at: index, hash: hash))
     }
   }
 

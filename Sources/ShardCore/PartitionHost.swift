@@ -70,6 +70,10 @@ package final class PartitionHost {
   var askedGeneration: UInt32 = 0
   /// The greatest stamp of an entry that this leader made; stamps never go back.
   var lastStamp = WallTime.zero
+  /// As the leader: what the followers were told last of the state, and when.
+  var toldState = (index: LogIndex.zero, at: Instant.zero)
+  /// As a follower: what the leader's state is after an entry that is not applied here yet.
+  var leaderState: (index: LogIndex, hash: UInt64)?
   var isCheckpointing = false
   var lastCheckpoint: Instant
 

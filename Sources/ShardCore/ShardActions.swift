@@ -129,6 +129,9 @@ package struct ShardConfiguration: Sendable {
   package var outboxWindow = 64
   /// Before an outbox delivery without an answer, or with a refusal that may pass, is tried again.
   package var outboxRetry: Milliseconds = 500
+  /// Between two times that the leader of a partition tells its followers the rolling hash of its
+  /// state, if anything was applied since.
+  package var stateComparisonInterval: Milliseconds = 10_000
   /// Between two tries of a replica that gave itself up to have a fresh one take its place.
   package var replacementRetry: Milliseconds = 1_000
 

@@ -47,6 +47,8 @@ package struct ShardCore: ~Copyable {
   var isStorageStalled = false
   /// More waits for the store than it should: nothing new is taken.
   var isStorageFull = false
+  /// How often the state of a follower here was found to be the leader's.
+  package internal(set) var comparedStateCount = 0
 
   package init(
     configuration: ShardConfiguration, storage: any ShardStorage, seed: UInt64
@@ -240,6 +242,7 @@ package struct ShardCore: ~Copyable {
       beginGeneration(position, now: now, into: &actions)
       considerReplacement(position, now: now, into: &actions)
       checkpointIfDue(position, now: now, into: &actions)
+      tellStateIfDue(position, now: now, into: &actions)
     }
   }
 

@@ -55,6 +55,10 @@ extension ShardCore {
       actions.append(.readRecord(partition, ticket: ticket))
     case .loadEntries(let replica, let index, let bytesMax):
       load(position, for: replica, from: index, bytesMax, pending: &pending, now: now)
+    case .compareState(let index, let hash):
+      // One that is far behind keeps what it was told first, or it would never get there.
+      if hosts[position].leaderState == nil { hosts[position].leaderState = (index, hash) }
+      compareState(position, pending: &pending)
     case .readsReady(let reads):
       for read in reads { serve(read, position, pending: &pending, into: &actions) }
     case .readsFailed(let reads):
@@ -110,11 +114,44 @@ extension ShardCore {
         return
       }
       hosts[position].visit { $0.applied(through: next, into: &pending) }
+      if hosts[position].leaderState != nil {
+        compareState(position, pending: &pending)
+        guard !hosts[position].standing.isStopped else { return }
+      }
       settle(entry, position, now: now, into: &actions)
     }
     hosts[position].noteEntries()
     if hosts[position].standing.isLeader, hosts[position].visitChat({ !$0.outbox.isEmpty }) {
       deliverOutbox(position, now: now, into: &actions)
+    }
+  }
+
+  /// Holds the state here against what its leader said of its own, once the same is applied.
+  private mutating func compareState(_ position: Int, pending: inout [ReplicaAction]) {
+    let host = hosts[position]
+    guard let told = host.leaderState, told.index <= host.standing.appliedIndex else { return }
+    host.leaderState = nil
+    guard told.index == host.standing.appliedIndex else { return }
+    if host.rollingHash == told.hash {
+      comparedStateCount += 1
+    } else {
+      host.visit { $0.stateDiffers(at: told.index, into: &pending) }
+    }
+  }
+
+  /// A leader tells its followers what its state is, so that damage that no checksum has seen, and
+  /// an `apply` that is not deterministic, are found while the others are right.
+  mutating func tellStateIfDue(
+    _ position: Int, now: Instant, into actions: inout [ShardAction]
+  ) {
+    let host = hosts[position]
+    guard host.standing.isLeader, host.standing.appliedIndex > host.toldState.index,
+      now >= host.toldState.at + configuration.stateComparisonInterval
+    else { return }
+    host.toldState = (host.standing.appliedIndex, now)
+    let hash = host.rollingHash
+    drive(position, now: now, into: &actions) { replica, pending in
+      replica.tellState(hash: hash, into: &pending)
     }
   }
 
@@ -212,6 +249,8 @@ extension ShardCore {
     actions.append(.note(.becameLeader(hosts[position].partition, hosts[position].standing.epoch)))
     hosts[position].courier.reset()
     hosts[position].askedGeneration = 0
+    hosts[position].toldState = (.zero, now)
+    hosts[position].leaderState = nil
     hosts[position].lastStamp = hosts[position].chat.lastStamp
     deliverOutbox(position, now: now, into: &actions)
   }

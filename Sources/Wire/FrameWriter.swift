@@ -61,7 +61,7 @@ struct FrameWriter: Sendable {
   /// The beginning of a length-delimited field whose length is known beforehand.
   mutating func header(_ field: Int, bytes length: Int) {
     bytes.append(addingCapacity: Self.varintFieldMax) { output in
-      output.append(Self.tag(field, wireType: 2))
+      output.appendVarint(UInt64(field) << 3 | 2)
       output.appendVarint(UInt64(length))
     }
   }
@@ -100,8 +100,10 @@ struct FrameWriter: Sendable {
     }
   }
 
+  /// Of a field that is no message: those have numbers below 16, which fit in one byte.
   private static func tag(_ field: Int, wireType: UInt8) -> UInt8 {
-    UInt8(truncatingIfNeeded: field) << 3 | wireType
+    assert(field < 16, "field \(field) needs a tag of two bytes")
+    return UInt8(truncatingIfNeeded: field) << 3 | wireType
   }
 }
 

@@ -35,7 +35,7 @@ extension ReplicaMessage {
       case 4: to = try ReplicaID(decoding: try field.reader())
       case 5: epoch = Epoch(try field.uint64())
       case 6: revision = Revision(try field.int64())
-      case 7...15:
+      case 7...16:
         guard body == nil else { throw .unknownVariant }
         body = try Body(decoding: try field.reader(), variant: field.number)
       default: break
@@ -93,6 +93,11 @@ extension ReplicaMessage.Body {
         $0.uint(1, acknowledged.rawValue)
         $0.uint(2, reported.rawValue)
       }
+    case .stateTold(let index, let hash):
+      writer.message(16) {
+        $0.uint(1, index.rawValue)
+        $0.fixed64(2, hash)
+      }
     }
   }
 
@@ -113,6 +118,7 @@ extension ReplicaMessage.Body {
       case (9, 2): hint = try EntryID(decoding: try field.reader())
       case (8, 2), (9, 3), (12, 2), (14, 2): boot = BootID(try field.fixed64())
       case (15, 2): second = try field.uint64()
+      case (16, 2): second = try field.fixed64()
       case (_, 1): first = try field.uint64()
       default: break
       }
@@ -125,7 +131,8 @@ extension ReplicaMessage.Body {
     case 12: self = .barrierConfirmed(round: first, leaderBoot: boot)
     case 13: self = .inquiry(last: entry)
     case 14: self = .inquiryAnswered(last: entry, inquirerBoot: boot)
-    default: self = .fenced(acknowledged: LogIndex(first), reported: LogIndex(second))
+    case 15: self = .fenced(acknowledged: LogIndex(first), reported: LogIndex(second))
+    default: self = .stateTold(index: LogIndex(first), hash: second)
     }
   }
 

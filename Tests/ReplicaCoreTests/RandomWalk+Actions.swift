@@ -24,6 +24,7 @@ extension RandomWalk {
       schedule(.readArrived(store: store, life: life, ticket: ticket), in: 0...3_000)
     case .loadEntries(let replica, let from, let bytesMax):
       load(for: replica, from: from, bytesMax: bytesMax, of: store)
+    case .compareState: preconditionFailure("these replicas have no state, and nobody tells any")
     case .readsReady(let reads):
       events.count(kind == .recordRead ? .barrierByRecord : .barrierByMembers)
       try checkReads(reads, of: store)
@@ -122,7 +123,7 @@ extension RandomWalk {
       discard(store)
       schedule(.rebuilt(store: store), in: 1_000...50_000)
     case .storageFailed: break
-    case .conflictBelowCommit, .applyFailed, .damaged, .lost:
+    case .conflictBelowCommit, .applyFailed, .stateDiffers, .damaged, .lost:
       throw Violation(kind: .stopped, text: "\(store) stopped: \(reason)")
     }
   }

@@ -140,6 +140,39 @@ private let d = Names.d
     #expect(follower.replica.stop == .fenced(acknowledged: LogIndex(2), found: LogIndex(1)))
   }
 
+  @Test func `a leader tells all others what its state is after the last that it applied`() {
+    var leader = F.leader()
+    leader.actions = []
+    leader.replica.value.tellState(hash: 7, into: &leader.actions)
+    for other in [b, c] {
+      #expect(
+        leader.sent(to: other) == [.stateTold(index: leader.replica.appliedIndex, hash: 7)])
+    }
+    var follower = F.follower()
+    follower.actions = []
+    follower.replica.value.tellState(hash: 7, into: &follower.actions)
+    #expect(follower.actions.isEmpty, "who does not lead has nothing to tell")
+  }
+
+  @Test func `a state is compared with the leader's, and with nobody else's`() {
+    var follower = F.follower(recovered: F.recovered(b, epochs: [1], promise: 1))
+    follower.actions = []
+    let told = ReplicaMessage.Body.stateTold(index: LogIndex(1), hash: 7)
+    follower.receive(told, from: c, epoch: 1)
+    follower.receive(told, from: a, epoch: 0)
+    follower.receive(told, from: a, epoch: 1, boot: BootID(900))
+    #expect(!follower.actions.contains(.compareState(at: LogIndex(1), hash: 7)))
+    follower.receive(told, from: a, epoch: 1)
+    #expect(follower.actions.contains(.compareState(at: LogIndex(1), hash: 7)))
+  }
+
+  @Test func `one whose state differs stops, and is not replaced by itself`() {
+    var follower = F.follower()
+    follower.replica.value.stateDiffers(at: LogIndex(1), into: &follower.actions)
+    #expect(follower.replica.stop == .stateDiffers(LogIndex(1)))
+    #expect(follower.replica.stop?.isFinal == false)
+  }
+
   @Test func `who compares is not kept waiting by a fenced replica, which holds nothing`() {
     var follower = F.follower(recovered: F.recovered(b, epochs: [1]))
     follower.receive(.fenced(acknowledged: LogIndex(2), reported: LogIndex(1)), from: a, epoch: 1)

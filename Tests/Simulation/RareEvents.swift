@@ -4,7 +4,7 @@ package enum RareEvent: Int, CaseIterable, Sendable {
   case lateChange, retarget, fencing, givingUp, replacement, failedSync
   case zombieAppend, mismatch, leaderReadsRecord, inquiry, catchUpFromDisk
   case resumeAcrossLeaders, behind, redirection, repeatedSend, lostAnswer, promotionDuringShrink
-  case rejoinedConversation, listedWhileAway, outboxRepeated
+  case rejoinedConversation, listedWhileAway, outboxRepeated, stateCompared
 }
 
 /// How often each of them came.

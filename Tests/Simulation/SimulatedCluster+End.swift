@@ -104,6 +104,7 @@ extension SimulatedCluster {
 
   func checkEnd() throws(Violation) {
     if shards.contains(where: { $0.disk.loadCount > 0 }) { rare.note(.catchUpFromDisk) }
+    for shard in shards where shard.core?.comparedStateCount ?? 0 > 0 { rare.note(.stateCompared) }
     for partition in coordinator.records.keys {
       guard let record = coordinator.records[partition]?.record else { continue }
       let hosts = record.inSync.compactMap { host(of: partition, $0) }

@@ -59,6 +59,7 @@ extension SimulatedCluster {
       partitionCount: UInt32(plan.partitionCount), minInSync: plan.minInSync)
     configuration.wasMadeAnew = shard.wasMadeAnew
     configuration.checkpointEntries = plan.checkpointEntries
+    configuration.stateComparisonInterval = 500
     configuration.checkpointInterval = Milliseconds(UInt64(plan.checkpointInterval))
     configuration.replica.tailEntriesMax = plan.isTight ? 8 : 4_096
     configuration.replica.windowEntriesMax = plan.isTight ? 4 : 1_024
@@ -159,7 +160,8 @@ extension SimulatedCluster {
       switch reason {
       case .fenced: rare.note(.fencing)
       case .damaged, .lost: rare.note(.givingUp)
-      case .conflictBelowCommit, .applyFailed: fail("shard \(shard.number + 1) stopped: \(reason)")
+      case .conflictBelowCommit, .applyFailed, .stateDiffers:
+        fail("shard \(shard.number + 1) stopped: \(reason)")
       case .storageFailed, .removed: break
       }
     case .replicaReplaced: rare.note(.replacement)

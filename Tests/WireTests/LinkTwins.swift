@@ -153,6 +153,11 @@ extension ProtoReplicaMessage {
         $0.acknowledged = acknowledged.rawValue
         $0.reported = reported.rawValue
       }
+    case .stateTold(let index, let hash):
+      stateTold = .with {
+        $0.index = index.rawValue
+        $0.hash = hash
+      }
     }
   }
 }

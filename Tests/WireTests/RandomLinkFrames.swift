@@ -4,7 +4,7 @@ import NodeProtocol
 import Primitives
 
 extension RandomValues {
-  static let replicaBodyVariantCount = 10
+  static let replicaBodyVariantCount = 11
 
   mutating func entry() -> Entry {
     let id = EntryID(epoch: Epoch(positive()), index: LogIndex(positive()))
@@ -24,7 +24,8 @@ extension RandomValues {
     case 6: .barrierConfirmed(round: number(), leaderBoot: boot())
     case 7: .inquiry(last: entryID())
     case 8: .inquiryAnswered(last: entryID(), inquirerBoot: boot())
-    default: .fenced(acknowledged: index(), reported: index())
+    case 9: .fenced(acknowledged: index(), reported: index())
+    default: .stateTold(index: index(), hash: number())
     }
   }
 

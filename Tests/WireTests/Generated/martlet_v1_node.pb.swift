@@ -374,6 +374,14 @@ nonisolated struct ProtoReplicaMessage: Sendable {
     set {body = .fenced(newValue)}
   }
 
+  var stateTold: ProtoReplicaMessage.StateTold {
+    get {
+      if case .stateTold(let v)? = body {return v}
+      return ProtoReplicaMessage.StateTold()
+    }
+    set {body = .stateTold(newValue)}
+  }
+
   var unknownFields = SwiftProtobuf.UnknownStorage()
 
   nonisolated enum OneOf_Body: Equatable, Sendable {
@@ -386,6 +394,7 @@ nonisolated struct ProtoReplicaMessage: Sendable {
     case inquiry(ProtoReplicaMessage.Inquiry)
     case inquiryAnswered(ProtoReplicaMessage.InquiryAnswered)
     case fenced(ProtoReplicaMessage.Fenced)
+    case stateTold(ProtoReplicaMessage.StateTold)
 
   }
 
@@ -560,6 +569,21 @@ nonisolated struct ProtoReplicaMessage: Sendable {
     var acknowledged: UInt64 = 0
 
     var reported: UInt64 = 0
+
+    var unknownFields = SwiftProtobuf.UnknownStorage()
+
+    init() {}
+  }
+
+  /// Leader to all: the rolling hash of its state with everything up to `index` applied.
+  nonisolated struct StateTold: Sendable {
+    // SwiftProtobuf.Message conformance is added in an extension below. See the
+    // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+    // methods supported on all messages.
+
+    var index: UInt64 = 0
+
+    var hash: UInt64 = 0
 
     var unknownFields = SwiftProtobuf.UnknownStorage()
 
@@ -2066,7 +2090,7 @@ nonisolated extension ProtoHeartbeat: SwiftProtobuf.Message, SwiftProtobuf._Mess
 
 nonisolated extension ProtoReplicaMessage: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   static let protoMessageName: String = _protobuf_package + ".ReplicaMessage"
-  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}partition\0\u{1}from\0\u{3}from_boot\0\u{1}to\0\u{1}epoch\0\u{1}revision\0\u{1}append\0\u{1}appended\0\u{1}mismatched\0\u{1}refused\0\u{1}barrier\0\u{3}barrier_confirmed\0\u{1}inquiry\0\u{3}inquiry_answered\0\u{1}fenced\0")
+  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}partition\0\u{1}from\0\u{3}from_boot\0\u{1}to\0\u{1}epoch\0\u{1}revision\0\u{1}append\0\u{1}appended\0\u{1}mismatched\0\u{1}refused\0\u{1}barrier\0\u{3}barrier_confirmed\0\u{1}inquiry\0\u{3}inquiry_answered\0\u{1}fenced\0\u{3}state_told\0")
 
   mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -2197,6 +2221,19 @@ nonisolated extension ProtoReplicaMessage: SwiftProtobuf.Message, SwiftProtobuf.
           self.body = .fenced(v)
         }
       }()
+      case 16: try {
+        var v: ProtoReplicaMessage.StateTold?
+        var hadOneofValue = false
+        if let current = self.body {
+          hadOneofValue = true
+          if case .stateTold(let m) = current {v = m}
+        }
+        try decoder.decodeSingularMessageField(value: &v)
+        if let v = v {
+          if hadOneofValue {try decoder.handleConflictingOneOf()}
+          self.body = .stateTold(v)
+        }
+      }()
       default: break
       }
     }
@@ -2261,6 +2298,10 @@ nonisolated extension ProtoReplicaMessage: SwiftProtobuf.Message, SwiftProtobuf.
     case .fenced?: try {
       guard case .fenced(let v)? = self.body else { preconditionFailure() }
       try visitor.visitSingularMessageField(value: v, fieldNumber: 15)
+    }()
+    case .stateTold?: try {
+      guard case .stateTold(let v)? = self.body else { preconditionFailure() }
+      try visitor.visitSingularMessageField(value: v, fieldNumber: 16)
     }()
     case nil: break
     }
@@ -2601,6 +2642,41 @@ nonisolated extension ProtoReplicaMessage.Fenced: SwiftProtobuf.Message, SwiftPr
   static func ==(lhs: ProtoReplicaMessage.Fenced, rhs: ProtoReplicaMessage.Fenced) -> Bool {
     if lhs.acknowledged != rhs.acknowledged {return false}
     if lhs.reported != rhs.reported {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension ProtoReplicaMessage.StateTold: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  static let protoMessageName: String = ProtoReplicaMessage.protoMessageName + ".StateTold"
+  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}index\0\u{1}hash\0")
+
+  mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeSingularUInt64Field(value: &self.index) }()
+      case 2: try { try decoder.decodeSingularFixed64Field(value: &self.hash) }()
+      default: break
+      }
+    }
+  }
+
+  func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    if self.index != 0 {
+      try visitor.visitSingularUInt64Field(value: self.index, fieldNumber: 1)
+    }
+    if self.hash != 0 {
+      try visitor.visitSingularFixed64Field(value: self.hash, fieldNumber: 2)
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  static func ==(lhs: ProtoReplicaMessage.StateTold, rhs: ProtoReplicaMessage.StateTold) -> Bool {
+    if lhs.index != rhs.index {return false}
+    if lhs.hash != rhs.hash {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }
