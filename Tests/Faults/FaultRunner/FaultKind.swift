@@ -34,6 +34,7 @@ enum FaultKind: String, CaseIterable, ExpressibleByArgument, Sendable {
   case flipStopped = "flip-stopped"
   case flipRunning = "flip-running"
   case truncateLog = "truncate-log"
+  case flipTable = "flip-table"
   case truncateTable = "truncate-table"
   /// What nothing can get over: it shows that the checker is awake.
   case lyingDisks = "lying-disks"
@@ -45,11 +46,14 @@ enum FaultKind: String, CaseIterable, ExpressibleByArgument, Sendable {
     case .clockJump: .clock
     case .slowLink: .link
     case .loseUnsynced, .powerLoss, .tornWrite, .fsyncStall, .fsyncFails, .diskError, .diskFull,
-      .flipStopped, .flipRunning, .truncateLog, .truncateTable:
+      .flipStopped, .flipRunning, .flipTable, .truncateLog, .truncateTable:
       .disk
     default: .nothing
     }
   }
+
+  /// Whether it changes a table, which a store has only after a start with something in its log.
+  var hitsTable: Bool { self == .flipTable || self == .truncateTable }
 
   /// How often it is in the fixed mix, and its weight in longer runs.
   var share: Int {
@@ -60,9 +64,10 @@ enum FaultKind: String, CaseIterable, ExpressibleByArgument, Sendable {
     case .killEtcd, .bridge, .clockJump, .slowLink, .loseUnsynced, .powerLoss, .tornWrite: 3
     case .killAll, .killTwo, .killWithoutEtcd, .crashLoop, .pauseGateway, .fsyncStall: 2
     case .pauseEtcd, .pauseAll, .gatewayAlone, .etcdAway, .diskFull: 1
-    case .fsyncFails, .diskError, .flipStopped, .flipRunning, .truncateLog: 2
-    // There is hardly ever a table so early in a run.
-    case .truncateTable, .lyingDisks: 0
+    case .fsyncFails, .diskError, .flipStopped, .flipRunning, .flipTable, .truncateLog,
+      .truncateTable:
+      2
+    case .lyingDisks: 0
     }
   }
 }

@@ -75,10 +75,23 @@ extension FaultMaker {
       })
   }
 
+  /// A store writes tables when it has much in memory, which takes longer than a run, and when it
+  /// starts.
+  private func makeTable(of shard: String) throws {
+    cluster.kill([shard])
+    try cluster.startMissing()
+    guard try cluster.waitUntilWhole(FaultRun.wholeMax) else {
+      throw Failure("not whole after \(shard) was started to write a table")
+    }
+  }
+
   /// What is stored is not what was written.
   func damage(_ kind: FaultKind) throws -> Fault {
     let victim = try follower()
     let disk = try disk(victim)
+    if kind.hitsTable, try Damage.files(of: victim, plan, for: kind).isEmpty {
+      try makeTable(of: victim)
+    }
     var lots = chance.split()
     return Fault(
       kind: kind, detail: victim, effect: .crash, serving: plan.gateways, holdMilliseconds: 500,
@@ -86,7 +99,7 @@ extension FaultMaker {
         if kind != .flipRunning { cluster.kill([victim]) }
         try disk.ask("sync")
         cluster.wasDamaged(victim)
-        try Damage.removeSetAside(of: victim, plan)
+        try cluster.clearSetAside(of: victim)
         try Damage.make(kind, victim, plan, disk, &lots)
         if kind == .flipRunning { cluster.kill([victim]) }
       },
@@ -100,14 +113,8 @@ private enum Damage {
     _ kind: FaultKind, _ victim: String, _ plan: ClusterPlan, _ disk: ControlSocket,
     _ chance: inout Chance
   ) throws {
-    let ending = kind == .truncateTable ? ".sst" : kind == .truncateLog ? ".log" : ""
     let root = plan.data(victim)
-    let files = (FileManager.default.enumerator(atPath: root)?.compactMap { $0 as? String } ?? [])
-      .filter { path in
-        let name = path.split(separator: "/").last ?? ""
-        let isData = name.hasSuffix(".log") || name.hasSuffix(".sst") || name.hasPrefix("MANIFEST")
-        return isData && name.hasSuffix(ending) && size(of: "\(root)/\(path)") > 0
-      }.sorted()
+    let files = try files(of: victim, plan, for: kind)
     guard !files.isEmpty else { throw Failure("\(victim) has no file for \(kind.rawValue)") }
     let file = chance.pick(files)
     let length = size(of: "\(root)/\(file)")
@@ -122,12 +129,17 @@ private enum Damage {
     }
   }
 
-  /// As an operator does before there are too many.
-  static func removeSetAside(of shard: String, _ plan: ClusterPlan) throws {
-    let (files, root) = (FileManager.default, plan.data(shard))
-    for name in try files.contentsOfDirectory(atPath: root) where name.hasPrefix("damaged-") {
-      try files.removeItem(atPath: "\(root)/\(name)")
-    }
+  /// Those that a kind of damage may hit, by their paths in the data directory.
+  static func files(of shard: String, _ plan: ClusterPlan, for kind: FaultKind) throws -> [String] {
+    let root = plan.data(shard)
+    let ending = kind.hitsTable ? ".sst" : kind == .truncateLog ? ".log" : ""
+    return (FileManager.default.enumerator(atPath: root)?.compactMap { $0 as? String } ?? [])
+      .filter { path in
+        let name = path.split(separator: "/").last ?? ""
+        let isData = name.hasSuffix(".log") || name.hasSuffix(".sst") || name.hasPrefix("MANIFEST")
+        return isData && !path.hasPrefix("damaged-") && name.hasSuffix(ending)
+          && size(of: "\(root)/\(path)") > 0
+      }.sorted()
   }
 
   /// The newest log that holds anything loses its second half.

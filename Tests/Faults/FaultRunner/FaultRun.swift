@@ -6,7 +6,7 @@ import HistoryChecker
 final class FaultRun {
   /// Without an answer for so long, a fault counts as one that the cluster does not get over.
   static let writableMax: Moment = 30 * Pace.second
-  private static let wholeMax: Moment = 60 * Pace.second
+  static let wholeMax: Moment = 60 * Pace.second
   private static let startMax: Moment = 90 * Pace.second
   /// A fault that ends when messages are taken again ends after this time anyhow.
   private static let holdMax: Moment = 15 * Pace.second
@@ -61,6 +61,7 @@ final class FaultRun {
     report.unexpectedEnds = cluster.unexpectedEnds
     for line in try workload.finish() { report.fail(line) }
     report.unexpectedEnds = cluster.unexpectedEnds
+    for shard in cluster.plan.shards { try cluster.clearSetAside(of: shard) }
     report.storesGivenUp = cluster.storesGivenUp
   }
 

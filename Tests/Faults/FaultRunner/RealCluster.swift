@@ -39,7 +39,7 @@ final class RealCluster {
   /// Shards whose files were damaged: each time the shard may end once, whenever it meets the
   /// damage where it writes, to give its store up at the next start.
   private var damages: [String: Int] = [:]
-  /// How often one did.
+  /// How many were given up, of those whose remains `clearSetAside` has seen.
   private(set) var storesGivenUp = 0
   /// What a shard's exit code is then.
   private static let storeFailedCode: Int32 = 74
@@ -79,6 +79,16 @@ final class RealCluster {
   /// A file of a shard's store is not what was written.
   func wasDamaged(_ shard: String) { damages[shard, default: 0] += 1 }
 
+  /// Counts the stores that a shard has given up and removes what it set aside of them, as an
+  /// operator does before there are too many.
+  func clearSetAside(of shard: String) throws {
+    let (files, root) = (FileManager.default, plan.data(shard))
+    for name in try files.contentsOfDirectory(atPath: root) where name.hasPrefix("damaged-") {
+      try files.removeItem(atPath: "\(root)/\(name)")
+      storesGivenUp += 1
+    }
+  }
+
   // MARK: Signals
 
   /// SIGKILL, all of them at once; returns when they are gone.
@@ -105,7 +115,6 @@ final class RealCluster {
       restarts[node] = Pace.now() + Self.restartPause
       if let left = damages[node], left > 0, status == Self.storeFailedCode << 8 {
         damages[node] = left - 1
-        storesGivenUp += 1
         continue
       }
       unexpectedEnds["\(node): \(ChildProcess.words(status))", default: 0] += 1
