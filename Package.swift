@@ -83,7 +83,10 @@ let package = Package(
       ]),
     module(
       "GatewayCore",
-      ["Primitives", "ChatModel", "ClusterModel", "ClientProtocol", "NodeProtocol", "Routing"]),
+      [
+        "Primitives", "ChatModel", "ClusterModel", "ClientProtocol", "NodeProtocol", "Routing",
+        .deque,
+      ]),
 
     // Layer 3: sessions
     module("TLSEngine", ["COpenSSL"]),

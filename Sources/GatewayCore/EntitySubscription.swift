@@ -74,9 +74,7 @@ extension GatewayCore {
     guard let leader = routing.leader(of: subscription.partition), let link = links[leader.store],
       !link.isDraining
     else {
-      subscriptions[entity]?.retryAt = now + configuration.retryPause
-      unasked.insert(entity)
-      return
+      return askLater(entity, at: now + configuration.retryPause)
     }
     unasked.remove(entity)
     subscriptions[entity]?.status = .asked(leader.store)
@@ -86,6 +84,12 @@ extension GatewayCore {
         .subscribe(
           Subscribe(
             partition: subscription.partition, entity: entity, after: subscription.resumeAfter))))
+  }
+
+  private mutating func askLater(_ entity: EntityID, at time: Instant) {
+    subscriptions[entity]?.retryAt = time
+    unasked.insert(entity)
+    nextAsk = min(nextAsk, time)
   }
 
   mutating func subscriptionBegan(
@@ -114,12 +118,11 @@ extension GatewayCore {
     guard let status = subscriptions[ended.entity]?.status,
       status == .asked(store) || status == .active(store)
     else { return }
-    interrupt(ended.entity)
-    subscriptions[ended.entity]?.retryAt = now + configuration.retryPause
+    interrupt(ended.entity, until: now + configuration.retryPause)
   }
 
   /// Nothing arrives for the entity until it is subscribed again: its sessions stand still there.
-  private mutating func interrupt(_ entity: EntityID) {
+  private mutating func interrupt(_ entity: EntityID, until retryAt: Instant = .zero) {
     guard let subscription = subscriptions[entity] else { return }
     if subscription.isActive {
       let live = livePositions[subscription.partition]
@@ -130,7 +133,7 @@ extension GatewayCore {
       }
     }
     subscriptions[entity]?.status = .wanted
-    unasked.insert(entity)
+    askLater(entity, at: retryAt)
     for session in subscription.sessions { interrupted(session, subscription.partition, entity) }
   }
 
@@ -170,13 +173,18 @@ extension GatewayCore {
   }
 
   mutating func tendSubscriptions(now: Instant, into actions: inout [GatewayAction]) {
-    guard !unasked.isEmpty else { return }
+    guard now >= nextAsk else { return }
+    nextAsk = .distantFuture
     for entity in unasked.sorted(by: { $0.token < $1.token }) {
       guard let subscription = subscriptions[entity], subscription.status == .wanted else {
         unasked.remove(entity)
         continue
       }
-      if subscription.retryAt <= now { ask(entity, now: now, into: &actions) }
+      if subscription.retryAt <= now {
+        ask(entity, now: now, into: &actions)
+      } else {
+        nextAsk = min(nextAsk, subscription.retryAt)
+      }
     }
   }
 

@@ -1,6 +1,7 @@
 import ChatModel
 import ClientProtocol
 package import ClusterModel
+import DequeModule
 package import NodeProtocol
 package import Primitives
 import Routing
@@ -33,12 +34,15 @@ package struct GatewayCore {
   // Sessions
   var sessions: [SessionID: ClientSession] = [:]
   var subscriptions: [EntityID: EntitySubscription] = [:]
-  /// Entities whose subscription could not be asked for yet.
+  /// Entities whose subscription could not be asked for yet, and when the first of them is due.
   var unasked: Set<EntityID> = []
+  var nextAsk = Instant.distantFuture
   /// What was delivered live, by partition.
   var livePositions: [PartitionID: LivePosition] = [:]
-  /// Sessions with something to pull or a cursor to tell.
+  /// Sessions with something to load or to pull at the next tick.
   var restless: Set<SessionID> = []
+  /// When sessions are to be told their cursors, earliest first.
+  var cursorsDue: Deque<CursorDeadline> = []
   var isDraining = false
 
   package init(configuration: GatewayConfiguration, seed: UInt64) {

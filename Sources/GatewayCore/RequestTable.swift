@@ -12,7 +12,10 @@ enum Completion {
 }
 
 /// A request to a shard that is not answered yet.
-struct PendingRequest {
+///
+/// A class, so that looking at one field does not copy the others; `GatewayCore` alone refers to
+/// it.
+final class PendingRequest {
   let id: UInt64
   let partition: PartitionID
   let operation: Request.Operation
@@ -24,6 +27,17 @@ struct PendingRequest {
   var wasSent = false
   /// Links that were lost while it was on its way.
   var lossCount = 0
+
+  init(
+    id: UInt64, partition: PartitionID, operation: Request.Operation, completion: Completion,
+    deadline: Instant
+  ) {
+    self.id = id
+    self.partition = partition
+    self.operation = operation
+    self.completion = completion
+    self.deadline = deadline
+  }
 
   /// Whether a client that asks for the same thing again gets the same, and does nothing twice.
   var isRepeatable: Bool {
@@ -82,7 +96,7 @@ extension GatewayCore {
     lastRequestID += 1
     let request = PendingRequest(
       id: lastRequestID, partition: partition, operation: operation, completion: completion,
-      deadline: now + configuration.requestTimeout, sentTo: nil)
+      deadline: now + configuration.requestTimeout)
     guard requests.count < configuration.pendingRequestsMax else {
       return complete(
         request, .failed(.overloaded("too many requests wait in this gateway")), now: now,
@@ -92,41 +106,54 @@ extension GatewayCore {
     if waiting[partition] != nil, !PlantedBug.isActive(.requestsOvertake) {
       waiting[partition]?.insert(request.id)
     } else {
-      dispatch(request.id, now: now, into: &actions)
+      dispatch(request, now: now, into: &actions)
     }
   }
 
   /// Sends a request, or lets it wait.
   private mutating func dispatch(
-    _ id: UInt64, now: Instant, into actions: inout [GatewayAction]
+    _ request: PendingRequest, now: Instant, into actions: inout [GatewayAction]
   ) {
-    guard let request = requests[id] else { return }
-    guard let leader = routing.leader(of: request.partition), let link = links[leader.store],
-      link.credits > 0, !link.isDraining
-    else { return wait(id, request.partition, until: now + configuration.retryPause) }
-    links[leader.store]?.credits -= 1
-    requests[id]?.sentTo = leader.store
-    requests[id]?.wasSent = true
+    guard let store = receiver(of: request.partition) else {
+      return wait(request, until: now + configuration.retryPause)
+    }
+    links[store]?.credits -= 1
+    request.sentTo = store
+    request.wasSent = true
     actions.append(
       .send(
-        leader.store,
+        store,
         .request(
-          Request(id: id, partition: request.partition, operation: request.operation))))
+          Request(id: request.id, partition: request.partition, operation: request.operation))))
   }
 
-  mutating func wait(_ id: UInt64, _ partition: PartitionID, until retryAt: Instant) {
-    requests[id]?.sentTo = nil
-    waiting[partition, default: WaitingRequests(retryAt: retryAt)].insert(id)
+  private mutating func wait(_ request: PendingRequest, until retryAt: Instant) {
+    request.sentTo = nil
+    waiting[request.partition, default: WaitingRequests(retryAt: retryAt)].insert(request.id)
     nextRetry = min(nextRetry, retryAt)
+  }
+
+  /// The store that takes a request to the partition now.
+  private func receiver(of partition: PartitionID) -> StoreID? {
+    guard let store = routing.leader(of: partition)?.store, let link = links[store],
+      link.credits > 0, !link.isDraining
+    else { return nil }
+    return store
   }
 
   /// Sends what waits for a partition, oldest first.
   mutating func flush(_ partition: PartitionID, now: Instant, into actions: inout [GatewayAction]) {
+    guard receiver(of: partition) != nil else {
+      guard waiting[partition] != nil else { return }
+      let retryAt = now + configuration.retryPause
+      waiting[partition]?.retryAt = retryAt
+      return nextRetry = min(nextRetry, retryAt)
+    }
     guard let waiting = waiting.removeValue(forKey: partition) else { return }
     var rest = waiting.ids[...]
     while let id = rest.first {
       rest = rest.dropFirst()
-      dispatch(id, now: now, into: &actions)
+      if let request = requests[id] { dispatch(request, now: now, into: &actions) }
       if self.waiting[partition] != nil {
         for id in rest { self.waiting[partition]?.insert(id) }
         return
@@ -139,12 +166,11 @@ extension GatewayCore {
   mutating func reroute(_ partition: PartitionID, now: Instant, into actions: inout [GatewayAction])
   {
     let leader = routing.leader(of: partition)?.store
-    for (id, request) in requests.filter({ $0.value.partition == partition }).sorted(by: {
-      $0.key < $1.key
-    }) {
+    let moved = requests.values.filter { $0.partition == partition }.sorted { $0.id < $1.id }
+    for request in moved {
       guard let sentTo = request.sentTo, sentTo != leader else { continue }
       links[sentTo]?.credits += 1
-      wait(id, partition, until: now)
+      wait(request, until: now)
     }
     flush(partition, now: now, into: &actions)
   }
@@ -161,7 +187,7 @@ extension GatewayCore {
     case .notLeader(let leader, let revision):
       var moved = false
       if let leader { moved = routing.redirect(request.partition, to: leader, revision: revision) }
-      wait(request.id, request.partition, until: moved ? now : now + configuration.retryPause)
+      wait(request, until: moved ? now : now + configuration.retryPause)
       if moved { partitionMoved(request.partition, now: now, into: &actions) }
     case .failed(let error):
       // Unavailable passes by itself; a full queue is the sender's business.
@@ -169,7 +195,7 @@ extension GatewayCore {
         return complete(request, response.outcome, now: now, into: &actions)
       }
       let pause = max(Milliseconds(UInt64(error.retryAfterMilliseconds)), configuration.retryPause)
-      wait(request.id, request.partition, until: now + pause)
+      wait(request, until: now + pause)
     }
   }
 
@@ -190,13 +216,13 @@ extension GatewayCore {
   mutating func requestsLost(on store: StoreID, now: Instant, into actions: inout [GatewayAction]) {
     let lost = requests.values.filter { $0.sentTo == store }.sorted { $0.id < $1.id }
     for request in lost {
-      requests[request.id]?.lossCount += 1
-      guard request.lossCount + 1 < configuration.linkLossesMax else {
+      request.lossCount += 1
+      guard request.lossCount < configuration.linkLossesMax else {
         // Perhaps it is this request that ends them: everybody else needs the link.
         complete(request, .failed(Self.lateness(of: request)), now: now, into: &actions)
         continue
       }
-      wait(request.id, request.partition, until: now + configuration.retryPause)
+      wait(request, until: now + configuration.retryPause)
     }
   }
 

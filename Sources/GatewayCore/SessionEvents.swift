@@ -73,14 +73,12 @@ extension GatewayCore {
       && page.through >= livePositions[partition]?.begun ?? .zero
     if !isComplete {
       session.partitions[partition]?.mode = .waiting
-    } else if isCurrent, !session.isCongested {
-      session.partitions[partition]?.mode = .live
-      pullDue(id, now: now, into: &actions)
-      tellFirstCursor(id, into: &actions)
     } else {
-      session.partitions[partition]?.mode = .due
-      pullDue(id, now: now, into: &actions)
+      session.partitions[partition]?.mode = isCurrent && !session.isCongested ? .live : .due
     }
+    // Another partition may have waited for this pull to end.
+    pullDue(id, now: now, into: &actions)
+    tellFirstCursor(id, into: &actions)
   }
 
   /// After an operator has forced a leader, what the session was told may not have happened: the
@@ -219,8 +217,12 @@ extension GatewayCore {
 
   mutating func noteCursor(_ id: SessionID, now: Instant) {
     guard let session = sessions[id], session.cursorDueAt == nil else { return }
-    session.cursorDueAt = now + configuration.cursorInterval
-    restless.insert(id)
+    tellCursor(session, at: now + configuration.cursorInterval)
+  }
+
+  private mutating func tellCursor(_ session: ClientSession, at time: Instant) {
+    session.cursorDueAt = time
+    cursorsDue.append(CursorDeadline(at: time, session: session.id))
   }
 
   /// A client can resume only once it was told where it stands: the first time, as soon as it has
@@ -235,29 +237,36 @@ extension GatewayCore {
   }
 
   mutating func tendSessions(now: Instant, into actions: inout [GatewayAction]) {
-    for id in restless.sorted() {
-      guard let session = sessions[id] else {
-        restless.remove(id)
+    if !restless.isEmpty {
+      let ids = restless.sorted()
+      restless.removeAll(keepingCapacity: true)
+      for id in ids {
+        guard let session = sessions[id] else { continue }
+        // One that is not active yet loads the list when it is.
+        if session.needsList, subscriptions[.user(session.user)]?.isActive ?? false {
+          loadList(id, now: now, into: &actions)
+        }
+        pullDue(id, now: now, into: &actions)
+      }
+    }
+    while let next = cursorsDue.first, next.at <= now {
+      cursorsDue.removeFirst()
+      guard let session = sessions[next.session], session.cursorDueAt == next.at else { continue }
+      guard !session.isCongested, let cursor = cursor(of: session.id) else {
+        tellCursor(session, at: now + configuration.cursorInterval)
         continue
       }
-      let userEntity = EntityID.user(session.user)
-      if session.wantsEvents, session.needsList, subscriptions[userEntity]?.isActive ?? false {
-        loadList(id, now: now, into: &actions)
-      }
-      pullDue(id, now: now, into: &actions)
-      if let due = session.cursorDueAt, now >= due, !session.isCongested,
-        let cursor = cursor(of: id)
-      {
-        session.cursorDueAt = nil
-        session.wasToldCursor = true
-        actions.append(.answer(id, ServerFrame(ref: "", body: .cursor(cursor))))
-      }
-      let isSettled =
-        session.listed != nil && !session.needsList
-        && session.partitions.values.allSatisfy { $0.mode != .due }
-      if isSettled, session.cursorDueAt == nil { restless.remove(id) }
+      session.cursorDueAt = nil
+      session.wasToldCursor = true
+      actions.append(.answer(session.id, ServerFrame(ref: "", body: .cursor(cursor))))
     }
   }
+}
+
+/// When a session is to be told its cursor, unless it was told meanwhile.
+struct CursorDeadline {
+  let at: Instant
+  let session: SessionID
 }
 
 extension Event {

@@ -5,7 +5,9 @@ package import Primitives
 import ReplicaCore
 
 /// One open stream to another node's event loop.
-struct Link {
+///
+/// A class, so that looking at one field does not copy the others; `ShardCore` alone refers to it.
+final class Link {
   let node: String
   let role: NodeRole
   /// The peer's store, if it is a shard.
@@ -21,6 +23,14 @@ struct Link {
   var sentBack: [PartitionID: ClosedRange<UInt64>] = [:]
   /// Which delivery of the entry that is being told is the last for this link.
   var lastDelivery = 0
+
+  init(_ hello: LinkHello, now: Instant) {
+    node = hello.node
+    role = hello.role
+    store = hello.store
+    boot = hello.boot
+    lastHeard = now
+  }
 }
 
 /// A subscribed entity and where it is.
@@ -51,8 +61,7 @@ extension ShardCore {
   package mutating func linkOpened(
     _ id: LinkID, peer hello: LinkHello, now: Instant, into actions: inout [ShardAction]
   ) {
-    links[id] = Link(
-      node: hello.node, role: hello.role, store: hello.store, boot: hello.boot, lastHeard: now)
+    links[id] = Link(hello, now: now)
     guard let store = hello.store, hello.role == .shard else { return }
     let position = peerPosition(store, boot: hello.boot, now: now)
     peers[position].link = id
@@ -83,7 +92,7 @@ extension ShardCore {
       peers[peer].link == id
     else { return }
     // Both sides may have dialed: another link to the same process serves as well.
-    peers[peer].link = links.keys.sorted().last { isPresent($0, peer) }
+    peers[peer].link = links.keys.sorted().last { presentPeer(on: $0) == peer }
     for host in hosts.indices {
       drive(host, now: now, into: &actions) { replica, pending in
         replica.linkReset(store: store, now: now, into: &pending)
@@ -124,18 +133,12 @@ extension ShardCore {
     hosts.allSatisfy { $0.inFlight.isEmpty && $0.pending.isEmpty && $0.reads.isEmpty }
   }
 
-  /// Whether a link leads to the present process of a peer.
-  private func isPresent(_ id: LinkID, _ peer: Int) -> Bool {
-    links[id]?.store == peers[peer].store && links[id]?.boot == peers[peer].boot
-  }
-
-  /// The process at the other end of a link, while it is the peer's present one. What an earlier
-  /// process said is void; two links of one process are as good as one that reorders.
-  func presentPeer(on id: LinkID) -> StoreID? {
-    guard let store = links[id]?.store, let peer = peers.firstIndex(where: { $0.store == store }),
-      isPresent(id, peer)
-    else { return nil }
-    return store
+  /// Where the process at the other end of a link is among the peers, while it is that peer's
+  /// present one. What an earlier process said is void; two links of one process are as good as one
+  /// that reorders.
+  func presentPeer(on id: LinkID) -> Int? {
+    guard let link = links[id], let store = link.store else { return nil }
+    return peers.firstIndex { $0.store == store && $0.boot == link.boot }
   }
 
   mutating func peerPosition(_ store: StoreID, boot: BootID, now: Instant) -> Int {
@@ -152,9 +155,7 @@ extension ShardCore {
   mutating func heartbeatReceived(
     _ heartbeat: Heartbeat, on id: LinkID, now: Instant, wall: WallTime
   ) {
-    guard let store = presentPeer(on: id),
-      let peer = peers.firstIndex(where: { $0.store == store })
-    else { return }
+    guard let peer = presentPeer(on: id) else { return }
     peers[peer].lastHeard = now
     peers[peer].condition = heartbeat.condition
     peers[peer].deafSince = heartbeat.isDeaf ? peers[peer].deafSince ?? now : nil
@@ -175,10 +176,7 @@ extension ShardCore {
     lastHeartbeat = now
     for id in links.keys.sorted() {
       var isDeaf = false
-      if let store = presentPeer(on: id), let peer = peers.firstIndex(where: { $0.store == store })
-      {
-        isDeaf = isSilent(peers[peer], now: now)
-      }
+      if let peer = presentPeer(on: id) { isDeaf = isSilent(peers[peer], now: now) }
       let heartbeat = Heartbeat(
         boot: configuration.boot, wallTime: wall, condition: condition, isDeaf: isDeaf)
       actions.append(.send(id, .heartbeat(heartbeat)))

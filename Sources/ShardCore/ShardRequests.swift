@@ -11,16 +11,16 @@ extension ShardCore {
     _ frame: LinkFrame, on id: LinkID, now: Instant, wall: WallTime,
     into actions: inout [ShardAction]
   ) {
-    guard links[id] != nil else { return }
-    links[id]?.lastHeard = now
+    guard let link = links[id] else { return }
+    link.lastHeard = now
     switch frame {
     case .hello:
       actions.append(.closeLink(id, reason: "a second hello"))
     case .heartbeat(let heartbeat):
       heartbeatReceived(heartbeat, on: id, now: now, wall: wall)
     case .replica(let message):
-      guard presentPeer(on: id) == message.from.store, links[id]?.boot == message.fromBoot,
-        let position = position(of: message.partition)
+      guard let peer = presentPeer(on: id), peers[peer].store == message.from.store,
+        peers[peer].boot == message.fromBoot, let position = position(of: message.partition)
       else { return }
       // What is not taken is sent again.
       if isStorageFull, case .append(_, let entries, _) = message.body, !entries.isEmpty { return }
@@ -76,9 +76,11 @@ extension ShardCore {
   /// A gateway tries what was sent back again oldest first and sends nothing newer meanwhile. So a
   /// number beyond those that were sent back was on its way already, and one of them begins anew.
   private mutating func overtakes(_ request: Request, on link: LinkID) -> Bool {
-    guard let sentBack = links[link]?.sentBack[request.partition] else { return false }
+    guard let link = links[link], let sentBack = link.sentBack[request.partition] else {
+      return false
+    }
     if request.id > sentBack.upperBound { return true }
-    links[link]?.sentBack[request.partition] = nil
+    link.sentBack[request.partition] = nil
     return false
   }
 
@@ -87,10 +89,10 @@ extension ShardCore {
     _ request: UInt64, on link: LinkID, _ position: Int, _ outcome: Response.Outcome,
     into actions: inout [ShardAction]
   ) {
-    if links[link]?.role == .gateway {
+    if let link = links[link], link.role == .gateway {
       let partition = hosts[position].partition
-      let earlier = links[link]?.sentBack[partition]
-      links[link]?.sentBack[partition] =
+      let earlier = link.sentBack[partition]
+      link.sentBack[partition] =
         min(earlier?.lowerBound ?? request, request)...max(earlier?.upperBound ?? request, request)
     }
     respond(link, request, outcome, into: &actions)

@@ -22,12 +22,12 @@ extension ShardCore {
       hosts[position].standing.servesReads
     else { return actions.append(end(.notLeader)) }
     guard routing.partition(of: subscribe.entity.token) == subscribe.partition,
-      let count = links[id]?.subscriptions.count, count < configuration.subscriptionsPerLinkMax
+      let link = links[id], link.subscriptions.count < configuration.subscriptionsPerLinkMax
     else { return actions.append(end(.behind)) }
-    let isNew = links[id]?.subscriptions.insert(
+    let isNew = link.subscriptions.insert(
       Subscription(partition: subscribe.partition, entity: subscribe.entity)
     ).inserted
-    if isNew ?? false { hosts[position].subscribers[subscribe.entity, default: []].append(id) }
+    if isNew { hosts[position].subscribers[subscribe.entity, default: []].append(id) }
     var from = hosts[position].chat.position
     if let after = subscribe.after, after < from, after.generation == from.generation,
       let changed = try? hosts[position].chat.lastChange(
@@ -83,17 +83,15 @@ extension ShardCore {
     let partition = hosts[position].partition
     let told = PlantedBug.isActive(.subscribersForgotten) ? subscribers.prefix(1) : subscribers[...]
     for id in told {
-      guard let last = links[id]?.lastDelivery, let isCongested = links[id]?.isCongested else {
-        continue
-      }
-      guard isCongested else {
+      guard let link = links[id] else { continue }
+      guard link.isCongested else {
         actions.append(
           .send(
             id,
             .delivery(
               Delivery(
                 partition: partition, index: index, content: content,
-                isLastOfEntry: ordinal == last))))
+                isLastOfEntry: ordinal == link.lastDelivery))))
         continue
       }
       if PlantedBug.isActive(.deliveriesDropped) { continue }
@@ -114,12 +112,11 @@ extension ShardCore {
     let subscribers = hosts[position].subscribers
     hosts[position].subscribers = [:]
     for id in links.keys.sorted() {
-      guard var subscriptions = links[id]?.subscriptions else { continue }
-      let ended = subscriptions.filter {
+      guard let link = links[id] else { continue }
+      let ended = link.subscriptions.filter {
         $0.partition == partition && subscribers[$0.entity] != nil
       }
-      subscriptions.subtract(ended)
-      links[id]?.subscriptions = subscriptions
+      link.subscriptions.subtract(ended)
       for subscription in ended.sorted(by: { $0.entity.token < $1.entity.token }) {
         actions.append(
           .send(

@@ -23,8 +23,8 @@ import WalkSupport
     return rig
   }
 
-  private func index(_ cursor: Cursor?) -> LogIndex? {
-    cursor?.positions.first { $0.partition == partition }?.index
+  private func index(_ cursor: Cursor?, of partition: PartitionID? = nil) -> LogIndex? {
+    cursor?.positions.first { $0.partition == partition ?? self.partition }?.index
   }
 
   @Test func `a first cursor is told as soon as the first pulls are done`() throws {
@@ -251,6 +251,25 @@ import WalkSupport
     #expect(during.requests.isEmpty)
     script.setCongested(SessionID(1), false)
     #expect(script.take().requests.compactMap(\.request.changes).count == 1)
+  }
+
+  @Test func `a cursor that came due while the client was congested is told later`() {
+    var script = liveScript()
+    script.receive(delivery(5, at: 12, isLastOfEntry: true), from: store(1))
+    script.setCongested(SessionID(1), true)
+    script.advance(1_500)
+    _ = script.take()
+    script.setCongested(SessionID(1), false)
+    for item in script.take().requests {
+      let page = ChangesPage(events: [], through: LogIndex(12), more: false, generation: 0)
+      script.respond(item.request, .answered(.changes(page)), from: item.store)
+    }
+    _ = script.take()
+    script.advance(1_000)
+    let cursors = script.take().answers.compactMap { answer -> Cursor? in
+      if case .cursor(let cursor) = answer.frame.body { cursor } else { nil }
+    }
+    #expect(cursors.map { index($0, of: GatewayScript.first) } == [LogIndex(12)])
   }
 
   @Test func `a congested session stays behind when a subscription comes back`() {

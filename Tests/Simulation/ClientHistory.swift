@@ -24,9 +24,11 @@ final class ClientHistory {
   private var sendsByText: [String: Int] = [:]
   /// The least head that a read which begins now may show.
   private var floors: [ConversationID: UInt64] = [:]
-  /// By conversation, the digest of the event with number n at n - 1; `nil` where nobody saw it.
-  private var events: [ConversationID: [UInt64?]] = [:]
   private(set) var conversations: [ConversationID] = []
+  /// Where each is among them.
+  private var places: [ConversationID: Int] = [:]
+  /// Of each, the digest of the event with number n at n - 1; `nil` where nobody saw it.
+  private var digests: [[UInt64?]] = []
   package private(set) var readCount = 0
   package var acknowledgedCount: Int { sends.count { $0.sequence != nil } }
   package var sentCount: Int { sends.count }
@@ -87,25 +89,28 @@ final class ClientHistory {
   }
 
   func saw(_ event: Event, in simulation: SimulatedCluster) {
-    if events[event.conversation] == nil {
-      events[event.conversation] = []
-      conversations.append(event.conversation)
-    }
-    let place = Int(event.sequence.rawValue) - 1
-    guard place >= 0, place < 1_000_000 else {
+    let number = Int(clamping: event.sequence.rawValue)
+    guard (1...1_000_000).contains(number) else {
       return simulation.fail("an event has the number \(event.sequence)")
     }
-    while events[event.conversation, default: []].count <= place {
-      events[event.conversation, default: []].append(nil)
-    }
+    let place = place(of: event.conversation)
+    while digests[place].count < number { digests[place].append(nil) }
     let digest = StableHash.hash64(event.encoded())
-    if let known = events[event.conversation]?[place] {
+    if let known = digests[place][number - 1] {
       if known != digest {
         simulation.fail("two events have number \(event.sequence) of \(event.conversation)")
       }
     } else {
-      events[event.conversation]?[place] = digest
+      digests[place][number - 1] = digest
     }
+  }
+
+  private func place(of conversation: ConversationID) -> Int {
+    if let place = places[conversation] { return place }
+    places[conversation] = conversations.count
+    conversations.append(conversation)
+    digests.append([])
+    return conversations.count - 1
   }
 
   // MARK: At the end

@@ -6,15 +6,19 @@ import HeapModule
 /// and not `WalkSupport.TimedQueue`: what is generic is not specialised across modules, which made
 /// the whole simulation slower by a third.
 struct EventQueue<Event> {
+  /// Time, number and slot in one integer, which compares without a branch: 48 bits of microseconds
+  /// are nine years, 48 of numbers and 32 of slots more than any run has.
   private struct Key: Comparable {
-    let at: UInt64
-    let number: UInt64
-    let slot: Int
+    private let packed: UInt128
 
-    static func == (left: Key, right: Key) -> Bool { left.number == right.number }
-    static func < (left: Key, right: Key) -> Bool {
-      left.at != right.at ? left.at < right.at : left.number < right.number
+    init(at time: UInt64, number: UInt64, slot: Int) {
+      packed = UInt128(time << 16 | number >> 32) << 64 | UInt128(number << 32 | UInt64(slot))
     }
+
+    var time: UInt64 { UInt64(truncatingIfNeeded: packed >> 80) }
+    var slot: Int { Int(UInt32(truncatingIfNeeded: packed)) }
+
+    static func < (left: Key, right: Key) -> Bool { left.packed < right.packed }
   }
 
   private var heap = Heap<Key>()
@@ -38,10 +42,10 @@ struct EventQueue<Event> {
 
   /// **Returns**: the earliest that is due by then.
   mutating func next(until time: UInt64) -> (at: UInt64, event: Event)? {
-    guard let first = heap.min, first.at <= time else { return nil }
+    guard let first = heap.min, first.time <= time else { return nil }
     heap.removeMin()
     guard let event = slots[first.slot].take() else { preconditionFailure("an empty slot") }
     free.append(first.slot)
-    return (first.at, event)
+    return (first.time, event)
   }
 }

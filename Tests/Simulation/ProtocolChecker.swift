@@ -13,9 +13,19 @@ struct EntryDigest: Equatable {
   init(_ entry: Entry) {
     epoch = entry.epoch.rawValue
     isEpochStart = entry.isEpochStart
-    var hash: UInt64 = 0xcbf2_9ce4_8422_2325
-    for byte in entry.payload { hash = (hash ^ UInt64(byte)) &* 0x0000_0100_0000_01b3 }
-    payload = hash
+    payload = entry.payload.withUnsafeBytes { bytes in
+      var hash = UInt64(bytes.count)
+      for place in stride(from: 0, to: bytes.count - 7, by: 8) {
+        Self.mix(bytes.loadUnaligned(fromByteOffset: place, as: UInt64.self), into: &hash)
+      }
+      for byte in bytes[(bytes.count & ~7)...] { Self.mix(UInt64(byte), into: &hash) }
+      return hash
+    }
+  }
+
+  private static func mix(_ word: UInt64, into hash: inout UInt64) {
+    hash = (hash ^ word) &* 0x9e37_79b9_7f4a_7c15
+    hash ^= hash >> 29
   }
 }
 
@@ -178,15 +188,18 @@ final class ProtocolChecker {
     committed[place].append(digest)
     guard let record = coordinator.records[partition]?.record else { return }
     var durableCount = 0
-    for member in record.members where isDurable(digest, index, partition, member, simulation) {
-      durableCount += 1
+    var lacking: ReplicaID?
+    for member in record.members {
+      if isDurable(digest, index, partition, member, simulation) {
+        durableCount += 1
+      } else if record.inSync.contains(member), !isDamaged(member, partition) {
+        lacking = lacking ?? member
+      }
     }
     if durableCount == 2 { simulation.rare.note(.twoMemberCommit) }
-    for member in record.inSync where !isDamaged(member, partition) {
-      if !isDurable(digest, index, partition, member, simulation) {
-        return simulation.fail(
-          "\(partition): \(index) is committed by \(replica) and not durable on \(member), in sync")
-      }
+    if let lacking {
+      return simulation.fail(
+        "\(partition): \(index) is committed by \(replica) and not durable on \(lacking), in sync")
     }
     if !digest.isEpochStart, durableCount + damagedCount(record, partition) < minInSync {
       simulation.fail("\(partition): command \(index) is committed on \(durableCount) stores")

@@ -4,8 +4,27 @@ import GatewayCore
 import Primitives
 import WalkSupport
 
+/// The conversations that a client has heard of, in the order in which it did: too few for a
+/// dictionary to be faster.
+struct ClientConversations {
+  var places: [ClientConversation] = []
+
+  subscript(_ id: ConversationID) -> ClientConversation? {
+    places.first { $0.id == id }
+  }
+
+  /// Where it is among `places`; a new one comes last.
+  @discardableResult
+  mutating func place(of id: ConversationID) -> Int {
+    if let place = places.firstIndex(where: { $0.id == id }) { return place }
+    places.append(ClientConversation(id: id))
+    return places.count - 1
+  }
+}
+
 /// One conversation as a client has seen it.
 struct ClientConversation {
+  let id: ConversationID
   /// The last sequence number taken; `nil` until the first event after a fresh start.
   var seen: UInt64?
   /// The last one pushed on the present connection; `nil` before the first.
@@ -60,9 +79,7 @@ final class SimulatedClient {
   var isCongested = false
 
   var cursor: Cursor?
-  var conversations: [ConversationID: ClientConversation] = [:]
-  /// In the order in which they were first heard of.
-  var known: [ConversationID] = []
+  var conversations = ClientConversations()
   /// Groups that this client made: it may change their members.
   var own: [ConversationID] = []
   var inFlight: [ClientOperationInFlight] = []
@@ -84,21 +101,15 @@ final class SimulatedClient {
     return "\(lastRef)"
   }
 
-  func know(_ conversation: ConversationID) {
-    guard conversations[conversation] == nil else { return }
-    conversations[conversation] = ClientConversation()
-    known.append(conversation)
-  }
-
   /// A connection is gone: the next one begins where the cursor says.
   func disconnected() {
     gateway = nil
     session = nil
     isWelcome = false
     isCongested = false
-    for conversation in known {
-      conversations[conversation]?.onConnection = nil
-      if cursor == nil { conversations[conversation]?.seen = nil }
+    for place in conversations.places.indices {
+      conversations.places[place].onConnection = nil
+      if cursor == nil { conversations.places[place].seen = nil }
     }
   }
 }

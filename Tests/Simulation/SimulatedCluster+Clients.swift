@@ -194,7 +194,7 @@ extension SimulatedCluster {
   }
 
   private func operate(_ client: SimulatedClient) {
-    let members = client.known.filter { client.conversations[$0]?.isMember ?? false }
+    let members = client.conversations.places.filter(\.isMember).map(\.id)
     switch clientDice.below(100) {
     case 0..<62: if !members.isEmpty { send(client, to: clientDice.pick(members)) }
     case 62..<80: if !members.isEmpty { read(client, clientDice.pick(members)) }
@@ -226,7 +226,7 @@ extension SimulatedCluster {
   }
 
   private func create(_ client: SimulatedClient) {
-    guard client.known.count < 6, clients.count > 1 else { return }
+    guard client.conversations.places.count < 6, clients.count > 1 else { return }
     var others = clients.filter { $0 !== client && $0.isRegistered }
     guard !others.isEmpty else { return }
     let isDirect = clientDice.chance(permille: 400)
@@ -258,7 +258,8 @@ extension SimulatedCluster {
     case .welcome: welcome(client)
     case .event(let event): take(event, client)
     case .cursor(let cursor): client.cursor = cursor
-    case .gap(let conversation): client.conversations[conversation]?.hasGap = true
+    case .gap(let conversation):
+      client.conversations.places[client.conversations.place(of: conversation)].hasGap = true
     case .draining: leave(client)
     case .behind: break
     default:
@@ -285,7 +286,7 @@ extension SimulatedCluster {
     case (.history(let floor, let conversation), .history(_, let page)):
       history.read(conversation, page, floor: floor, in: self)
     case (.create(let isDirect), .conversation(let summary, _)):
-      client.know(summary.conversation)
+      client.conversations.place(of: summary.conversation)
       if !isDirect, !client.own.contains(summary.conversation) {
         client.own.append(summary.conversation)
       }
@@ -314,8 +315,8 @@ extension SimulatedCluster {
   private func take(_ event: Event, _ client: SimulatedClient) {
     let id = event.conversation
     history.saw(event, in: self)
-    client.know(id)
-    guard var conversation = client.conversations[id] else { return }
+    let place = client.conversations.place(of: id)
+    var conversation = client.conversations.places[place]
     let number = event.sequence.rawValue
     var comesBack = false
     let wasMember = conversation.isMember
@@ -344,6 +345,6 @@ extension SimulatedCluster {
       conversation.seen = number
     }
     conversation.hasGap = false
-    client.conversations[id] = conversation
+    client.conversations.places[place] = conversation
   }
 }

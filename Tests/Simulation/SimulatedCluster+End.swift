@@ -80,11 +80,12 @@ extension SimulatedCluster {
 
   /// A conversation of which this client has not everything yet that it should have.
   private func lateConversation(of client: SimulatedClient) -> String? {
-    for id in client.known {
-      guard let seen = client.conversations[id]?.seen,
-        let summary = summary(of: id, for: client), summary.head.rawValue != seen
+    for place in client.conversations.places {
+      guard let seen = place.seen, let summary = summary(of: place.id, for: client),
+        summary.head.rawValue != seen
       else { continue }
-      return "client \(client.number) has seen \(seen) of \(id), which ends at \(summary.head)"
+      return "client \(client.number) has seen \(seen) of \(place.id), which ends at "
+        + "\(summary.head)"
     }
     return nil
   }
@@ -104,7 +105,9 @@ extension SimulatedCluster {
 
   func checkEnd() throws(Violation) {
     if shards.contains(where: { $0.disk.loadCount > 0 }) { rare.note(.catchUpFromDisk) }
-    for shard in shards where shard.core?.comparedStateCount ?? 0 > 0 { rare.note(.stateCompared) }
+    for shard in shards where shard.process?.core.comparedStateCount ?? 0 > 0 {
+      rare.note(.stateCompared)
+    }
     for partition in coordinator.records.keys {
       guard let record = coordinator.records[partition]?.record else { continue }
       let hosts = record.inSync.compactMap { host(of: partition, $0) }
@@ -120,9 +123,9 @@ extension SimulatedCluster {
       history.check(conversation, log(of: conversation, reader: reader.user), in: self)
     }
     for client in clients {
-      for id in client.known {
-        guard let number = client.conversations[id]?.heardOutside else { continue }
-        fail("client \(client.number) heard \(number) of \(id), which it was taken out of")
+      for place in client.conversations.places {
+        guard let number = place.heardOutside else { continue }
+        fail("client \(client.number) heard \(number) of \(place.id), which it was taken out of")
       }
     }
     if let violation { throw violation }
@@ -132,7 +135,9 @@ extension SimulatedCluster {
   private var conversations: [ConversationID] {
     var conversations = history.conversations
     for client in clients {
-      for id in client.known where !conversations.contains(id) { conversations.append(id) }
+      for place in client.conversations.places where !conversations.contains(place.id) {
+        conversations.append(place.id)
+      }
     }
     return conversations
   }
@@ -162,13 +167,24 @@ extension SimulatedCluster {
       else { return "the list of client \(client.number) cannot be read" }
       let listed = page.conversations.map(\.conversation)
       for conversation in conversations {
-        let isMember = summary(of: conversation, for: client) != nil
+        let isMember = isMember(client, of: conversation)
         if listed.contains(conversation) != isMember {
           return "client \(client.number): \(conversation) is \(isMember ? "not " : "")listed"
         }
       }
     }
     return nil
+  }
+
+  /// Whether changes of a conversation, of which there are none after the greatest index, are
+  /// given to the client.
+  private func isMember(_ client: SimulatedClient, of conversation: ConversationID) -> Bool {
+    let request = ChangesQuery.Request(conversation: conversation, after: LogIndex(.max))
+    let query = Query.changes(ChangesQuery(reader: client.user, requests: [request], limit: 1))
+    guard let host = leader(of: .conversation(conversation)),
+      case .changes(let page)? = try? host.answer(query)
+    else { return false }
+    return !page.refused.contains(conversation)
   }
 
   // MARK: Rare events

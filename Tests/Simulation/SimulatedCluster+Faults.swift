@@ -135,7 +135,7 @@ extension SimulatedCluster {
     }
   }
 
-  private func cut(_ pairs: [[Int]], until end: UInt64, _ resets: Bool) {
+  private func cut(_ pairs: [NodePair], until end: UInt64, _ resets: Bool) {
     for pair in pairs { cuts[pair, default: 0] += 1 }
     queue.schedule(.faultEnded(.cut(pairs, resets: resets)), at: end)
   }
@@ -354,9 +354,7 @@ extension SimulatedCluster {
     cutFromCoordinator = []
     lateWatchers = []
     uncut(
-      cuts.keys.sorted { $0.lexicographicallyPrecedes($1) }.flatMap { pair in
-        Array(repeating: pair, count: cuts[pair] ?? 0)
-      }, resets: true)
+      cuts.keys.sorted().flatMap { Array(repeating: $0, count: cuts[$0] ?? 0) }, resets: true)
     for shard in shards {
       shard.stalledUntil = 0
       shard.failsNextSync = false

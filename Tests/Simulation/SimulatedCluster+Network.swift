@@ -15,11 +15,11 @@ extension SimulatedCluster {
   }
 
   func isCut(from: Node, to: Node) -> Bool {
-    !cuts.isEmpty && cuts[[key(from), key(to)]] != nil
+    !cuts.isEmpty && cuts[NodePair(from: key(from), to: key(to))] != nil
   }
 
-  func pairs(_ one: Node, _ other: Node) -> [[Int]] {
-    [[key(one), key(other)], [key(other), key(one)]]
+  func pairs(_ one: Node, _ other: Node) -> [NodePair] {
+    [NodePair(from: key(one), to: key(other)), NodePair(from: key(other), to: key(one))]
   }
 
   private func isAlive(_ node: Node) -> Bool {
@@ -152,14 +152,14 @@ extension SimulatedCluster {
     }
     let priority = frame.priority.rawValue
     for urgent in 0...priority {
-      at = max(at, connections[connection].lastArrivals[end][urgent])
+      at = max(at, connections[connection].lastArrivals[end * 3 + urgent])
     }
-    connections[connection].lastArrivals[end][priority] = at
+    connections[connection].lastArrivals[end * 3 + priority] = at
     queue.schedule(.frame(connection: connection, to: end, frame), at: at)
   }
 
   /// A cut is over: what it held up goes on, or the connection has died of it.
-  func uncut(_ pairs: [[Int]], resets: Bool) {
+  func uncut(_ pairs: [NodePair], resets: Bool) {
     for pair in pairs {
       let count = (cuts[pair] ?? 1) - 1
       cuts[pair] = count == 0 ? nil : count

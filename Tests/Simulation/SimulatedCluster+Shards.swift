@@ -35,8 +35,7 @@ extension SimulatedCluster {
     for other in shards where other !== shard {
       core.peerRegistered(other.id, boot: other.boot, now: instant)
     }
-    shard.core = consume core
-    shard.isRunning = true
+    shard.process = ShardProcess(core)
     performActions(of: shard)
     queue.schedule(
       .shardTick(shard.number, life: shard.life), at: now + UInt64(lifeDice.below(plan.tick)))
@@ -45,7 +44,7 @@ extension SimulatedCluster {
     }
     for other in shards where other !== shard {
       // Each knows of the other by now, or soon.
-      other.core?.peerRegistered(shard.id, boot: shard.boot, now: instant)
+      other.process?.core.peerRegistered(shard.id, boot: shard.boot, now: instant)
       queue.schedule(.dial(.shard(shard.number), shard: other.number), at: now + 3_000)
     }
     for gateway in gateways {
@@ -74,8 +73,7 @@ extension SimulatedCluster {
   func kill(_ shard: SimulatedShard) {
     guard shard.isRunning else { return }
     fold(2, shard.number, shard.life)
-    shard.core = nil
-    shard.isRunning = false
+    shard.process = nil
     shard.life += 1
     let kept = diskDice.below(shard.syncs.count + 1)
     for item in shard.syncs.prefix(kept) { carryOut(item.sync, on: shard) }
@@ -100,13 +98,11 @@ extension SimulatedCluster {
   func input(
     _ shard: SimulatedShard, _ body: (inout ShardCore, Instant, inout [ShardAction]) -> Void
   ) {
-    guard shard.isRunning else { return }
-    body(&shard.core!, instant, &actions)
+    guard let process = shard.process else { return }
+    body(&process.core, instant, &actions)
     performActions(of: shard)
     checker.look(at: shard, coordinator, in: self)
-    guard !shard.isTurnScheduled,
-      !shard.batch.isEmpty || SimulatedShard.look(&shard.core!, { $0.hasTurn })
-    else { return }
+    guard !shard.isTurnScheduled, !shard.batch.isEmpty || process.core.hasTurn else { return }
     shard.isTurnScheduled = true
     queue.schedule(.turnEnded(shard.number, life: shard.life), at: now)
   }
@@ -209,7 +205,7 @@ extension SimulatedCluster {
   private func endTurn(of shard: SimulatedShard) {
     shard.isTurnScheduled = false
     let wall = wall(shard)
-    shard.core?.turnEnded(now: instant, wall: wall, into: &actions)
+    shard.process?.core.turnEnded(now: instant, wall: wall, into: &actions)
     performActions(of: shard)
     submitBatch(of: shard)
   }

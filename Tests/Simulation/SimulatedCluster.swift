@@ -59,7 +59,7 @@ package final class SimulatedCluster {
   enum FaultEnd {
     case restart(Node)
     case resume(Node)
-    case cut([[Int]], resets: Bool)
+    case cut([NodePair], resets: Bool)
     case slowness(connection: Int)
     case outage
     case coordinatorCut(Int)
@@ -85,8 +85,8 @@ package final class SimulatedCluster {
   let clients: [SimulatedClient]
   var coordinator: SimulatedCoordinator
   var connections: [Connection] = []
-  /// Pairs of nodes, from and to, whose frames are held up: as many cuts as there are.
-  var cuts: [[Int]: Int] = [:]
+  /// Pairs of nodes whose frames are held up: as many cuts as there are.
+  var cuts: [NodePair: Int] = [:]
   var isCoordinatorDown = false
   var coordinatorSlowness = 1
   var cutFromCoordinator: Set<Int> = []

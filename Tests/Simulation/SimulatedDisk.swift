@@ -1,5 +1,6 @@
 package import ChatCore
 import ClusterModel
+import Glibc
 package import NodeProtocol
 package import Primitives
 package import ReplicaCore
@@ -25,8 +26,14 @@ package final class SimulatedState: StateReader {
   ) throws(StateReadError) -> [(key: [UInt8], value: [UInt8])] {
     if isDamaged { throw .unreadable("a flipped bit") }
     let range = place(of: from)..<max(place(of: from), place(of: upTo))
-    let places = reverse ? Array(range.reversed().prefix(countMax)) : Array(range.prefix(countMax))
-    return places.map { (keys[$0], values[$0]) }
+    let count = min(countMax, range.count)
+    var found: [(key: [UInt8], value: [UInt8])] = []
+    found.reserveCapacity(count)
+    for number in 0..<count {
+      let place = reverse ? range.upperBound - 1 - number : range.lowerBound + number
+      found.append((keys[place], values[place]))
+    }
+    return found
   }
 
   /// **Returns**: what the key held before.
@@ -54,9 +61,20 @@ package final class SimulatedState: StateReader {
     var high = keys.count
     while low < high {
       let middle = (low + high) / 2
-      if keys[middle].lexicographicallyPrecedes(key) { low = middle + 1 } else { high = middle }
+      if Self.isBefore(keys[middle], key) { low = middle + 1 } else { high = middle }
     }
     return low
+  }
+
+  private static func isBefore(_ left: [UInt8], _ right: [UInt8]) -> Bool {
+    let (leftCount, rightCount) = (left.count, right.count)
+    let order = left.withUnsafeBytes { left in
+      right.withUnsafeBytes { right in
+        guard let left = left.baseAddress, let right = right.baseAddress else { return Int32(0) }
+        return memcmp(left, right, min(leftCount, rightCount))
+      }
+    }
+    return order != 0 ? order < 0 : leftCount < rightCount
   }
 }
 

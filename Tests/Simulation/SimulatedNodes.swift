@@ -12,6 +12,14 @@ enum Node: Hashable {
   case gateway(Int)
 }
 
+/// A direction between two processes, each by its number: gateways count from 100.
+struct NodePair: Hashable, Comparable {
+  let from: Int
+  let to: Int
+
+  static func < (left: Self, right: Self) -> Bool { (left.from, left.to) < (right.from, right.to) }
+}
+
 /// One replica's write on its way to the disk.
 struct PendingWrite {
   let partition: PartitionID
@@ -31,9 +39,8 @@ final class SimulatedShard {
   let number: Int
   var id: StoreID
   var disk = SimulatedDisk()
-  /// Never asked for more than it is needed for: to look at a part of it from outside copies it.
-  var core: ShardCore?
-  var isRunning = false
+  var process: ShardProcess?
+  var isRunning: Bool { process != nil }
   var boot = BootID.none
   /// Counts processes: what was meant for an earlier one comes to nothing.
   var life = 0
@@ -64,11 +71,14 @@ final class SimulatedShard {
 
 extension SimulatedShard {
   /// Its partitions, where they lie.
-  var hosts: [PartitionHost] { isRunning ? Self.look(&core!) { $0.inspected } : [] }
+  var hosts: [PartitionHost] { process?.core.inspected ?? [] }
+}
 
-  static func look<Result>(_ core: inout ShardCore, _ body: (inout ShardCore) -> Result) -> Result {
-    body(&core)
-  }
+/// What a shard's process has in memory: an object, so that it is changed where it lies.
+final class ShardProcess {
+  var core: ShardCore
+
+  init(_ core: consuming ShardCore) { self.core = core }
 }
 
 final class SimulatedGateway {
@@ -95,7 +105,7 @@ struct Connection {
   let links: [LinkID]
   var isOpen = true
   /// By direction and priority: a frame is never before one of the same or a higher priority.
-  var lastArrivals: [[UInt64]] = [[0, 0, 0], [0, 0, 0]]
+  var lastArrivals: [UInt64] = [0, 0, 0, 0, 0, 0]
   /// What is held up by a cut, by direction.
   var held: [[LinkFrame]] = [[], []]
   /// Added to the delay of each frame. Microseconds.

@@ -41,7 +41,8 @@ enum ImportTable {
         "Routing",
       ], external: ["DequeModule"]),
     "GatewayCore": ModuleRule(
-      2, ["Primitives", "ChatModel", "ClusterModel", "ClientProtocol", "NodeProtocol", "Routing"]),
+      2, ["Primitives", "ChatModel", "ClusterModel", "ClientProtocol", "NodeProtocol", "Routing"],
+      external: ["DequeModule"]),
 
     // 3: sessions: bytes and values, without I/O
     "TLSEngine": ModuleRule(3, ["COpenSSL"], external: system),
