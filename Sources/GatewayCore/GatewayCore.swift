@@ -27,6 +27,8 @@ package struct GatewayCore {
   // Requests
   var requests: [UInt64: PendingRequest] = [:]
   var waiting: [PartitionID: WaitingRequests] = [:]
+  /// Commands that a shard has and has not answered, by partition.
+  var commandsUnderWay: [Int]
   var lastRequestID: UInt64 = 0
   var nextRetry = Instant.distantFuture
   var nextExpiry = Instant.zero
@@ -48,6 +50,7 @@ package struct GatewayCore {
   package init(configuration: GatewayConfiguration, seed: UInt64) {
     self.configuration = configuration
     routing = RoutingTable(partitionCount: configuration.partitionCount)
+    commandsUnderWay = Array(repeating: 0, count: Int(configuration.partitionCount))
     random = SeededRandom(seed: seed)
   }
 

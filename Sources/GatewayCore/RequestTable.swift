@@ -21,8 +21,8 @@ final class PendingRequest {
   let operation: Request.Operation
   let completion: Completion
   let deadline: Instant
-  /// To whom it went last; `nil` while it waits.
-  var sentTo: StoreID?
+  /// Who has it and has not answered; `nil` while it waits.
+  fileprivate(set) var sentTo: StoreID?
   /// Whether it ever went to a shard.
   var wasSent = false
   /// Links that were lost while it was on its way.
@@ -39,6 +39,9 @@ final class PendingRequest {
     self.deadline = deadline
   }
 
+  /// Whether its place among others matters.
+  fileprivate var isCommand: Bool { if case .command = operation { true } else { false } }
+
   /// Whether a client that asks for the same thing again gets the same, and does nothing twice.
   var isRepeatable: Bool {
     if case .query = operation { return true }
@@ -50,10 +53,15 @@ final class PendingRequest {
 /// Requests that wait, by partition, in the order in which they came.
 ///
 /// **Invariant**: while something waits for a partition, nothing newer is sent there, so that a
-/// sender's messages keep their order across retries and changes of the leader.
+/// sender's messages keep their order across retries and changes of the leader. A shard that has
+/// sent commands back takes none that is newer, until one that is not newer comes: that begins anew
+/// with the oldest. So nothing is tried again before all that is under way is answered, or a command
+/// that was sent on its own would pass for the beginning.
 struct WaitingRequests {
   private(set) var ids: [UInt64] = []
   var retryAt: Instant
+  /// Whether a shard has sent any of them back.
+  var wasSentBack = false
 
   init(retryAt: Instant) { self.retryAt = retryAt }
 
@@ -120,6 +128,7 @@ extension GatewayCore {
     links[store]?.credits -= 1
     request.sentTo = store
     request.wasSent = true
+    if request.isCommand { commandsUnderWay[Int(request.partition.rawValue)] += 1 }
     actions.append(
       .send(
         store,
@@ -127,9 +136,22 @@ extension GatewayCore {
           Request(id: request.id, partition: request.partition, operation: request.operation))))
   }
 
-  private mutating func wait(_ request: PendingRequest, until retryAt: Instant) {
+  /// Whoever has the request has answered, or is not expected to any more.
+  private mutating func takeBack(_ request: PendingRequest) {
+    guard let store = request.sentTo else { return }
     request.sentTo = nil
-    waiting[request.partition, default: WaitingRequests(retryAt: retryAt)].insert(request.id)
+    links[store]?.credits += 1
+    if request.isCommand { commandsUnderWay[Int(request.partition.rawValue)] -= 1 }
+  }
+
+  private mutating func wait(
+    _ request: PendingRequest, until retryAt: Instant, wasSentBack: Bool = false
+  ) {
+    takeBack(request)
+    var others = waiting[request.partition] ?? WaitingRequests(retryAt: retryAt)
+    others.insert(request.id)
+    if wasSentBack { others.wasSentBack = true }
+    waiting[request.partition] = others
     nextRetry = min(nextRetry, retryAt)
   }
 
@@ -148,6 +170,10 @@ extension GatewayCore {
       let retryAt = now + configuration.retryPause
       waiting[partition]?.retryAt = retryAt
       return nextRetry = min(nextRetry, retryAt)
+    }
+    if waiting[partition]?.wasSentBack ?? false, commandsUnderWay[Int(partition.rawValue)] > 0 {
+      // Looked at again with the next tick.
+      return nextRetry = now
     }
     guard let waiting = waiting.removeValue(forKey: partition) else { return }
     var rest = waiting.ids[...]
@@ -169,7 +195,6 @@ extension GatewayCore {
     let moved = requests.values.filter { $0.partition == partition }.sorted { $0.id < $1.id }
     for request in moved {
       guard let sentTo = request.sentTo, sentTo != leader else { continue }
-      links[sentTo]?.credits += 1
       wait(request, until: now)
     }
     flush(partition, now: now, into: &actions)
@@ -180,14 +205,15 @@ extension GatewayCore {
     _ response: Response, from store: StoreID, now: Instant, into actions: inout [GatewayAction]
   ) {
     guard let request = requests[response.id], request.sentTo == store else { return }
-    links[store]?.credits += 1
+    takeBack(request)
     switch response.outcome {
     case .applied, .answered:
       complete(request, response.outcome, now: now, into: &actions)
     case .notLeader(let leader, let revision):
       var moved = false
       if let leader { moved = routing.redirect(request.partition, to: leader, revision: revision) }
-      wait(request, until: moved ? now : now + configuration.retryPause)
+      wait(
+        request, until: moved ? now : now + configuration.retryPause, wasSentBack: true)
       if moved { partitionMoved(request.partition, now: now, into: &actions) }
     case .failed(let error):
       // Unavailable passes by itself; a full queue is the sender's business.
@@ -195,7 +221,7 @@ extension GatewayCore {
         return complete(request, response.outcome, now: now, into: &actions)
       }
       let pause = max(Milliseconds(UInt64(error.retryAfterMilliseconds)), configuration.retryPause)
-      wait(request, until: now + pause)
+      wait(request, until: now + pause, wasSentBack: true)
     }
   }
 
@@ -203,6 +229,7 @@ extension GatewayCore {
     _ request: PendingRequest, _ outcome: Response.Outcome, now: Instant,
     into actions: inout [GatewayAction]
   ) {
+    takeBack(request)
     requests[request.id] = nil
     switch request.completion {
     case .send(let reply, let conversation):
@@ -254,7 +281,6 @@ extension GatewayCore {
     let late = requests.values.filter { $0.deadline <= now }.sorted { $0.id < $1.id }
     for request in late {
       waiting[request.partition]?.remove(request.id)
-      if let store = request.sentTo { links[store]?.credits += 1 }
       complete(request, .failed(Self.lateness(of: request)), now: now, into: &actions)
     }
   }

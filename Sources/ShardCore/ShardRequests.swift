@@ -73,8 +73,9 @@ extension ShardCore {
     }
   }
 
-  /// A gateway tries what was sent back again oldest first and sends nothing newer meanwhile. So a
-  /// number beyond those that were sent back was on its way already, and one of them begins anew.
+  /// A gateway tries what was sent back again once all that was on its way is answered, oldest
+  /// first. So a number beyond those that were sent back was on its way already, and one of them
+  /// begins anew.
   private mutating func overtakes(_ request: Request, on link: LinkID) -> Bool {
     guard let link = links[link], let sentBack = link.sentBack[request.partition] else {
       return false

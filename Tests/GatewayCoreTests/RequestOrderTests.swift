@@ -1,4 +1,5 @@
 import ChatModel
+import ClientProtocol
 import ClusterModel
 import GatewayCore
 import NodeProtocol
@@ -69,6 +70,36 @@ import WalkSupport
     script.send(5)
     script.advance(200)
     #expect(script.take().texts == ["1→1", "2→1", "3→1", "4→1", "5→1"])
+  }
+
+  /// A shard takes the first command that is not newer than those that it sent back for the oldest
+  /// of them.
+  @Test func `nothing is tried again before all that is under way is answered`() {
+    var script = GatewayScript()
+    script.lead(by: a)
+    script.open(a)
+    for number in 1...3 { script.send(UInt64(number)) }
+    let sent = script.take().requests
+    script.respond(sent[0].request, Self.unavailable(), from: a)
+    script.respond(sent[1].request, Self.unavailable(), from: a)
+    script.advance(500)
+    #expect(script.take().requests.isEmpty)
+    script.respond(sent[2].request, Self.unavailable(), from: a)
+    script.advance(200)
+    #expect(script.take().texts == ["1→1", "2→1", "3→1"])
+  }
+
+  @Test func `a query that is under way holds up no command`() {
+    var script = GatewayScript()
+    script.lead(by: a)
+    script.open(a)
+    script.send(1)
+    let sent = script.take().requests
+    script.call(
+      9, .history(conversation: GatewayScript.conversation(), range: .latest, limit: 10))
+    script.respond(sent[0].request, Self.unavailable(), from: a)
+    script.advance(200)
+    #expect(script.take().texts.contains("1→1"))
   }
 
   @Test func `what is under way moves to a new leader in order and before what is newer`() {
