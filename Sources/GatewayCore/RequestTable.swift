@@ -53,10 +53,11 @@ final class PendingRequest {
 /// Requests that wait, by partition, in the order in which they came.
 ///
 /// **Invariant**: while something waits for a partition, nothing newer is sent there, so that a
-/// sender's messages keep their order across retries and changes of the leader. A shard that has
-/// sent commands back takes none that is newer, until one that is not newer comes: that begins anew
-/// with the oldest. So nothing is tried again before all that is under way is answered, or a command
-/// that was sent on its own would pass for the beginning.
+/// sender's messages keep their order across retries and changes of the leader.
+///
+/// A shard that has sent commands back takes none that is newer, until one comes that is not: it
+/// takes that for the oldest of them. So nothing is tried again before all that is under way is
+/// answered, or a command that was sent back later than others would be tried on its own.
 struct WaitingRequests {
   private(set) var ids: [UInt64] = []
   var retryAt: Instant
