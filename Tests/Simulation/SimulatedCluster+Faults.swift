@@ -386,11 +386,11 @@ extension SimulatedCluster {
     for client in clients where client.isCongested {
       end(.congestion(client: client.number, connection: client.connection))
     }
-    restoreTargets()
   }
 
-  /// The controller wants every partition on stores that exist.
-  private func restoreTargets() {
+  /// The controller wants every partition on stores that exist. What an earlier one asked for may
+  /// still come after that, so it looks again.
+  func restoreTargets() {
     for partition in coordinator.records.keys {
       guard let known = coordinator.records[partition] else { continue }
       var stores = known.record.target.map(\.store)

@@ -159,6 +159,7 @@ package final class SimulatedCluster {
     let deadline = now + SimulationLimits.healingMicroseconds
     while !isSettled {
       guard now < deadline else { throw Violation("not settled: \(unsettled)\n\(overview)") }
+      restoreTargets()
       try run(until: now + 250_000)
     }
   }
