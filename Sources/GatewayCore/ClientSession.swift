@@ -165,7 +165,6 @@ extension GatewayCore {
   package mutating func sessionClosed(_ id: SessionID, into actions: inout [GatewayAction]) {
     guard let session = sessions.removeValue(forKey: id) else { return }
     restless.remove(id)
-    guard session.wantsEvents else { return }
     detach(id, from: .user(session.user), into: &actions)
     for conversation in session.conversations.keys.sorted() {
       detach(id, from: .conversation(conversation), into: &actions)
@@ -178,6 +177,7 @@ extension GatewayCore {
   ) {
     guard let session = sessions[id], session.isCongested != isCongested else { return }
     session.isCongested = isCongested
+    guard session.wantsEvents else { return }
     if isCongested {
       for (partition, state) in session.partitions where state.mode == .live {
         session.partitions[partition]?.position = cursorIndex(partition, state)

@@ -241,7 +241,7 @@ extension GatewayCore {
       let ids = restless.sorted()
       restless.removeAll(keepingCapacity: true)
       for id in ids {
-        guard let session = sessions[id] else { continue }
+        guard let session = sessions[id], session.wantsEvents else { continue }
         // One that is not active yet loads the list when it is.
         if session.needsList, subscriptions[.user(session.user)]?.isActive ?? false {
           loadList(id, now: now, into: &actions)

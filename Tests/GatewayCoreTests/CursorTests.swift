@@ -272,6 +272,20 @@ import WalkSupport
     #expect(cursors.map { index($0, of: GatewayScript.first) } == [LogIndex(12)])
   }
 
+  @Test func `a connection without events gets none when it has drained, and leaves nothing`() {
+    var script = liveScript()
+    script.openSession(SessionID(2), device: 2, events: false)
+    serve(&script, through: 10)
+    for isCongested in [true, false] { script.setCongested(SessionID(2), isCongested) }
+    script.advance(100)
+    serve(&script, through: 10)
+    script.receive(delivery(5, at: 12, isLastOfEntry: true), from: store(1))
+    #expect(script.take().pushes.map(\.sessions) == [[SessionID(1)]])
+    script.closeSession(SessionID(2))
+    script.closeSession(SessionID(1))
+    #expect(script.core.subscriptionCount == 0)
+  }
+
   @Test func `a congested session stays behind when a subscription comes back`() {
     var script = liveScript()
     script.receive(delivery(5, at: 12, isLastOfEntry: true), from: store(1))

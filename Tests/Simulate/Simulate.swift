@@ -146,8 +146,8 @@ extension Simulate {
         }
       }
       PlantedBug.active = nil
-      let median = found.sorted()[found.count / 2]
-      print("found \(found.count) of \(bugs.count), median \(median) seeds")
+      let median = found.isEmpty ? "" : ", median \(found.sorted()[found.count / 2]) seeds"
+      print("found \(found.count) of \(bugs.count)\(median)")
       print("\(found.count) passed, \(bugs.count - found.count) failed")
       if found.count < bugs.count { throw ExitCode(1) }
     #else
@@ -190,8 +190,11 @@ struct Tally {
 
   func progress(since began: Double, now: Double) -> String {
     let rate = Double(runs) / (now - began)
+    var kinds: [FaultKind.Family: Int] = [:]
+    for (kind, count) in faults { kinds[kind.family, default: 0] += count }
+    let struck = FaultKind.Family.allCases.map { "\($0) \(kinds[$0] ?? 0)" }
     return "\(runs) seeds, \(Self.rounded(rate)) a second, \(acknowledged) acknowledged, "
-      + "\(faults.values.reduce(0, +)) faults, \(failed) found"
+      + "faults: \(struck.joined(separator: ", ")); \(failed) found"
   }
 
   func summary(cpuSeconds: Double) -> String {

@@ -29,6 +29,8 @@ final class ClientHistory {
   private var places: [ConversationID: Int] = [:]
   /// Of each, the digest of the event with number n at n - 1; `nil` where nobody saw it.
   private var digests: [[UInt64?]] = []
+  /// When anything of it was seen first. Microseconds.
+  private var firstSeen: [UInt64] = []
   package private(set) var readCount = 0
   package var acknowledgedCount: Int { sends.count { $0.sequence != nil } }
   package var sentCount: Int { sends.count }
@@ -93,9 +95,10 @@ final class ClientHistory {
     guard (1...1_000_000).contains(number) else {
       return simulation.fail("an event has the number \(event.sequence)")
     }
-    let place = place(of: event.conversation)
+    let place = place(of: event.conversation, at: simulation.now)
     while digests[place].count < number { digests[place].append(nil) }
     let digest = StableHash.hash64(event.encoded())
+    simulation.fold(digest)
     if let known = digests[place][number - 1] {
       if known != digest {
         simulation.fail("two events have number \(event.sequence) of \(event.conversation)")
@@ -105,11 +108,17 @@ final class ClientHistory {
     }
   }
 
-  private func place(of conversation: ConversationID) -> Int {
+  /// Microseconds; of one that nobody has seen anything of, never.
+  func firstSeen(_ conversation: ConversationID) -> UInt64 {
+    places[conversation].map { firstSeen[$0] } ?? .max
+  }
+
+  private func place(of conversation: ConversationID, at now: UInt64) -> Int {
     if let place = places[conversation] { return place }
     places[conversation] = conversations.count
     conversations.append(conversation)
     digests.append([])
+    firstSeen.append(now)
     return conversations.count - 1
   }
 

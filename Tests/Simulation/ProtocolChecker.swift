@@ -103,6 +103,7 @@ final class ProtocolChecker {
     }
     for entry in write.entries {
       let digest = EntryDigest(entry)
+      simulation.fold(digest.payload)
       let name = NamedEntry(
         partition: partition.rawValue, epoch: digest.epoch, index: entry.index.rawValue)
       if let known = names[name] {

@@ -30,6 +30,8 @@ struct ClientConversation {
   /// The last one pushed on the present connection; `nil` before the first.
   var onConnection: UInt64?
   var isMember = true
+  /// The gateway has said once that something is missing.
+  var hadGap = false
   /// An event that came after the one that took the client out.
   var heardOutside: UInt64?
   /// The gateway said that something is missing: the next event may be any.
@@ -50,6 +52,8 @@ struct ClientOperationInFlight {
   let operation: ClientOperation
   let kind: Kind
   var sentAt: UInt64
+  /// Nobody knows whether it was done: the answer was not in time.
+  var isUnknown = false
   /// Not before then is it sent again.
   var retryAt: UInt64?
 }
@@ -65,6 +69,8 @@ final class SimulatedClient {
   let user: UserID
   let handle: Handle
   let device: DeviceID
+  /// Whether it wants to be told what happens.
+  var listens = true
   var isRegistered = false
   var isRegistering = false
 
@@ -74,6 +80,8 @@ final class SimulatedClient {
   var session: SessionID?
   var isWelcome = false
   var connectAt: UInt64 = 0
+  /// When the present session was opened.
+  var openedAt: UInt64 = 0
   var lastArrival: UInt64 = 0
   var lastDeparture: UInt64 = 0
   var isCongested = false

@@ -90,11 +90,12 @@ extension SimulatedCluster {
     let id = SessionID(gateway.lastSession)
     gateway.sessions[id] = (client.number, connection)
     client.session = id
+    client.openedAt = now
     if client.cursor != nil, client.leadersAtLoss != 0, client.leadersAtLoss != leaders {
       rare.note(.resumeAcrossLeaders)
     }
     tell("client \(client.number) opens session \(id.rawValue) at gateway \(gateway.number)")
-    let hello = Hello(token: "", cursor: client.cursor, events: true)
+    let hello = Hello(token: "", cursor: client.cursor, events: client.listens)
     input(gateway) {
       $0.sessionOpened(
         id, user: client.user, device: client.device, hello: hello, ref: "hello", now: $1,
@@ -206,6 +207,16 @@ extension SimulatedCluster {
     if members.isEmpty { create(client) }
   }
 
+  /// **Returns**: whether anybody said something, or nobody can.
+  func sayAnything(in conversation: ConversationID) -> Bool {
+    guard let client = clients.first(where: { isMember($0, of: conversation) }) else {
+      return true
+    }
+    let count = client.messageCount
+    send(client, to: conversation)
+    return client.messageCount > count
+  }
+
   private func send(_ client: SimulatedClient, to conversation: ConversationID) {
     let waiting = client.inFlight.count { operation in
       if case .send = operation.kind { true } else { false }
@@ -257,9 +268,13 @@ extension SimulatedCluster {
     switch frame.body {
     case .welcome: welcome(client)
     case .event(let event): take(event, client)
-    case .cursor(let cursor): client.cursor = cursor
+    case .cursor(let cursor):
+      if !client.listens { fail("client \(client.number) is told a cursor") }
+      client.cursor = cursor
     case .gap(let conversation):
-      client.conversations.places[client.conversations.place(of: conversation)].hasGap = true
+      let place = client.conversations.place(of: conversation)
+      client.conversations.places[place].hasGap = true
+      client.conversations.places[place].hadGap = true
     case .draining: leave(client)
     case .behind: break
     default:
@@ -281,7 +296,7 @@ extension SimulatedCluster {
     client.inFlight.remove(at: place)
     switch (operation.kind, body) {
     case (.send(let record), .sent(_, let sequence, _, let repeated)):
-      if repeated { rare.note(.repeatedSend) }
+      if repeated { rare.note(operation.isUnknown ? .lostAnswer : .repeatedSend) }
       history.acknowledged(record, sequence: sequence.rawValue, at: now, in: self)
     case (.history(let floor, let conversation), .history(_, let page)):
       history.read(conversation, page, floor: floor, in: self)
@@ -300,7 +315,7 @@ extension SimulatedCluster {
       client.inFlight.remove(at: place)
       return
     }
-    if error.code == .deadlineExceeded || error.code == .unavailable { rare.note(.lostAnswer) }
+    if error.code == .deadlineExceeded { client.inFlight[place].isUnknown = true }
     switch error.code {
     case .unavailable, .deadlineExceeded, .resourceExhausted:
       client.inFlight[place].retryAt = now + 200_000
@@ -314,6 +329,7 @@ extension SimulatedCluster {
   /// An event of a conversation: the next one, or one that was seen.
   private func take(_ event: Event, _ client: SimulatedClient) {
     let id = event.conversation
+    if !client.listens { fail("client \(client.number) is told an event") }
     history.saw(event, in: self)
     let place = client.conversations.place(of: id)
     var conversation = client.conversations.places[place]
@@ -341,7 +357,9 @@ extension SimulatedCluster {
       }
       conversation.seen = max(seen, number)
     } else {
-      if number == 1, client.cursor != nil { rare.note(.listedWhileAway) }
+      if number == 1, client.cursor != nil, history.firstSeen(id) < client.openedAt {
+        rare.note(.listedWhileAway)
+      }
       conversation.seen = number
     }
     conversation.hasGap = false

@@ -78,6 +78,8 @@ extension SimulatedCluster {
     guard case .succeeded = outcome, let before else { return outcome }
     note(record, after: before)
     tell("record \(partition): \(record)")
+    // Of a replica that has caught up, nothing is to be excused any more.
+    _ = checker.isWhole(partition, before, in: self)
     checker.changed(partition, record, after: before, in: self)
     for shard in shards where !cutFromCoordinator.contains(shard.number) {
       announce(partition, to: .shard(shard.number))

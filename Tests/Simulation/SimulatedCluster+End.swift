@@ -78,13 +78,16 @@ extension SimulatedCluster {
     return coordinator.records[partition].flatMap { leader(of: partition, $0.record) }
   }
 
-  /// A conversation of which this client has not everything yet that it should have.
+  /// A conversation of which this client has not everything yet that it should have. Of one that it
+  /// has heard nothing of, that is known only once something new was said there.
   private func lateConversation(of client: SimulatedClient) -> String? {
-    for place in client.conversations.places {
-      guard let seen = place.seen, let summary = summary(of: place.id, for: client),
+    guard client.listens else { return nil }
+    for id in isProbed ? conversations : client.conversations.places.map(\.id) {
+      let seen = client.conversations[id]?.seen
+      guard isProbed || seen != nil, let summary = summary(of: id, for: client),
         summary.head.rawValue != seen
       else { continue }
-      return "client \(client.number) has seen \(seen) of \(place.id), which ends at "
+      return "client \(client.number) has seen \(seen ?? 0) of \(id), which ends at "
         + "\(summary.head)"
     }
     return nil
@@ -110,19 +113,25 @@ extension SimulatedCluster {
     }
     for partition in coordinator.records.keys {
       guard let record = coordinator.records[partition]?.record else { continue }
+      if !plan.isSafetyOnly, !checker.isWhole(partition, record, in: self) {
+        fail("\(partition) has a damaged replica in sync")
+      }
       let hosts = record.inSync.compactMap { host(of: partition, $0) }
       for host in hosts where host.standing.appliedIndex == hosts[0].standing.appliedIndex {
         if host.rollingHash != hosts[0].rollingHash { fail("the replicas of \(partition) differ") }
       }
     }
     for conversation in conversations {
-      guard let reader = clients.first(where: { summary(of: conversation, for: $0) != nil }) else {
+      if plan.isSafetyOnly, !isReadable(conversation) { continue }
+      guard let reader = clients.first(where: { isMember($0, of: conversation) }) else {
         fail("nobody can read \(conversation)")
         continue
       }
-      history.check(conversation, log(of: conversation, reader: reader.user), in: self)
+      let log = log(of: conversation, reader: reader.user)
+      history.check(conversation, log, in: self)
+      checkGaps(conversation, log)
     }
-    for client in clients {
+    for client in clients where !plan.isSafetyOnly {
       for place in client.conversations.places {
         guard let number = place.heardOutside else { continue }
         fail("client \(client.number) heard \(number) of \(place.id), which it was taken out of")
@@ -131,8 +140,28 @@ extension SimulatedCluster {
     if let violation { throw violation }
   }
 
+  /// Whether the leader that the record names would answer now.
+  private func isReadable(_ conversation: ConversationID) -> Bool {
+    let id = EntityID.conversation(conversation)
+    let partition = id.token.partition(of: UInt32(plan.partitionCount))
+    guard let host = leader(of: id) else { return false }
+    return host.standing.servesReads
+      && host.standing.epoch == coordinator.records[partition]?.record.epoch
+  }
+
+  /// Something may be missing for somebody who was taken out and came back, and for nobody else.
+  private func checkGaps(_ conversation: ConversationID, _ log: [Event]) {
+    for client in clients where client.conversations[conversation]?.hadGap ?? false {
+      let wasOut = log.contains { event in
+        guard case .membersChanged(_, let removed) = event.content else { return false }
+        return removed.contains(client.user)
+      }
+      if !wasOut { fail("client \(client.number) was told of a gap in \(conversation)") }
+    }
+  }
+
   /// Those that anybody has heard of.
-  private var conversations: [ConversationID] {
+  var conversations: [ConversationID] {
     var conversations = history.conversations
     for client in clients {
       for place in client.conversations.places where !conversations.contains(place.id) {
@@ -178,7 +207,7 @@ extension SimulatedCluster {
 
   /// Whether changes of a conversation, of which there are none after the greatest index, are
   /// given to the client.
-  private func isMember(_ client: SimulatedClient, of conversation: ConversationID) -> Bool {
+  func isMember(_ client: SimulatedClient, of conversation: ConversationID) -> Bool {
     let request = ChangesQuery.Request(conversation: conversation, after: LogIndex(.max))
     let query = Query.changes(ChangesQuery(reader: client.user, requests: [request], limit: 1))
     guard let host = leader(of: .conversation(conversation)),
@@ -189,8 +218,12 @@ extension SimulatedCluster {
 
   // MARK: Rare events
 
-  func noteFrame(_ frame: LinkFrame, to shard: SimulatedShard) {
+  func noteFrame(_ frame: LinkFrame, from sender: Node) {
     switch frame {
+    case .request(let request):
+      guard case .shard = sender, case .command(let bytes) = request.operation else { return }
+      let digest = StableHash.hash64(bytes) &+ UInt64(request.partition.rawValue)
+      if !toldBetweenShards.insert(digest).inserted { rare.note(.outboxRepeated) }
     case .replica(let message):
       switch message.body {
       case .append:
@@ -200,8 +233,6 @@ extension SimulatedCluster {
       case .inquiry: rare.note(.inquiry)
       default: break
       }
-    case .response(let response):
-      if case .applied(.done) = response.outcome { rare.note(.outboxRepeated) }
     default: break
     }
   }

@@ -13,17 +13,11 @@ extension SimulatedCluster {
     guard !isHealing else { return }
     var dice = Dice(seed: fault.salt)
     let end = now + fault.duration
-    switch fault.kind {
-    case .crash, .crashAll, .pause, .exile, .gatewayCrash, .gatewayDrain, .gatewayPause:
-      strikeProcess(fault.kind, end, &dice)
-    case .cut, .oneWayCut, .isolation, .reset, .slowLink, .clientReset, .clientCongestion,
-      .linkCongestion:
-      strikeNetwork(fault.kind, end, &dice)
-    case .failedSync, .stalledSync, .lostTail, .flippedBit, .damagedStore, .wipedStore:
-      strikeDisk(fault.kind, end, &dice)
-    case .coordinatorOutage, .coordinatorCut, .slowCoordinator, .lateWatch, .retarget,
-      .zombieController, .clockJump:
-      strikeMembership(fault.kind, end, &dice)
+    switch fault.kind.family {
+    case .processes: strikeProcess(fault.kind, end, &dice)
+    case .network: strikeNetwork(fault.kind, end, &dice)
+    case .disks: strikeDisk(fault.kind, end, &dice)
+    case .coordinator, .membership, .clocks: strikeMembership(fault.kind, end, &dice)
     }
   }
 
@@ -31,6 +25,7 @@ extension SimulatedCluster {
   /// process that starts now has nobody to compare with and waits for an operator: that a store is
   /// lost and another crashes at once is not promised to pass by itself.
   var isStoreMissing: Bool {
+    if plan.isSafetyOnly { return false }
     let present = shards.map(\.id)
     return coordinator.records.keys.contains { partition in
       coordinator.records[partition]?.record.inSync.contains { !present.contains($0.store) }
@@ -143,7 +138,9 @@ extension SimulatedCluster {
   // MARK: Disks
 
   /// Whether a store may lose something: one at a time, and only where others have everything.
-  private func mayDamage(_ shard: SimulatedShard) -> Bool {
+  private func mayDamage(_ shard: SimulatedShard, _ kind: FaultKind) -> Bool {
+    // Stores that are gone and know it may be as many as they like, where nobody waits for them.
+    if plan.isSafetyOnly { return kind == .damagedStore || kind == .wipedStore }
     guard damagedShard == nil || isWhole(after: damagedShard) else { return false }
     damagedShard = nil
     return coordinator.records.keys.allSatisfy { partition in
@@ -186,7 +183,7 @@ extension SimulatedCluster {
     case .failedSync: shard.failsNextSync = shard.isRunning && !isStoreMissing
     case .stalledSync: shard.stalledUntil = end
     default:
-      guard plan.replicaCount > 1, mayDamage(shard) else { return }
+      guard plan.replicaCount > 1, mayDamage(shard, kind) else { return }
       damagedShard = shard.number
       fold(60, shard.number)
       damage(shard, kind, &dice)
@@ -221,7 +218,7 @@ extension SimulatedCluster {
       shard.disk = SimulatedDisk()
       shard.wasMadeAnew = true
     case .wipedStore:
-      guard othersKnowTheirEnd(shard) else { return }
+      guard plan.isSafetyOnly || othersKnowTheirEnd(shard) else { return }
       kill(shard)
       for partition in partitions { markDamaged(shard, partition) }
       shard.disk = SimulatedDisk()

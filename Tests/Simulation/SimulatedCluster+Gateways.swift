@@ -60,7 +60,7 @@ extension SimulatedCluster {
     _ body: (inout GatewayCore, Instant, inout [GatewayAction]) -> Void
   ) {
     guard gateway.isRunning else { return }
-    body(&gateway.core!, instant, &gatewayActions)
+    body(&gateway.core!, instant(drift: gateway.ownDrift), &gatewayActions)
     var performing: [GatewayAction] = []
     swap(&performing, &gatewayActions)
     for action in performing { perform(action, of: gateway) }

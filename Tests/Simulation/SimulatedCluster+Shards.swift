@@ -9,7 +9,7 @@ import WalkSupport
 /// Shard processes: their life, their turns and their disks.
 extension SimulatedCluster {
   func wall(_ shard: SimulatedShard) -> WallTime {
-    let drift = Int64(now / 1_000) * shard.clockDrift / 1_000_000
+    let drift = Int64(now / 1_000) * (shard.ownDrift + shard.clockDrift) / 1_000_000
     let milliseconds = 1_700_000_000_000 + Int64(now / 1_000) + shard.clockOffset + drift
     return WallTime(milliseconds: UInt64(milliseconds))
   }
@@ -31,9 +31,11 @@ extension SimulatedCluster {
       configuration: configuration(of: shard), storage: shard.disk, seed: lifeDice.number())
     let found = shard.disk.recovered()
     checker.processStarted(shard, found)
-    for partition in found { core.recover(partition, now: instant, into: &actions) }
+    for partition in found {
+      core.recover(partition, now: instant(drift: shard.ownDrift), into: &actions)
+    }
     for other in shards where other !== shard {
-      core.peerRegistered(other.id, boot: other.boot, now: instant)
+      core.peerRegistered(other.id, boot: other.boot, now: instant(drift: shard.ownDrift))
     }
     shard.process = ShardProcess(core)
     performActions(of: shard)
@@ -44,7 +46,8 @@ extension SimulatedCluster {
     }
     for other in shards where other !== shard {
       // Each knows of the other by now, or soon.
-      other.process?.core.peerRegistered(shard.id, boot: shard.boot, now: instant)
+      other.process?.core.peerRegistered(
+        shard.id, boot: shard.boot, now: instant(drift: other.ownDrift))
       queue.schedule(.dial(.shard(shard.number), shard: other.number), at: now + 3_000)
     }
     for gateway in gateways {
@@ -99,7 +102,7 @@ extension SimulatedCluster {
     _ shard: SimulatedShard, _ body: (inout ShardCore, Instant, inout [ShardAction]) -> Void
   ) {
     guard let process = shard.process else { return }
-    body(&process.core, instant, &actions)
+    body(&process.core, instant(drift: shard.ownDrift), &actions)
     performActions(of: shard)
     checker.look(at: shard, coordinator, in: self)
     guard !shard.isTurnScheduled, !shard.batch.isEmpty || process.core.hasTurn else { return }
@@ -196,7 +199,7 @@ extension SimulatedCluster {
       let wall = wall(shard)
       fold(5, shard.number, connection)
       tell("shard \(shard.number) hears \(frame)")
-      noteFrame(frame, to: shard)
+      noteFrame(frame, from: connections[connection].ends[1 - end])
       input(shard) { $0.frameReceived(frame, on: link, now: $1, wall: wall, into: &$2) }
     default: preconditionFailure("not an event of a shard")
     }
@@ -205,7 +208,7 @@ extension SimulatedCluster {
   private func endTurn(of shard: SimulatedShard) {
     shard.isTurnScheduled = false
     let wall = wall(shard)
-    shard.process?.core.turnEnded(now: instant, wall: wall, into: &actions)
+    shard.process?.core.turnEnded(now: instant(drift: shard.ownDrift), wall: wall, into: &actions)
     performActions(of: shard)
     submitBatch(of: shard)
   }

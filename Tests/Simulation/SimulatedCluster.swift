@@ -92,8 +92,12 @@ package final class SimulatedCluster {
   var cutFromCoordinator: Set<Int> = []
   var lateWatchers: Set<Int> = []
   var isHealing = false
+  /// Whether something was said in every conversation after everything was mended.
+  var isProbed = false
   /// The store that was damaged last, until it is whole again: a minority, never two at a time.
   var damagedShard: Int?
+  /// What shards have told other shards' partitions, to notice what is told again.
+  var toldBetweenShards: Set<UInt64> = []
   var lastStore: UInt64
   var lastBoot: UInt64 = 0
   var actions: [ShardAction] = []
@@ -130,6 +134,14 @@ package final class SimulatedCluster {
     checker = ProtocolChecker(
       partitionCount: plan.partitionCount, shardCount: plan.shardCount, minInSync: plan.minInSync)
     history = ClientHistory(clientCount: plan.clientCount)
+    var clockDice = Dice(seed: plan.seed ^ 0x636c_6f63_6b5f_5f31)
+    for shard in shards {
+      shard.ownDrift = Int64(clockDice.between(-plan.clockDrift...plan.clockDrift))
+    }
+    for gateway in gateways {
+      gateway.ownDrift = Int64(clockDice.between(-plan.clockDrift...plan.clockDrift))
+    }
+    for client in clients.suffix(plan.quietClientCount) { client.listens = false }
     for shard in shards { start(shard) }
     for gateway in gateways { start(gateway) }
     for client in clients { queue.schedule(.clientWoke(client.number), at: now + 300_000) }
@@ -147,12 +159,26 @@ package final class SimulatedCluster {
   /// head, and the histories must be right.
   package func run() throws(Violation) {
     try run(until: 1_000_000 + plan.faultsEnd)
+    if plan.isSafetyOnly { return try checkEnd() }
     heal()
     try settle()
+    try probe()
     // What was still on its way may stir things up once more.
     try run(until: now + 300_000)
     try settle()
     try checkEnd()
+  }
+
+  /// Somebody says something in every conversation: whoever listens must hear it, also those who
+  /// have heard nothing of it so far.
+  private func probe() throws(Violation) {
+    var waiting = conversations
+    while !waiting.isEmpty {
+      waiting.removeAll { sayAnything(in: $0) }
+      try run(until: now + 50_000)
+      try settle()
+    }
+    isProbed = true
   }
 
   private func settle() throws(Violation) {
@@ -189,7 +215,10 @@ package final class SimulatedCluster {
     fold(kind << 48 ^ UInt64(bitPattern: Int64(one)) << 24 ^ UInt64(bitPattern: Int64(other)))
   }
 
-  var instant: Instant { Instant(nanoseconds: now * 1_000) }
+  /// What a process takes for the time, whose clock is so many parts per million fast.
+  func instant(drift: Int64) -> Instant {
+    Instant(nanoseconds: UInt64(Int64(now * 1_000) + Int64(now / 1_000) * drift))
+  }
 
   func after(_ delay: ClosedRange<Int>, _ dice: inout Dice) -> UInt64 {
     now + UInt64(dice.between(delay))

@@ -52,6 +52,8 @@ final class SimulatedShard {
   /// What its clock says beyond virtual time: milliseconds, and how many parts per million fast.
   var clockOffset: Int64 = 0
   var clockDrift: Int64 = 0
+  /// The same of all its clocks, from the beginning to the end.
+  var ownDrift: Int64 = 0
 
   var batch: [PendingWrite] = []
   var isTurnScheduled = false
@@ -94,6 +96,8 @@ final class SimulatedGateway {
   var calls: [CallID: Int] = [:]
   var lastSession: UInt64 = 0
   var links: [StoreID: Int] = [:]
+  /// How many parts per million its clock is fast.
+  var ownDrift: Int64 = 0
 
   init(number: Int) { self.number = number }
 }

@@ -14,8 +14,28 @@ package enum FaultKind: String, CaseIterable, Sendable {
   case failedSync, stalledSync, lostTail, flippedBit, damagedStore, wipedStore
   // Coordinator
   case coordinatorOutage, coordinatorCut, slowCoordinator, lateWatch
-  // Membership and clocks
-  case retarget, zombieController, clockJump
+  // Membership
+  case retarget, zombieController
+  // Clocks
+  case clockJump
+
+  /// What a kind of fault hits.
+  package enum Family: String, CaseIterable, Sendable {
+    case processes, network, disks, coordinator, membership, clocks
+  }
+
+  package var family: Family {
+    switch self {
+    case .crash, .crashAll, .pause, .exile, .gatewayCrash, .gatewayDrain, .gatewayPause: .processes
+    case .cut, .oneWayCut, .isolation, .reset, .slowLink, .clientReset, .clientCongestion,
+      .linkCongestion:
+      .network
+    case .failedSync, .stalledSync, .lostTail, .flippedBit, .damagedStore, .wipedStore: .disks
+    case .coordinatorOutage, .coordinatorCut, .slowCoordinator, .lateWatch: .coordinator
+    case .retarget, .zombieController: .membership
+    case .clockJump: .clocks
+    }
+  }
 }
 
 /// One fault of a run. What it hits is drawn from `salt` when it happens, so that leaving another
@@ -59,6 +79,11 @@ package struct SimulationPlan: Sendable {
   package var checkpointInterval = 5_000
   package var isTight = false
   package var clockDrift = 0
+  /// Anything may fail, all at once and for good: nothing needs to be well at the end, but what can
+  /// be read then must be right.
+  package var isSafetyOnly = false
+  /// Clients that only send and ask.
+  package var quietClientCount = 0
   package private(set) var faults: [PlannedFault] = []
 
   package init(seed: UInt64) {
@@ -67,6 +92,10 @@ package struct SimulationPlan: Sendable {
     drawSize(&dice)
     drawPace(&dice)
     drawFaults(&dice)
+    // Drawn apart, so that what a seed draws above stays what it was.
+    var others = Dice(seed: seed ^ 0x7175_6965_745f_5f31)
+    isSafetyOnly = others.chance(permille: 80)
+    quietClientCount = clientCount > 2 && others.chance(permille: 250) ? 1 : 0
   }
 
   private mutating func drawSize(_ dice: inout Dice) {
