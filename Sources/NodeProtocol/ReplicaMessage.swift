@@ -54,7 +54,9 @@ package struct ReplicaMessage: Equatable, Sendable {
     case barrierConfirmed(round: UInt64, leaderBoot: BootID)
     /// After a restart: what the sender's log ends with (section 2.5).
     case inquiry(last: EntryID)
-    case inquiryAnswered(last: EntryID, inquirerBoot: BootID)
+    /// The end of the log of the one that was asked; `nil`: it has given itself up, and nothing is
+    /// left of it.
+    case inquiryAnswered(last: EntryID?, inquirerBoot: BootID)
     /// The sender, who leads, holds a higher acknowledged match for the receiver than it
     /// reported: its store lost durable entries, and it must give itself up.
     case fenced(acknowledged: LogIndex, reported: LogIndex)

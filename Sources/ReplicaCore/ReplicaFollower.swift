@@ -58,7 +58,7 @@ extension Replica {
       .send(
         self.message(
           to: message.from, epoch: promise,
-          .inquiryAnswered(last: .zero, inquirerBoot: message.fromBoot))))
+          .inquiryAnswered(last: nil, inquirerBoot: message.fromBoot))))
   }
 
   /// Whether a leader's message is to be acted upon: its epoch is that of the record and not below

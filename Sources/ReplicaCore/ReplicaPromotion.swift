@@ -1,4 +1,4 @@
-import ClusterModel
+package import ClusterModel
 import NodeProtocol
 import Primitives
 
@@ -7,11 +7,12 @@ import Primitives
 struct Comparison {
   /// The replica has a past, so it compares before it promotes itself.
   var needed: Bool
-  /// The ends of the others' logs, as they told since this process started.
-  var answers: [(replica: ReplicaID, last: EntryID)] = []
+  /// The ends of the others' logs, as they told since this process started; `nil` of one of which
+  /// nothing is left.
+  var answers: [(replica: ReplicaID, last: EntryID?)] = []
   var askAgainAt = Instant.zero
 
-  mutating func record(_ replica: ReplicaID, _ last: EntryID) {
+  mutating func record(_ replica: ReplicaID, _ last: EntryID?) {
     answers.removeAll { $0.replica == replica }
     answers.append((replica, last))
   }
@@ -26,7 +27,7 @@ extension Replica {
       // Who was ahead is asked again while this replica waits for it to promote itself.
       member != id
         && !comparison.answers.contains {
-          $0.replica == member && (promoteAt == nil || $0.last <= log.last)
+          $0.replica == member && (promoteAt == nil || $0.last ?? .zero <= log.last)
         }
     }
     guard !unanswered.isEmpty else { return }
@@ -77,7 +78,7 @@ extension Replica {
           .fenced(acknowledged: progress.match, reported: reported))))
   }
 
-  mutating func receiveInquiryAnswer(from replica: ReplicaID, last: EntryID, now: Instant) {
+  mutating func receiveInquiryAnswer(from replica: ReplicaID, last: EntryID?, now: Instant) {
     comparison.record(replica, last)
     considerPromotion(now: now)
     wake(at: now)
@@ -85,19 +86,23 @@ extension Replica {
 
   /// Whether the end of the log was held against another in-sync member's, and it is not behind.
   /// Answers of members that can be reached count; without one, what the others said holds: if they
-  /// were ahead, that may be what this store lost.
+  /// were ahead, that may be what this store lost. One of which nothing is left is no witness, and
+  /// is not waited for either.
   private func isCompared(with record: PartitionRecord) -> Bool {
     guard comparison.needed, !configuration.breaks(.compareAfterRestart) else { return true }
-    let others = record.inSync.filter { $0 != id }
+    let others = record.inSync.filter { member in
+      member != id && !comparison.answers.contains { $0.replica == member && $0.last == nil }
+    }
     guard !others.isEmpty else { return true }
     let answers = comparison.answers.filter { others.contains($0.replica) }
     let reachable = answers.filter { !unreachable.contains($0.replica.store) }
     let witnesses = reachable.isEmpty ? answers : reachable
-    return !witnesses.isEmpty && !witnesses.contains { $0.last > log.last }
+    return !witnesses.isEmpty && !witnesses.contains { $0.last ?? .zero > log.last }
   }
 
-  /// Whether it could take the lead now without asking anybody how far the log went.
-  package var knowsItsEnd: Bool { known.map { isCompared(with: $0.record) } ?? false }
+  /// Whether it could take the lead now, if the record were this, without asking anybody how far
+  /// the log went.
+  package func knowsItsEnd(in record: PartitionRecord) -> Bool { isCompared(with: record) }
 
   // MARK: Promotion (T1)
 

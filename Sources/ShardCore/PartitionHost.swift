@@ -1,6 +1,6 @@
 package import ChatCore
 package import ChatModel
-import ClusterModel
+package import ClusterModel
 import DequeModule
 package import NodeProtocol
 package import Primitives
@@ -99,7 +99,9 @@ package final class PartitionHost {
 
   package var replicaID: ReplicaID { replica.id }
   package var stop: ReplicaStop? { replica.stop }
-  package var knowsItsEnd: Bool { visit { $0.knowsItsEnd } }
+  package func knowsItsEnd(in record: PartitionRecord) -> Bool {
+    visit { $0.knowsItsEnd(in: record) }
+  }
   /// Over everything that was applied.
   package var rollingHash: UInt64 { visitChat { $0.rollingHash } }
   package var summary: String {

@@ -147,6 +147,6 @@ extension ShardCore {
       partition: message.partition, from: message.to, fromBoot: configuration.boot,
       to: message.from, epoch: message.epoch,
       revision: routing.record(of: message.partition)?.revision ?? .zero,
-      body: .inquiryAnswered(last: .zero, inquirerBoot: message.fromBoot))
+      body: .inquiryAnswered(last: nil, inquirerBoot: message.fromBoot))
   }
 }

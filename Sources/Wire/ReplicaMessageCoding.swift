@@ -85,7 +85,7 @@ extension ReplicaMessage.Body {
     case .inquiry(let last): writer.message(13) { $0.message(1) { last.encode(into: &$0) } }
     case .inquiryAnswered(let last, let inquirerBoot):
       writer.message(14) {
-        $0.message(1) { last.encode(into: &$0) }
+        if let last { $0.message(1) { last.encode(into: &$0) } }
         $0.fixed64(2, inquirerBoot.rawValue)
       }
     case .fenced(let acknowledged, let reported):
@@ -107,7 +107,7 @@ extension ReplicaMessage.Body {
       return
     }
     var reader = reader
-    var entry = EntryID.zero
+    var entry: EntryID?
     var hint = EntryID.zero
     var first: UInt64 = 0
     var second: UInt64 = 0
@@ -125,11 +125,11 @@ extension ReplicaMessage.Body {
     }
     switch variant {
     case 8: self = .appended(match: LogIndex(first), leaderBoot: boot)
-    case 9: self = .mismatched(previous: entry, hint: hint, leaderBoot: boot)
+    case 9: self = .mismatched(previous: entry ?? .zero, hint: hint, leaderBoot: boot)
     case 10: self = .refused(promise: Epoch(first))
     case 11: self = .barrier(round: first)
     case 12: self = .barrierConfirmed(round: first, leaderBoot: boot)
-    case 13: self = .inquiry(last: entry)
+    case 13: self = .inquiry(last: entry ?? .zero)
     case 14: self = .inquiryAnswered(last: entry, inquirerBoot: boot)
     case 15: self = .fenced(acknowledged: LogIndex(first), reported: LogIndex(second))
     default: self = .stateTold(index: LogIndex(first), hash: second)

@@ -74,7 +74,7 @@ extension RandomWalk {
         ReplicaMessage(
           partition: partition, from: message.to, fromBoot: stores[to].boot, to: message.from,
           epoch: .zero, revision: .zero,
-          body: .inquiryAnswered(last: .zero, inquirerBoot: message.fromBoot)),
+          body: .inquiryAnswered(last: nil, inquirerBoot: message.fromBoot)),
         from: to)
     }
     try input(to, .message) { $0.messageReceived(message, now: $1, into: &$2) }

@@ -179,7 +179,7 @@ private let d = Names.d
     follower.actions = []
     follower.receive(.inquiry(last: .zero), from: c, epoch: 1)
     #expect(
-      follower.sent(to: c) == [.inquiryAnswered(last: .zero, inquirerBoot: Names.boot(c))])
+      follower.sent(to: c) == [.inquiryAnswered(last: nil, inquirerBoot: Names.boot(c))])
   }
 
   @Test func `a replica whose disk failed may hold what others lost and answers nothing`() {

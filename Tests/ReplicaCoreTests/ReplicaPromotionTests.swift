@@ -187,6 +187,19 @@ private let d = Names.d
     #expect(replica.changes.map(\.leader) == [b])
   }
 
+  @Test func `one of which nothing is left is no witness, and is not waited for`() {
+    var replica = restarted(epochs: [1, 1])
+    replica.receive(.inquiryAnswered(last: nil, inquirerBoot: BootID(9)), from: c, epoch: 1)
+    replica.pass(milliseconds: 3_000)
+    #expect(replica.changes.isEmpty)
+    replica.unreachable([], mayLead: true)
+    replica.restarted(a, boot: 900)
+    replica.receive(
+      .inquiryAnswered(last: nil, inquirerBoot: BootID(9)), from: a, epoch: 1, boot: BootID(900))
+    replica.pass(milliseconds: 500)
+    #expect(replica.changes.map(\.leader) == [b])
+  }
+
   @Test func `an answer to the process before is none`() {
     var replica = restarted(epochs: [1, 1])
     replica.receive(.inquiryAnswered(last: F.id(1, 1), inquirerBoot: BootID(8)), from: c, epoch: 1)

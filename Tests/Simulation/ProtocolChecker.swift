@@ -282,18 +282,27 @@ final class ProtocolChecker {
   func isWhole(_ partition: PartitionID, _ record: PartitionRecord, in simulation: SimulatedCluster)
     -> Bool
   {
-    let place = Int(partition.rawValue)
     for member in record.inSync where isDamaged(member, partition) {
       let shard = simulation.shards.first { $0.id == member.store }
-      guard let disk = shard?.disk, disk.isReadable(partition, member),
-        disk.length(of: partition, member) >= damagedIn[member]?[partition] ?? 0
+      guard let disk = shard?.disk,
+        disk.length(of: partition, member) >= damagedIn[member]?[partition] ?? 0,
+        holdsEverything(member, partition, in: simulation)
       else { return false }
-      for index in committed[place].indices
-      where !isDurable(committed[place][index], index + 1, partition, member, simulation) {
-        return false
-      }
       damagedIn[member]?[partition] = nil
     }
     return true
+  }
+
+  /// Whether a replica can be read and has everything that is committed.
+  func holdsEverything(
+    _ member: ReplicaID, _ partition: PartitionID, in simulation: SimulatedCluster
+  ) -> Bool {
+    guard let disk = simulation.shards.first(where: { $0.id == member.store })?.disk,
+      disk.isReadable(partition, member)
+    else { return false }
+    let entries = committed[Int(partition.rawValue)]
+    return entries.indices.allSatisfy {
+      isDurable(entries[$0], $0 + 1, partition, member, simulation)
+    }
   }
 }

@@ -237,7 +237,10 @@ extension SimulatedCluster {
   }
 
   private func create(_ client: SimulatedClient) {
-    guard client.conversations.places.count < 6, clients.count > 1 else { return }
+    let isCreating = client.inFlight.contains { operation in
+      if case .create = operation.kind { true } else { false }
+    }
+    guard client.conversations.places.count < 6, !isCreating else { return }
     var others = clients.filter { $0 !== client && $0.isRegistered }
     guard !others.isEmpty else { return }
     let isDirect = clientDice.chance(permille: 400)

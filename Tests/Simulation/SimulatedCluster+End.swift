@@ -29,15 +29,18 @@ extension SimulatedCluster {
         }
       }
     }
+    let conversations = conversations
     for client in clients {
       if !client.isRegistered { return "client \(client.number) has no account" }
       if !client.isWelcome { return "client \(client.number) is not connected" }
+      // Until then it is told what happens from some moment on that it does not know.
+      if client.listens, client.cursor == nil { return "client \(client.number) has no cursor" }
       if let operation = client.inFlight.first {
         return "client \(client.number) waits for \(operation.operation)"
       }
-      if let late = lateConversation(of: client) { return late }
+      if let late = lateConversation(of: client, among: conversations) { return late }
     }
-    return wrongList ?? ""
+    return wrongList(conversations) ?? ""
   }
 
   var isSettled: Bool { unsettled.isEmpty }
@@ -80,28 +83,28 @@ extension SimulatedCluster {
 
   /// A conversation of which this client has not everything yet that it should have. Of one that it
   /// has heard nothing of, that is known only once something new was said there.
-  private func lateConversation(of client: SimulatedClient) -> String? {
+  private func lateConversation(
+    of client: SimulatedClient, among conversations: [ConversationID]
+  ) -> String? {
     guard client.listens else { return nil }
-    for id in isProbed ? conversations : client.conversations.places.map(\.id) {
+    for id in conversations {
       let seen = client.conversations[id]?.seen
-      guard isProbed || seen != nil, let summary = summary(of: id, for: client),
-        summary.head.rawValue != seen
+      guard seen != nil || probed.contains(id), let head = head(of: id, for: client),
+        head.rawValue != seen
       else { continue }
-      return "client \(client.number) has seen \(seen ?? 0) of \(id), which ends at "
-        + "\(summary.head)"
+      return "client \(client.number) has seen \(seen ?? 0) of \(id), which ends at \(head)"
     }
     return nil
   }
 
   /// `nil` when the client is no member.
-  private func summary(
-    of conversation: ConversationID, for client: SimulatedClient
-  ) -> ConversationSummary? {
-    let query = Query.summaries(reader: client.user, conversations: [conversation])
+  private func head(of conversation: ConversationID, for client: SimulatedClient) -> Sequence? {
+    let query = Query.history(
+      HistoryQuery(conversation: conversation, reader: client.user, range: .latest, limit: 1))
     guard let host = leader(of: .conversation(conversation)),
-      case .summaries(let found)? = try? host.answer(query)
+      case .history(let page)? = try? host.answer(query)
     else { return nil }
-    return found.first
+    return page.head
   }
 
   // MARK: The end
@@ -113,8 +116,9 @@ extension SimulatedCluster {
     }
     for partition in coordinator.records.keys {
       guard let record = coordinator.records[partition]?.record else { continue }
-      if !plan.isSafetyOnly, !checker.isWhole(partition, record, in: self) {
-        fail("\(partition) has a damaged replica in sync")
+      for member in record.inSync
+      where !plan.isSafetyOnly && !checker.holdsEverything(member, partition, in: self) {
+        fail("\(partition): \(member) is in sync at the end and lacks something")
       }
       let hosts = record.inSync.compactMap { host(of: partition, $0) }
       for host in hosts where host.standing.appliedIndex == hosts[0].standing.appliedIndex {
@@ -188,7 +192,7 @@ extension SimulatedCluster {
 
   /// When the outbox has told everybody, who is a member has the conversation in the list, and
   /// nobody else. `nil` when that is so.
-  private var wrongList: String? {
+  private func wrongList(_ conversations: [ConversationID]) -> String? {
     for client in clients {
       let query = Query.conversationList(user: client.user, after: nil, limit: 1_000)
       guard let host = leader(of: .user(client.user)),

@@ -163,7 +163,7 @@ extension SimulatedCluster {
         let host = other?.hosts.first {
           $0.partition == partition && $0.replicaID == member
         }
-        return host.map { !$0.standing.isStopped && $0.knowsItsEnd } ?? false
+        return host.map { !$0.standing.isStopped && $0.knowsItsEnd(in: record) } ?? false
       }
     }
   }

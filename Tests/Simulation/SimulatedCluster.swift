@@ -92,8 +92,8 @@ package final class SimulatedCluster {
   var cutFromCoordinator: Set<Int> = []
   var lateWatchers: Set<Int> = []
   var isHealing = false
-  /// Whether something was said in every conversation after everything was mended.
-  var isProbed = false
+  /// Conversations in which something was said after everything was mended.
+  var probed: [ConversationID] = []
   /// The store that was damaged last, until it is whole again: a minority, never two at a time.
   var damagedShard: Int?
   /// What shards have told other shards' partitions, to notice what is told again.
@@ -172,13 +172,15 @@ package final class SimulatedCluster {
   /// Somebody says something in every conversation: whoever listens must hear it, also those who
   /// have heard nothing of it so far.
   private func probe() throws(Violation) {
-    var waiting = conversations
-    while !waiting.isEmpty {
+    let deadline = now + SimulationLimits.healingMicroseconds
+    probed = conversations
+    var waiting = probed
+    while true {
       waiting.removeAll { sayAnything(in: $0) }
-      try run(until: now + 50_000)
-      try settle()
+      if waiting.isEmpty { break }
+      guard now < deadline else { throw Violation("nothing can be said in \(waiting)") }
+      try run(until: now + 100_000)
     }
-    isProbed = true
   }
 
   private func settle() throws(Violation) {

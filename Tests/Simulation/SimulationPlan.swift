@@ -119,7 +119,7 @@ package struct SimulationPlan: Sendable {
       repetitionPermille = dice.pick([5, 50])
       reordersReplicas = true
     }
-    operationInterval = dice.pick([30_000, 300_000, 300_000, 1_000_000, 1_000_000, 3_000_000])
+    operationInterval = dice.pick([30_000, 300_000, 300_000, 1_000_000, 3_000_000])
     clientWindow = dice.pick([1, 2, 8])
     checkpointEntries = dice.pick([3, 20, 4_096])
     checkpointInterval = dice.pick([200, 1_000, 5_000])

@@ -145,7 +145,7 @@ extension ProtoReplicaMessage {
     case .inquiry(let last): inquiry = .with { $0.last = ProtoEntryID(last) }
     case .inquiryAnswered(let last, let inquirerBoot):
       inquiryAnswered = .with {
-        $0.last = ProtoEntryID(last)
+        if let last { $0.last = ProtoEntryID(last) }
         $0.inquirerBoot = inquirerBoot.rawValue
       }
     case .fenced(let acknowledged, let reported):

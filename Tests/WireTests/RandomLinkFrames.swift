@@ -23,7 +23,7 @@ extension RandomValues {
     case 5: .barrier(round: number())
     case 6: .barrierConfirmed(round: number(), leaderBoot: boot())
     case 7: .inquiry(last: entryID())
-    case 8: .inquiryAnswered(last: entryID(), inquirerBoot: boot())
+    case 8: .inquiryAnswered(last: below(3) == 0 ? nil : entryID(), inquirerBoot: boot())
     case 9: .fenced(acknowledged: index(), reported: index())
     default: .stateTold(index: index(), hash: number())
     }

@@ -34,6 +34,7 @@ enum FaultKind: String, CaseIterable, ExpressibleByArgument, Sendable {
   case flipStopped = "flip-stopped"
   case flipRunning = "flip-running"
   case truncateLog = "truncate-log"
+  case truncateRunning = "truncate-running"
   case flipTable = "flip-table"
   case truncateTable = "truncate-table"
   /// What nothing can get over: it shows that the checker is awake.
@@ -46,7 +47,7 @@ enum FaultKind: String, CaseIterable, ExpressibleByArgument, Sendable {
     case .clockJump: .clock
     case .slowLink: .link
     case .loseUnsynced, .powerLoss, .tornWrite, .fsyncStall, .fsyncFails, .diskError, .diskFull,
-      .flipStopped, .flipRunning, .flipTable, .truncateLog, .truncateTable:
+      .flipStopped, .flipRunning, .flipTable, .truncateLog, .truncateRunning, .truncateTable:
       .disk
     default: .nothing
     }
@@ -54,6 +55,9 @@ enum FaultKind: String, CaseIterable, ExpressibleByArgument, Sendable {
 
   /// Whether it changes a table, which a store has only after a start with something in its log.
   var hitsTable: Bool { self == .flipTable || self == .truncateTable }
+
+  /// Whether it changes files of a process that runs on with them.
+  var hitsRunning: Bool { self == .flipRunning || self == .truncateRunning }
 
   /// How often it is in the fixed mix, and its weight in longer runs.
   var share: Int {
@@ -65,7 +69,7 @@ enum FaultKind: String, CaseIterable, ExpressibleByArgument, Sendable {
     case .killAll, .killTwo, .killWithoutEtcd, .crashLoop, .pauseGateway, .fsyncStall: 2
     case .pauseEtcd, .pauseAll, .gatewayAlone, .etcdAway, .diskFull: 1
     case .fsyncFails, .diskError, .flipStopped, .flipRunning, .flipTable, .truncateLog,
-      .truncateTable:
+      .truncateRunning, .truncateTable:
       2
     case .lyingDisks: 0
     }

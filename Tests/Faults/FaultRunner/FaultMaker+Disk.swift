@@ -61,7 +61,7 @@ extension FaultMaker {
       }
     let isStall = kind == .fsyncStall
     return Fault(
-      kind: kind, detail: detail, effect: isStall ? .strain : .silence, serving: plan.gateways,
+      kind: kind, detail: detail, effect: .silence, serving: plan.gateways,
       holdMilliseconds: isStall ? length * 2 : 1_000, endsOnTime: isStall,
       inject: { [cluster] in
         cluster.mayEnd.insert(victim)
@@ -85,25 +85,29 @@ extension FaultMaker {
     }
   }
 
-  /// What is stored is not what was written.
+  /// What is stored is not what was written. A process whose files change while it runs works on
+  /// with them for a while, and is started anew if it has not ended itself.
   func damage(_ kind: FaultKind) throws -> Fault {
-    let victim = try follower()
+    let victim = kind.hitsRunning && chance.happens(perMille: 500) ? try leader() : try follower()
     let disk = try disk(victim)
     if kind.hitsTable, try Damage.files(of: victim, plan, for: kind).isEmpty {
       try makeTable(of: victim)
     }
     var lots = chance.split()
     return Fault(
-      kind: kind, detail: victim, effect: .crash, serving: plan.gateways, holdMilliseconds: 500,
+      kind: kind, detail: victim, effect: .crash, serving: plan.gateways,
+      holdMilliseconds: kind.hitsRunning ? 3_000 : 500,
       inject: { [cluster, plan] in
-        if kind != .flipRunning { cluster.kill([victim]) }
+        if !kind.hitsRunning { cluster.kill([victim]) }
         try disk.ask("sync")
         cluster.wasDamaged(victim)
         try cluster.clearSetAside(of: victim)
         try Damage.make(kind, victim, plan, disk, &lots)
-        if kind == .flipRunning { cluster.kill([victim]) }
       },
-      heal: { [cluster] in try cluster.startMissing() })
+      heal: { [cluster] in
+        if kind.hitsRunning { cluster.kill([victim]) }
+        try cluster.startMissing()
+      })
   }
 }
 
@@ -119,7 +123,7 @@ private enum Damage {
     let file = chance.pick(files)
     let length = size(of: "\(root)/\(file)")
     switch kind {
-    case .truncateLog, .truncateTable:
+    case .truncateLog, .truncateRunning, .truncateTable:
       guard truncate("\(root)/\(file)", chance.number(0...(length - 1))) == 0 else {
         throw Failure("\(file) cannot be shortened")
       }
@@ -132,7 +136,8 @@ private enum Damage {
   /// Those that a kind of damage may hit, by their paths in the data directory.
   static func files(of shard: String, _ plan: ClusterPlan, for kind: FaultKind) throws -> [String] {
     let root = plan.data(shard)
-    let ending = kind.hitsTable ? ".sst" : kind == .truncateLog ? ".log" : ""
+    let isLog = kind == .truncateLog || kind == .truncateRunning
+    let ending = kind.hitsTable ? ".sst" : isLog ? ".log" : ""
     return (FileManager.default.enumerator(atPath: root)?.compactMap { $0 as? String } ?? [])
       .filter { path in
         let name = path.split(separator: "/").last ?? ""

@@ -1,5 +1,7 @@
 extension FaultMaker {
   private static let cutMilliseconds = 1_000...4_000
+  /// Longer than the lease of any node: what is up goes on without it.
+  private static let etcdAwayMilliseconds = 130_000
   private static let lossesPerMille = 10...300
 
   func cut(_ kind: FaultKind) throws -> Fault {
@@ -47,7 +49,8 @@ extension FaultMaker {
     }
     return Fault(
       kind: kind, detail: detail, effect: effect, serving: serving,
-      holdMilliseconds: kind == .etcdAway ? 10_000 : chance.number(Self.cutMilliseconds),
+      holdMilliseconds: kind == .etcdAway
+        ? Self.etcdAwayMilliseconds : chance.number(Self.cutMilliseconds),
       inject: { [rules] in try rules.block(ways) }, heal: { [rules] in try rules.clear() })
   }
 

@@ -52,7 +52,8 @@ final class FaultMaker {
     case .loseUnsynced, .tornWrite: try unsynced(kind)
     case .powerLoss: powerLoss()
     case .fsyncStall, .fsyncFails, .diskError, .diskFull: try failingDisk(kind)
-    case .flipStopped, .flipRunning, .flipTable, .truncateLog, .truncateTable: try damage(kind)
+    case .flipStopped, .flipRunning, .flipTable, .truncateLog, .truncateRunning, .truncateTable:
+      try damage(kind)
     case .lyingDisks: lyingDisks()
     }
   }

@@ -542,6 +542,7 @@ nonisolated struct ProtoReplicaMessage: Sendable {
     // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
     // methods supported on all messages.
 
+    /// Absent: the replica has given itself up, and nothing is left of it.
     var last: ProtoEntryID {
       get {_last ?? ProtoEntryID()}
       set {_last = newValue}
