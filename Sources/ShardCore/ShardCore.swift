@@ -135,12 +135,13 @@ package struct ShardCore: ~Copyable {
     _ partition: PartitionID, _ observed: VersionedRecord, now: Instant,
     into actions: inout [ShardAction]
   ) {
+    let isFirst = routing.record(of: partition) == nil
     guard routing.observe(partition, observed) else { return }
     // A member that was never heard of gets the time of a silent one to appear.
     for member in observed.record.members where member.store != configuration.store {
       _ = peerPosition(member.store, boot: .none, now: now)
     }
-    let isNew = takeIn(partition, observed.record, now: now, into: &actions)
+    let isNew = takeIn(partition, observed.record, isFirst: isFirst, now: now, into: &actions)
     guard let position = position(of: partition) else { return }
     drive(position, now: now, into: &actions) { replica, pending in
       replica.recordObserved(observed, now: now, into: &pending)

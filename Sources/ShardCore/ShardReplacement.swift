@@ -22,15 +22,17 @@ import Routing
 extension ShardCore {
   /// Hosts the replica that a record lists for this store, unless it or a later one is here.
   ///
+  /// - Parameter isFirst: whether it is the first record of the partition that this process sees.
   /// **Returns**: whether it is new.
   mutating func takeIn(
-    _ partition: PartitionID, _ record: PartitionRecord, now: Instant,
+    _ partition: PartitionID, _ record: PartitionRecord, isFirst: Bool, now: Instant,
     into actions: inout [ShardAction]
   ) -> Bool {
     guard let listed = record.replica(on: configuration.store) else { return false }
     guard let position = position(of: partition) else {
       create(
-        listed, of: partition, record, former: [], settingAside: false, now: now, into: &actions)
+        listed, of: partition, record, former: [], settingAside: false, isFirst: isFirst, now: now,
+        into: &actions)
       return true
     }
     let hosted = hosts[position].replica.id
@@ -44,16 +46,19 @@ extension ShardCore {
     let isKept = hosts[position].isForgotten || isSetAside
     create(
       listed, of: partition, record, former: hosts[position].former + (isKept ? [] : [hosted]),
-      settingAside: isSetAside, now: now, into: &actions)
+      settingAside: isSetAside, isFirst: isFirst, now: now, into: &actions)
     return true
   }
 
   /// Makes an empty replica, of an in-sync member too: the record of a young partition may be seen
   /// first when others have begun already, and without this replica's acknowledgement nothing was
-  /// committed. A store that was made anew knows that it has lost it instead.
+  /// committed. A store that was made anew knows that it has lost it instead; it may have lost
+  /// every replica that it finds listed when it starts, learners too, which may join by a change
+  /// that was asked for before.
   private mutating func create(
     _ replica: ReplicaID, of partition: PartitionID, _ record: PartitionRecord,
-    former: [ReplicaID], settingAside: Bool, now: Instant, into actions: inout [ShardAction]
+    former: [ReplicaID], settingAside: Bool, isFirst: Bool, now: Instant,
+    into actions: inout [ShardAction]
   ) {
     do throws(StateReadError) {
       let reader = try storage.createReplica(
@@ -72,7 +77,7 @@ extension ShardCore {
       return actions.append(.note(.replicaNotCreated(partition, error)))
     }
     guard let position = position(of: partition) else { return }
-    if configuration.wasMadeAnew, record.inSync.contains(replica) {
+    if configuration.wasMadeAnew, isFirst || record.inSync.contains(replica) {
       drive(position, now: now, into: &actions) { replica, pending in
         replica.gaveUp(.lost, into: &pending)
       }
