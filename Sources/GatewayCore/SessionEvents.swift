@@ -121,7 +121,8 @@ extension GatewayCore {
     guard case .membersChanged(_, let removed) = event.content, let user = sessions[id]?.user,
       removed.contains(user)
     else { return }
-    leave(id, event.conversation, aheadAt: event.index, into: &actions)
+    // The same entry may bring the user back: it is read once more then.
+    leave(id, event.conversation, aheadAt: event.index.predecessor, into: &actions)
   }
 
   /// Pushes an event unless it was pushed before.

@@ -155,6 +155,31 @@ import WalkSupport
     #expect(position() == LogIndex(14))
   }
 
+  @Test func `no cursor counts the entry that took the user out, which may bring the user back`() {
+    var script = liveScript()
+    let other = ListedConversation(
+      conversation: GatewayScript.conversation(2), joined: LogIndex(11), listed: LogIndex(11))
+    script.receive(
+      .delivery(
+        Delivery(
+          partition: GatewayScript.first, index: LogIndex(11),
+          content: .listed(user: GatewayScript.user(), conversation: other, removed: false),
+          isLastOfEntry: true)), from: store(1))
+    serve(&script, through: 11)
+    let removal = Event(
+      conversation: GatewayScript.conversation(), sequence: Sequence(5),
+      time: WallTime(milliseconds: 1), author: user(2), index: LogIndex(12),
+      content: .membersChanged(added: [], removed: [GatewayScript.user()]))
+    script.receive(
+      .delivery(
+        Delivery(
+          partition: GatewayScript.first, index: LogIndex(12), content: .event(removal),
+          isLastOfEntry: true)), from: store(1))
+    #expect(script.take().pushes.map(\.body) == [.event(removal)])
+    let position = script.core.cursor(of: SessionID(1))?.positions.first?.index
+    #expect(position == LogIndex(11))
+  }
+
   @Test func `a gap between live events is pulled, and the cursor waits for it`() {
     var script = liveScript()
     _ = script.take()
