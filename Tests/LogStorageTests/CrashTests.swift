@@ -158,6 +158,41 @@ import Testing
     #expect(isDamage(error), "\(String(describing: error))")
   }
 
+  /// Opens a store whose last WAL lost something.
+  ///
+  /// **Returns**: how many entries there are from the first one on; `nil` when it reports damage.
+  private func beginning(of copy: TestDirectory) throws -> Int? {
+    switch Result(catching: { try copy.open().allEntries(1) }) {
+    case .success(let entries):
+      #expect(entries.map(\.index.rawValue) == (0..<entries.count).map { UInt64($0 + 1) })
+      return entries.count
+    case .failure(let error as StorageError) where isDamage(error): return nil
+    case .failure(let error): throw error
+    }
+  }
+
+  /// It looks like a machine that went down before anything was written: what is missing is found
+  /// by whoever leads (fenced), or by comparing.
+  @Test func aMissingLastWALLeavesABeginningOrIsDamage() throws {
+    let copy = try makeTwoWALs()
+    let wal = try #require(try copy.files(withSuffix: ".log").last)
+    try FileManager.default.removeItem(atPath: wal)
+    #expect(try beginning(of: copy) ?? 0 < 100)
+  }
+
+  @Test(arguments: [1, 7, 40, 400, 1_500])
+  func aZeroedEndOfTheLastWALLeavesABeginningOrIsDamage(_ length: Int) throws {
+    let copy = try makeTwoWALs()
+    let wal = try #require(try copy.files(withSuffix: ".log").last)
+    let file = try #require(FileHandle(forUpdatingAtPath: wal))
+    let whole = try size(wal)
+    try #require(whole > length)
+    try file.seek(toOffset: UInt64(whole - length))
+    try file.write(contentsOf: Data(repeating: 0, count: length))
+    try file.close()
+    #expect(try beginning(of: copy) ?? 0 < 100)
+  }
+
   @Test func aFlippedBitInAWALIsDamage() throws {
     let copy = try makeTwoWALs()
     let wal = try #require(try copy.files(withSuffix: ".log").last)

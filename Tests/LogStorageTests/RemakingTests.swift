@@ -66,6 +66,23 @@ import Testing
     #expect(damaged > whole.count / 2)
   }
 
+  @Test func aFlippedBitInTheListOfFilesIsDamage() throws {
+    try make()
+    let files = FileManager.default
+    let name = try #require(
+      try files.contentsOfDirectory(atPath: directory.path).first { $0.hasPrefix("MANIFEST-") })
+    let whole = try #require(files.contents(atPath: path(name)))
+    for place in stride(from: 0, to: whole.count, by: 7) {
+      let copy = TestDirectory()
+      try files.copyItem(atPath: directory.path, toPath: copy.path)
+      var bytes = whole
+      bytes[bytes.startIndex + place] ^= 0x10
+      try bytes.write(to: URL(fileURLWithPath: "\(copy.path)/\(name)"))
+      let error = #expect(throws: StorageError.self) { try copy.open(storeID: 42) }
+      #expect(error?.isDamage == true, "byte \(place) of \(whole.count): \(String(describing: error))")
+    }
+  }
+
   @Test func remakingGoesOnWhereItWasInterrupted() throws {
     try make()
     try loseTheDatabase()

@@ -1,6 +1,10 @@
 import Foundation
+import HistoryChecker
 
 extension FaultMaker {
+  /// What disks lose that lied about it is what was written for so long.
+  private static let lossLength: Moment = 2 * Pace.second
+
   private func disk(_ shard: String) throws -> ControlSocket {
     guard let disk = disks[shard] else { throw Failure("\(shard) has no fault disk") }
     return disk
@@ -33,9 +37,12 @@ extension FaultMaker {
       heal: { [cluster] in try cluster.startMissing() })
   }
 
-  /// Everything dies at once, and every store has lost the end of what it had synced.
-  func lyingDisks() -> Fault {
-    Fault(
+  /// Everything dies at once, and every store has lost the end of what it had synced: messages of
+  /// the last seconds, as all before lies in tables.
+  func lyingDisks() throws -> Fault {
+    for shard in plan.shards { try makeTable(of: shard) }
+    Pace.sleep(Self.lossLength)
+    return Fault(
       kind: .lyingDisks, detail: "everything", effect: .restart, serving: plan.gateways,
       holdMilliseconds: 0, endsOnTime: true,
       inject: { [cluster, plan] in

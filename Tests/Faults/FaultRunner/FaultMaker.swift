@@ -54,7 +54,7 @@ final class FaultMaker {
     case .fsyncStall, .fsyncFails, .diskError, .diskFull: try failingDisk(kind)
     case .flipStopped, .flipRunning, .flipTable, .truncateLog, .truncateRunning, .truncateTable:
       try damage(kind)
-    case .lyingDisks: lyingDisks()
+    case .lyingDisks: try lyingDisks()
     }
   }
 }
