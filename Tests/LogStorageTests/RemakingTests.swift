@@ -79,7 +79,7 @@ import Testing
       bytes[bytes.startIndex + place] ^= 0x10
       try bytes.write(to: URL(fileURLWithPath: "\(copy.path)/\(name)"))
       let error = #expect(throws: StorageError.self) { try copy.open(storeID: 42) }
-      #expect(error?.isDamage == true, "byte \(place) of \(whole.count): \(String(describing: error))")
+      #expect(error?.isDamage == true, "byte \(place) of \(whole.count)")
     }
   }
 
