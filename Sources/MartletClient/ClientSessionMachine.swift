@@ -267,6 +267,15 @@ struct ClientSessionMachine {
     }
   }
 
+  /// How it stands, for whoever looks for the reason.
+  var summary: String {
+    "\(phase), \(undelivered) undelivered\(isShedding ? ", shedding" : ""), "
+      + "\(isReading ? "" : "not ")reading, fill \(fill.map { "\($0)" } ?? "none"), "
+      + "\(held.count) held, \(inFlightCount) of \(operations.count) operations under way, "
+      + "\(waitingCalls.count) calls wait, cursor \(cursor.map { "\($0)" } ?? "none"), "
+      + "places \(places.sorted { $0.key < $1.key }), next \(nextDeadline), last lost: \(lastLoss)"
+  }
+
   /// Whether the gateway has welcomed this client.
   var isConnected: Bool {
     switch phase {

@@ -106,6 +106,11 @@ final class ClientShell: @unchecked Sendable, WebSocketClientDelegate {
     eventLoop.submit { self.credentials }
   }
 
+  /// How the session stands, for whoever looks for the reason.
+  func summary() -> EventLoopFuture<String> {
+    eventLoop.submit { self.machine.summary }
+  }
+
   func states() -> AsyncStream<ConnectionState> {
     AsyncStream(bufferingPolicy: .bufferingNewest(16)) { continuation in
       eventLoop.execute { self.observe(continuation) }

@@ -28,7 +28,7 @@ import Wire
 ///
 /// **Isolation**: any thread, any task.
 public final class MartletClient: Sendable {
-  private let shell: ClientShell
+  let shell: ClientShell
   private let accounts: AccountCalls
   private let lastOperation = Atomic<UInt64>(0)
 
