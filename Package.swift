@@ -265,8 +265,8 @@ let package = Package(
       "NodeRuntimeTests",
       [
         "Primitives", "ChatModel", "ClusterModel", "Coordination", "Credentials", "LogStorage",
-        "Telemetry", "Transport", "NodeRuntime", "LogSupport", .nioCore, .nioPosix, .nioHTTP1,
-        .logging,
+        "NodeProtocol", "ReplicaCore", "ShardCore", "Telemetry", "Transport", "NodeRuntime",
+        "LogSupport", .nioCore, .nioPosix, .nioHTTP1, .logging,
       ]),
     tests(
       "SocketErrorsTests", ["SocketErrors", .nioCore, .nioPosix]),

@@ -65,6 +65,8 @@ package struct GatewayConfiguration: Sendable {
   package var requestTimeout: Milliseconds = 10_000
   /// Lost links after which a request that was under way on each of them is given up.
   package var linkLossesMax = 3
+  /// Between two times that every shard is told that this gateway is there.
+  package var heartbeatInterval: Milliseconds = 250
   /// Before a request is tried again when nobody can be asked.
   package var retryPause: Milliseconds = 50
   /// Events of one page while a session catches up.

@@ -46,6 +46,7 @@ package struct GatewayCore {
   /// When sessions are to be told their cursors, earliest first.
   var cursorsDue: Deque<CursorDeadline> = []
   var isDraining = false
+  var lastHeartbeat = Instant.zero
 
   package init(configuration: GatewayConfiguration, seed: UInt64) {
     self.configuration = configuration
@@ -132,6 +133,12 @@ package struct GatewayCore {
     tendRequests(now: now, into: &actions)
     tendSubscriptions(now: now, into: &actions)
     tendSessions(now: now, into: &actions)
+    guard now >= lastHeartbeat + configuration.heartbeatInterval else { return }
+    lastHeartbeat = now
+    // A shard ends the link of a gateway that it does not hear.
+    for store in links.keys.sorted() {
+      actions.append(.send(store, .heartbeat(Heartbeat(boot: .none, wallTime: .zero))))
+    }
   }
 
   /// Tells every session to connect elsewhere.

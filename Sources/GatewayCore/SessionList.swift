@@ -79,6 +79,13 @@ extension GatewayCore {
     // Who left and came back meanwhile is read from the new joining on.
     let gone = session.conversations.filter { joined[$0.key] != $0.value.joined }
     for conversation in gone.keys.sorted() { leave(id, conversation, into: &actions) }
+    // What the list does not show any more comes back as something new.
+    for partition in session.partitions.keys {
+      guard let leftAhead = session.partitions[partition]?.leftAhead, !leftAhead.isEmpty else {
+        continue
+      }
+      session.partitions[partition]?.leftAhead = leftAhead.filter { joined[$0.key] != nil }
+    }
     let since = session.listed ?? session.resumed?.user.index ?? applied
     if session.listed == nil, session.resumed == nil { session.safeListed = applied }
     for item in loaded.items { join(id, item, since: since, now: now, into: &actions) }

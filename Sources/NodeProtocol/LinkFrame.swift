@@ -62,6 +62,8 @@ package struct LinkHello: Equatable, Sendable {
   package var store: StoreID?
   /// The sender's process.
   package var boot: BootID
+  /// Which of the process's event loops it is: between two of them there is one link at a time.
+  package var lane: UInt32
   package var protocolVersion: UInt32
   /// Requests that the sender of this frame accepts on this link before it has answered one: the
   /// other side's credits. An answer gives its credit back.
@@ -69,13 +71,14 @@ package struct LinkHello: Equatable, Sendable {
 
   package init(
     clusterID: UInt128, node: String, role: NodeRole, store: StoreID?, boot: BootID,
-    protocolVersion: UInt32 = Self.protocolVersion, requestCredits: UInt32
+    lane: UInt32 = 0, protocolVersion: UInt32 = Self.protocolVersion, requestCredits: UInt32
   ) {
     self.clusterID = clusterID
     self.node = node
     self.role = role
     self.store = store
     self.boot = boot
+    self.lane = lane
     self.protocolVersion = protocolVersion
     self.requestCredits = requestCredits
   }

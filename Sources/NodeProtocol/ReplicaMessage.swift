@@ -62,6 +62,8 @@ package struct ReplicaMessage: Equatable, Sendable {
     case fenced(acknowledged: LogIndex, reported: LogIndex)
     /// Leader → all: this is the rolling hash of the state with everything up to `index` applied.
     case stateTold(index: LogIndex, hash: UInt64)
+    /// The leader takes no commands for a moment and everything up to `last` is committed: lead.
+    case takeOver(last: EntryID)
   }
 
   package init(

@@ -70,7 +70,7 @@ package final class GatewayNode: Sendable {
       publicURLs: urls(options.plainAddress, options.tlsAddress), zone: "", weight: 1,
       protocolVersion: LinkHello.protocolVersion)
     try await NodeRegistration(record, in: coordinator, logger: logger).check()
-    let hello = LinkHello(
+    var hello = LinkHello(
       clusterID: cluster.clusterID, node: options.name, role: .gateway, store: nil, boot: boot,
       requestCredits: 0)
     let group = MultiThreadedEventLoopGroup(numberOfThreads: options.eventLoopCount)
@@ -78,6 +78,7 @@ package final class GatewayNode: Sendable {
     var lanes: [GatewayLane] = []
     var apis: [ObjectIdentifier: APIBox] = [:]
     for eventLoop in group.makeIterator() {
+      hello.lane = UInt32(lanes.count)
       let dialer = ShardDialer(
         on: eventLoop, tls: linkTLS?.client, hello: hello, logger: logger,
         seed: SecureRandom.uint64())

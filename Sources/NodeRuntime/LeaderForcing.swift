@@ -3,8 +3,9 @@ package import Coordination
 package import Primitives
 
 /// Gives a partition whose in-sync replicas are all gone for good a leader that may not have
-/// everything (DESIGN, section 2.6). An operator's last resort: what the new leader does not hold
-/// is lost, acknowledged or not.
+/// everything. An operator's last resort: what the new leader does not hold is lost, acknowledged
+/// or not. Where one in-sync replica is left that waits in vain for the others it goes on alone,
+/// and nothing is lost.
 package struct LeaderForcing: Sendable {
   /// What is to be written for one partition.
   package struct Plan: Sendable {
@@ -14,6 +15,8 @@ package struct LeaderForcing: Sendable {
     package let forced: PartitionRecord
     /// Begins anew with nothing.
     package let isEmpty: Bool
+    /// The new leader is in sync.
+    package let isComplete: Bool
   }
 
   private let status: RingStatus
@@ -33,11 +36,19 @@ package struct LeaderForcing: Sendable {
   /// Where the shard tells its operator what it holds.
   package var operatorAddress: NodeAddress? { leader.operatorAddress }
 
-  /// Partitions of which no in-sync replica's store is registered.
+  /// Partitions of which no in-sync replica's store is registered, and those that wait in vain for
+  /// such stores although the shard's own replica is in sync.
   package var lostPartitions: [PartitionID] {
     status.partitions.filter { item in
-      item.record.inSync.allSatisfy { status.name(of: $0.store) == nil }
+      let alive = alive(in: item.record)
+      return alive.isEmpty
+        || item.state == .leaderless && alive.allSatisfy { $0.store == leaderStore }
     }.map(\.id)
+  }
+
+  /// In-sync replicas whose stores are registered. One that has given itself up is no more.
+  private func alive(in record: PartitionRecord) -> [ReplicaID] {
+    record.inSync.filter { status.name(of: $0.store) != nil && !record.isSuperseded($0) }
   }
 
   /// - Parameter beginsEmpty: everything in the partition is given up.
@@ -53,19 +64,26 @@ package struct LeaderForcing: Sendable {
         "\(partition): \(registered) of the \(least) shards that have to be in sync are registered; "
           + "start others first, with empty directories if need be: they take part from then on")
     }
-    if let alive = record.inSync.lazy.compactMap({ status.name(of: $0.store) }).first {
+    let alive = alive(in: record)
+    let survivor = alive.first { $0.store == leaderStore }
+    if let other = alive.first(where: { $0 != survivor }) {
       throw StartError(
-        "\(partition): \(alive) is registered and in sync; a leader is forced only when every "
-          + "in-sync replica is gone for good (one that has just ended counts until its lease is "
-          + "over)")
+        "\(partition): \(status.name(of: other.store) ?? "") is registered and in sync; a leader is "
+          + "forced only when every in-sync replica, but for one of the new leader, is gone for good "
+          + "(one that has just ended counts until its lease is over)")
+    }
+    if survivor != nil, item.state != .leaderless || beginsEmpty {
+      throw StartError(
+        "\(partition): \(leader.name) is in sync"
+          + (beginsEmpty ? " and holds everything: leave --empty out" : " and leads it"))
     }
     let forced: PartitionRecord
     if beginsEmpty {
       forced = record.emptied(owners: [leaderStore] + others(than: leaderStore, record))
     } else {
-      let listed = record.target.first {
-        $0.store == leaderStore && !record.inSync.contains($0)
-      }
+      let listed =
+        survivor
+        ?? record.target.first { $0.store == leaderStore && !record.inSync.contains($0) }
       guard let listed,
         let changed = record.forcing(listed, others: others(than: leaderStore, record))
       else {
@@ -77,7 +95,7 @@ package struct LeaderForcing: Sendable {
     }
     return Plan(
       partition: partition, seen: VersionedRecord(record: record, revision: item.revision),
-      forced: forced, isEmpty: beginsEmpty)
+      forced: forced, isEmpty: beginsEmpty, isComplete: survivor != nil)
   }
 
   /// Registered shards, those that should have the partition already first, as many as there should

@@ -139,6 +139,12 @@ final class ShardLane: CompletionSink, @unchecked Sendable {
       after: storeID < store ? 0 : Self.secondDialPause)
   }
 
+  /// Hands over what is led here.
+  func leave() { turn { $0.leave(now: $1, into: &$2) } }
+
+  /// Nobody else could lead what is still led here.
+  var hasLeft: Bool { core.hasLeft(now: Clock.now()) }
+
   /// Stops taking commands, and says so to everybody.
   func drain() { turn { core, _, actions in core.drain(into: &actions) } }
 

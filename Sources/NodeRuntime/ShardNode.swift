@@ -16,6 +16,7 @@ import Transport
 /// Start: open the store, wait for the ring, take in the replicas found on disk, listen, register,
 /// follow the records. Stop: refuse commands, finish what was taken, leave.
 package final class ShardNode: Sendable {
+  private static let leaveTimeout: Milliseconds = 3_000
   private static let drainTimeout: Milliseconds = 5_000
 
   package let name: String
@@ -196,9 +197,21 @@ package final class ShardNode: Sendable {
   /// a coordinator that has gone back in time or refuses.
   package func watch() async throws { try await background.value }
 
+  /// Hands to others what is led here, so that clients notice nothing of what follows.
+  private func leave() async {
+    let deadline = Clock.now() + Self.leaveTimeout
+    try? await lane.eventLoop.submit { [lane] in lane.leave() }.get()
+    while committer.poison == nil, Clock.now() < deadline {
+      let hasLeft = try? await lane.eventLoop.submit { [lane] in lane.hasLeft }.get()
+      if hasLeft ?? true { return }
+      await Mirror.sleep(10)
+    }
+  }
+
   /// Finishes what was taken and leaves the cluster.
   package func stop() async {
     operatorServer?.drain()
+    await leave()
     try? await lane.eventLoop.submit { [lane] in lane.drain() }.get()
     let deadline = Clock.now() + Self.drainTimeout
     // A store that does not write finishes nothing: its peers had better notice at once.

@@ -192,7 +192,10 @@ final class ShardStore: ShardStorage {
     } else if let position = meta.former.firstIndex(where: { $0.replica == replica }) {
       batch.dropPrefix(meta.former.remove(at: position).prefix)
       metas[partition] = meta
-      if !isUnwritten.contains(partition) { batch.setMeta(of: partition, meta) }
+      // Of a present one that has written nothing yet, too: the disk must not name a replica whose
+      // data is gone.
+      isUnwritten.remove(partition)
+      batch.setMeta(of: partition, meta)
     }
   }
 }

@@ -39,6 +39,9 @@ struct Progress {
   var isLoading = false
   /// It lost entries that it had acknowledged and was told so.
   var isFenced = false
+  /// `match` was acknowledged by an earlier process, whose disk may have lost it since: it counts
+  /// for no commit until the present one has said the same.
+  var isOfEarlierProcess = false
 
   init(replica: ReplicaID, next: LogIndex) {
     self.replica = replica
@@ -68,6 +71,7 @@ struct Progress {
     next = max(next, match.successor)
     owedSince = inFlight.isEmpty ? nil : now
     isFenced = false
+    isOfEarlierProcess = false
   }
 
   /// Starts over from an entry that the follower may share.

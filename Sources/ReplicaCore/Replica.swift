@@ -117,6 +117,7 @@ package struct Replica: ~Copyable {
   package var standing: ReplicaStanding {
     ReplicaStanding(
       isLeader: isLeader, epoch: epoch, acceptsCommands: acceptsCommands, servesReads: servesReads,
+      isHandingOver: role == .leader && leadership.handoff != nil, isClosing: isClosing,
       isStopped: stop != nil, appliedIndex: appliedIndex, wakeAt: wakeAt)
   }
 
@@ -142,12 +143,19 @@ package struct Replica: ~Copyable {
 
   /// Whether a client's command may be appended now (rule 10).
   package var acceptsCommands: Bool {
-    guard role == .leader, let known else { return false }
+    guard role == .leader, !isClosing, let known else { return false }
     return
       (known.record.inSync.count >= configuration.minInSync
       || configuration.breaks(.commandsNeedMinimum) || configuration.breaks(.neverBelowMinimum))
       && commitIndex >= leadership.epochStart
       && leadership.uncommittedBytes < configuration.uncommittedBytesMax
+  }
+
+  /// Whether no command is accepted because another replica is about to lead; soon some are again,
+  /// here or there.
+  package var isClosing: Bool {
+    guard role == .leader, let handoff = leadership.handoff else { return false }
+    return handoff.phase != .asking
   }
 
   /// Whether it leads and has committed the start of its epoch, so that its applied state is
@@ -245,6 +253,7 @@ package struct Replica: ~Copyable {
   package mutating func peerRestarted(
     store: StoreID, boot: BootID, now: Instant, into actions: inout [ReplicaAction]
   ) {
+    let isAnother = !peerBoots.contains { $0.store == store && $0.boot == boot }
     peerBoots.removeAll { $0.store == store }
     peerBoots.append((store, boot))
     if let known, known.record.leader.store == store, known.record.leaderBoot != boot {
@@ -253,20 +262,25 @@ package struct Replica: ~Copyable {
       restarted.removeAll { $0 == store }
     }
     comparison.answers.removeAll { $0.replica.store == store }
-    forgetLearner(on: store)
+    if isAnother { doubtProgress(on: store) }
     linkReset(store: store, now: now, into: &actions)
     considerPromotion(now: now)
   }
 
-  /// What a learner acknowledged in an earlier process does not let it join (rule 5): the new one
-  /// says what it still has. Of an in-sync member it is kept, to notice when something is missing.
-  private mutating func forgetLearner(on store: StoreID) {
+  /// What an earlier process acknowledged lets no learner join (rule 5) and nothing more be
+  /// committed (rule 1): the new one says what it still has. Of an in-sync member it is kept, to
+  /// notice when something is missing.
+  private mutating func doubtProgress(on store: StoreID) {
     guard role == .leader else { return }
     for position in leadership.progress.indices {
       let replica = leadership.progress[position].replica
-      guard replica.store == store, !quorumMembers.contains(replica) else { continue }
-      leadership.progress[position] = Progress(
-        replica: replica, next: leadership.progress[position].next)
+      guard replica.store == store else { continue }
+      if quorumMembers.contains(replica) {
+        leadership.progress[position].isOfEarlierProcess = true
+      } else {
+        leadership.progress[position] = Progress(
+          replica: replica, next: leadership.progress[position].next)
+      }
     }
   }
 
@@ -298,6 +312,7 @@ package struct Replica: ~Copyable {
     retryChange(now: now, into: &actions)
     promoteIfDue(now: now, into: &actions)
     if role == .leader {
+      expireHandoff(now: now)
       tendFollowers(now: now, into: &actions)
       considerMembership(now: now, into: &actions)
     }

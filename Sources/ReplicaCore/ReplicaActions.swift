@@ -36,6 +36,13 @@ package struct ReplicaWrite: Equatable, Sendable {
   /// Entries from here on are removed before `entries` are written.
   package let truncatingFrom: LogIndex?
   package let entries: [Entry]
+
+  package init(ticket: UInt64, promise: Epoch, truncatingFrom: LogIndex?, entries: [Entry]) {
+    self.ticket = ticket
+    self.promise = promise
+    self.truncatingFrom = truncatingFrom
+    self.entries = entries
+  }
 }
 
 /// What a shell asks of a replica all the time, in one small value.
@@ -44,6 +51,10 @@ package struct ReplicaStanding: Equatable, Sendable {
   package var epoch: Epoch
   package var acceptsCommands: Bool
   package var servesReads: Bool
+  /// Leadership is on its way to another replica.
+  package var isHandingOver: Bool
+  /// So much so that no command is accepted.
+  package var isClosing: Bool
   package var isStopped: Bool
   package var appliedIndex: LogIndex
   package var wakeAt: Instant

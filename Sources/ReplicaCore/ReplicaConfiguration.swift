@@ -36,6 +36,11 @@ package struct ReplicaConfiguration: Sendable {
   /// First pause after a promotion that failed; doubles up to `promotionBackoffMax`, with jitter.
   package var promotionBackoff: Milliseconds = 100
   package var promotionBackoffMax: Milliseconds = 2_000
+  /// A leader that asked another replica to lead goes on when nothing has come of it by then.
+  package var handoffMax: Milliseconds = 500
+  /// After a handoff that came to nothing, before the next; doubles up to `handoffPauseMax`.
+  package var handoffPause: Milliseconds = 5_000
+  package var handoffPauseMax: Milliseconds = 300_000
   /// Between two inquiries of a restarted replica.
   package var inquiryInterval: Milliseconds = 200
 

@@ -45,6 +45,9 @@ extension Replica {
     case .stateTold(let index, let hash):
       guard follows(message, into: &actions), index >= appliedIndex else { return }
       actions.append(.compareState(at: index, hash: hash))
+    case .takeOver(let last):
+      guard follows(message, into: &actions) else { return }
+      receiveTakeOver(last: last, now: now, into: &actions)
     }
   }
 

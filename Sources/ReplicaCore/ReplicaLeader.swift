@@ -20,6 +20,10 @@ struct Leadership {
   var joining: (replica: ReplicaID, since: Instant)?
   /// No learner is waited for before then: one was, in vain.
   var joiningAfter = Instant.zero
+  var handoff: Handoff?
+  /// Nobody is asked to lead before then: one was, in vain.
+  var handoffAfter = Instant.zero
+  var failedHandoffCount = 0
 
   init(epoch: Epoch, epochStart: LogIndex) {
     self.epoch = epoch
@@ -198,6 +202,7 @@ extension Replica {
     guard !leadership.isQuorumUnknown else { return }
     var index = durableIndex
     for position in leadership.quorum where !configuration.breaks(.commitIsAll) {
+      guard !leadership.progress[position].isOfEarlierProcess else { return }
       index = min(index, leadership.progress[position].match)
     }
     guard index >= leadership.epochStart, index > commitIndex else { return }
@@ -215,6 +220,7 @@ extension Replica {
       startBarrier(now: now, into: &actions)
     }
     noticeCommit(now: now)
+    tellHeir(into: &actions)
   }
 
   private mutating func noticeCommit(now: Instant) {
@@ -283,7 +289,7 @@ extension Replica {
 
   /// Proposes at most one change: first somebody joins, then somebody leaves.
   mutating func considerMembership(now: Instant, into actions: inout [ReplicaAction]) {
-    guard role == .leader, pendingChange == nil, let known else { return }
+    guard role == .leader, pendingChange == nil, leadership.handoff == nil, let known else { return }
     let record = known.record
     if let joining = joiningMember(record) {
       var changed = record

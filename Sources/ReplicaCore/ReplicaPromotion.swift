@@ -166,16 +166,23 @@ extension Replica {
       return wake(at: now + configuration.inquiryInterval)
     }
     promoteAt = nil
-    var record = known.record
-    record.epoch = record.epoch.successor
-    record.leader = id
-    record.leaderBoot = boot
     let absent = known.record.inSync.filter { member in
       member != id && (unreachable.contains(member.store) || known.record.isSuperseded(member))
     }
     // The old leader goes first when not all of the absent may go.
     let departing =
       absent.filter { $0 == known.record.leader } + absent.filter { $0 != known.record.leader }
+    promote(leaving: departing, now: now, into: &actions)
+  }
+
+  /// Asks for the record to name this process, with as many of the departing taken out as may go.
+  mutating func promote(
+    leaving departing: [ReplicaID], now: Instant, into actions: inout [ReplicaAction]
+  ) {
+    guard var record = known?.record else { return }
+    record.epoch = record.epoch.successor
+    record.leader = id
+    record.leaderBoot = boot
     for member in departing where record.inSync.count > configuration.leastInSync {
       record.inSync.removeAll { $0 == member }
     }

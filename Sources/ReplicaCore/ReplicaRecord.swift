@@ -18,6 +18,8 @@ struct RecordReads {
     case refresh
     /// To serve reads although a member of the quorum set is silent (R1).
     case barrier
+    /// To know that the coordinator is there before leadership is handed over.
+    case handoff
   }
 
   var lastTicket: UInt64 = 0
@@ -62,6 +64,8 @@ extension Replica {
     if record.leader == id, isProcess(boot, record.leaderBoot), record.epoch > ledEpoch {
       assume(record.epoch, now: now, into: &actions)
     } else if role == .leader {
+      // The heir asked on an older revision, if it did: that comes to nothing.
+      leadership.handoff = nil
       membershipChanged(now: now, into: &actions)
     }
     considerPromotion(now: now)
@@ -123,6 +127,8 @@ extension Replica {
       considerPromotion(now: now)
     case .barrier:
       finishBarrierByRecord(ticket: ticket, observed, now: now, into: &actions)
+    case .handoff:
+      closeForHandoff(isAnswered: observed != nil, now: now, into: &actions)
     }
   }
 

@@ -2,7 +2,7 @@ package import ChatCore
 package import ChatModel
 package import ClusterModel
 import DequeModule
-package import NodeProtocol
+import NodeProtocol
 package import Primitives
 package import ReplicaCore
 
@@ -38,6 +38,7 @@ struct PendingRead {
 /// A class, so that looking at one field does not copy the others; `ShardCore` alone refers to it.
 package final class PartitionHost {
   package let partition: PartitionID
+  package let replicaID: ReplicaID
   private(set) var replica: Replica
   /// How the replica stands since it was last visited. To read one field of the replica itself is
   /// to move all of it, so what is asked at every turn is asked here.
@@ -82,6 +83,7 @@ package final class PartitionHost {
     reader: any StateReader, generation: UInt32, now: Instant
   ) {
     self.partition = partition
+    replicaID = replica.id
     standing = replica.standing
     self.replica = replica
     self.chat = chat
@@ -97,7 +99,6 @@ package final class PartitionHost {
 
   // MARK: For whoever checks from outside
 
-  package var replicaID: ReplicaID { replica.id }
   package var stop: ReplicaStop? { replica.stop }
   package func knowsItsEnd(in record: PartitionRecord) -> Bool {
     visit { $0.knowsItsEnd(in: record) }

@@ -132,6 +132,13 @@ package struct ShardConfiguration: Sendable {
   /// Between two times that the leader of a partition tells its followers the rolling hash of its
   /// state, if anything was applied since.
   package var stateComparisonInterval: Milliseconds = 10_000
+  /// Between two looks at who should lead.
+  package var handoffInterval: Milliseconds = 100
+  /// Handoffs under way at a time, and when this process is about to stop.
+  package var handoffsMax = 8
+  package var leavingHandoffsMax = 32
+  /// A store must have been linked for so long before it is asked to lead.
+  package var leadershipPatience: Milliseconds = 3_000
   /// Between two tries of a replica that gave itself up to have a fresh one take its place.
   package var replacementRetry: Milliseconds = 1_000
 

@@ -37,7 +37,10 @@ package struct ShardCore: ~Copyable {
   var lastTick: Instant?
   var lastHeartbeat = Instant.zero
   var lastWall = WallTime.zero
+  /// Leadership goes to others, before `isDraining`.
+  var isLeaving = false
   var isDraining = false
+  var nextHandoffs = Instant.zero
   /// What this store tells its peers of itself.
   var condition = Heartbeat.Condition.fit
   var clockDisagreesSince: Instant?
@@ -245,6 +248,7 @@ package struct ShardCore: ~Copyable {
       checkpointIfDue(position, now: now, into: &actions)
       tellStateIfDue(position, now: now, into: &actions)
     }
+    considerHandoffs(now: now, into: &actions)
   }
 
   /// After a gap of the own loop, what one thinks of the others is old: listen first, then judge.

@@ -13,6 +13,7 @@ final class Link {
   /// The peer's store, if it is a shard.
   let store: StoreID?
   let boot: BootID
+  let lane: UInt32
   var lastHeard: Instant
   /// More deliveries wait in the shell than the bound: no further ones are queued.
   var isCongested = false
@@ -29,6 +30,7 @@ final class Link {
     role = hello.role
     store = hello.store
     boot = hello.boot
+    lane = hello.lane
     lastHeard = now
   }
 }
@@ -52,6 +54,10 @@ struct Peer {
   var condition = Heartbeat.Condition.fit
   /// Since when it says that it does not hear this shard.
   var deafSince: Instant?
+  /// Since when this process of it has been linked.
+  var linkedSince = Instant.zero
+  /// It hands its leaderships over and is about to stop.
+  var isLeaving = false
   /// Its clock minus ours, when it was last heard. Milliseconds.
   var clockOffset: Int64 = 0
 }
@@ -61,9 +67,13 @@ extension ShardCore {
   package mutating func linkOpened(
     _ id: LinkID, peer hello: LinkHello, now: Instant, into actions: inout [ShardAction]
   ) {
+    endEarlierLink(of: hello, now: now, into: &actions)
     links[id] = Link(hello, now: now)
     guard let store = hello.store, hello.role == .shard else { return }
     let position = peerPosition(store, boot: hello.boot, now: now)
+    let isAnother = peers[position].boot != hello.boot
+    if isAnother { peers[position].isLeaving = false }
+    if isAnother || peers[position].link == nil { peers[position].linkedSince = now }
     peers[position].link = id
     peers[position].boot = hello.boot
     peers[position].lastHeard = now
@@ -75,6 +85,21 @@ extension ShardCore {
       drive(host, now: now, into: &actions) { replica, pending in
         replica.peerRestarted(store: store, boot: hello.boot, now: now, into: &pending)
       }
+    }
+  }
+
+  /// A gateway that links anew has given up what is under way on the link before, and asked for it
+  /// again: what still arrives there would be done behind what came later.
+  private mutating func endEarlierLink(
+    of hello: LinkHello, now: Instant, into actions: inout [ShardAction]
+  ) {
+    guard hello.role == .gateway else { return }
+    for id in links.keys.sorted() {
+      guard let link = links[id], link.role == .gateway, link.node == hello.node,
+        link.boot == hello.boot, link.lane == hello.lane
+      else { continue }
+      actions.append(.closeLink(id, reason: "the gateway has linked anew"))
+      linkClosed(id, now: now, into: &actions)
     }
   }
 
@@ -196,12 +221,12 @@ extension ShardCore {
     return now > since + configuration.deafnessPatience
   }
 
-  /// Links to peers that are silent: the shell ends them, so that both sides dial again instead of
-  /// waiting until the network repeats what it lost.
+  /// Links that are silent: the shell ends them, so that both sides dial again instead of waiting
+  /// until the network repeats what it lost, and so that nothing is done of what it repeats then.
   package func silentLinks(longerThan silence: Milliseconds, now: Instant) -> [LinkID] {
     // Asked at every tick, and hardly ever with an answer.
     var silent: [LinkID] = []
-    for (id, link) in links where link.store != nil && now > link.lastHeard + silence {
+    for (id, link) in links where now > link.lastHeard + silence {
       silent.append(id)
     }
     return silent.sorted()

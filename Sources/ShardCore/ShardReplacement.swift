@@ -77,7 +77,8 @@ extension ShardCore {
       return actions.append(.note(.replicaNotCreated(partition, error)))
     }
     guard let position = position(of: partition) else { return }
-    if configuration.wasMadeAnew, isFirst || record.inSync.contains(replica) {
+    // Where nobody has led yet there is nothing to lose.
+    if configuration.wasMadeAnew, record.epoch > .zero, isFirst || record.inSync.contains(replica) {
       drive(position, now: now, into: &actions) { replica, pending in
         replica.gaveUp(.lost, into: &pending)
       }

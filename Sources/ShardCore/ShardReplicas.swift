@@ -16,6 +16,7 @@ extension ShardCore {
     swap(&pending, &scratch)
     let led = hosts[position].standing.isLeader
     let epoch = hosts[position].standing.epoch
+    let wasClosing = hosts[position].standing.isClosing
     hosts[position].visit { input(&$0, &pending) }
     var next = 0
     while next < pending.count {
@@ -30,6 +31,9 @@ extension ShardCore {
       startedLeading(position, now: now, into: &actions)
     } else if led, !leads {
       stoppedLeading(position, epoch: epoch, now: now, into: &actions)
+    } else if wasClosing, !hosts[position].standing.isClosing, !hosts[position].pending.isEmpty {
+      // The heir did not come: what waited for that is appended here.
+      touched.append(position)
     }
   }
 

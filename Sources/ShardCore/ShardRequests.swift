@@ -42,7 +42,7 @@ extension ShardCore {
     case .subscribed, .subscriptionEnded, .delivery:
       actions.append(.closeLink(id, reason: "a shard takes no deliveries"))
     case .draining:
-      break
+      if let peer = presentPeer(on: id) { peers[peer].isLeaving = true }
     }
   }
 
@@ -128,14 +128,19 @@ extension ShardCore {
       }
       if case .handleResolved(let resolved) = command { resolves = resolved.user }
     }
-    if hosts[position].pending.isEmpty { touched.append(position) }
+    if hosts[position].pending.isEmpty, !hosts[position].standing.isClosing {
+      touched.append(position)
+    }
     hosts[position].pending.append(
       PendingCommand(bytes: bytes, origin: origin, resolves: resolves))
     hosts[position].pendingBytes += bytes.count
   }
 
   private func capacityRefusal(_ bytes: Int, _ position: Int) -> Response.Outcome? {
-    guard hosts[position].standing.acceptsCommands, !isDraining else { return notServed(position) }
+    let standing = hosts[position].standing
+    guard standing.acceptsCommands || standing.isClosing, !isDraining else {
+      return notServed(position)
+    }
     guard hosts[position].pendingBytes + bytes <= configuration.pendingCommandBytesMax,
       !isStorageFull
     else {
@@ -206,7 +211,7 @@ extension ShardCore {
     _ position: Int, now: Instant, wall: WallTime, into actions: inout [ShardAction]
   ) {
     var waiting = hosts[position].pending[...]
-    guard !waiting.isEmpty else { return }
+    guard !waiting.isEmpty, !hosts[position].standing.isClosing else { return }
     hosts[position].pending = []
     hosts[position].pendingBytes = 0
     while !waiting.isEmpty {

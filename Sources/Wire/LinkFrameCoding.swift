@@ -82,6 +82,7 @@ extension LinkHello {
     writer.fixed64(5, boot.rawValue)
     writer.uint(6, protocolVersion)
     writer.uint(7, requestCredits)
+    writer.uint(8, lane)
   }
 
   fileprivate init(decoding reader: FrameReader) throws(ProtobufError) {
@@ -93,6 +94,7 @@ extension LinkHello {
     var boot: UInt64 = 0
     var protocolVersion: UInt32 = 0
     var requestCredits: UInt32 = 0
+    var lane: UInt32 = 0
     while let field = try reader.next() {
       switch field.number {
       case 1: clusterID = try field.identifier()
@@ -102,6 +104,7 @@ extension LinkHello {
       case 5: boot = try field.fixed64()
       case 6: protocolVersion = try field.uint32()
       case 7: requestCredits = try field.uint32()
+      case 8: lane = try field.uint32()
       default: break
       }
     }
@@ -110,7 +113,7 @@ extension LinkHello {
     guard boot != 0 else { throw .missingField(5) }
     self.init(
       clusterID: clusterID, node: node, role: role, store: store == 0 ? nil : StoreID(store),
-      boot: BootID(boot), protocolVersion: protocolVersion, requestCredits: requestCredits)
+      boot: BootID(boot), lane: lane, protocolVersion: protocolVersion, requestCredits: requestCredits)
   }
 }
 

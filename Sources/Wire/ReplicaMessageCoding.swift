@@ -35,7 +35,7 @@ extension ReplicaMessage {
       case 4: to = try ReplicaID(decoding: try field.reader())
       case 5: epoch = Epoch(try field.uint64())
       case 6: revision = Revision(try field.int64())
-      case 7...16:
+      case 7...17:
         guard body == nil else { throw .unknownVariant }
         body = try Body(decoding: try field.reader(), variant: field.number)
       default: break
@@ -98,6 +98,7 @@ extension ReplicaMessage.Body {
         $0.uint(1, index.rawValue)
         $0.fixed64(2, hash)
       }
+    case .takeOver(let last): writer.message(17) { $0.message(1) { last.encode(into: &$0) } }
     }
   }
 
@@ -114,7 +115,7 @@ extension ReplicaMessage.Body {
     var boot = BootID.none
     while let field = try reader.next() {
       switch (variant, field.number) {
-      case (9, 1), (13, 1), (14, 1): entry = try EntryID(decoding: try field.reader())
+      case (9, 1), (13, 1), (14, 1), (17, 1): entry = try EntryID(decoding: try field.reader())
       case (9, 2): hint = try EntryID(decoding: try field.reader())
       case (8, 2), (9, 3), (12, 2), (14, 2): boot = BootID(try field.fixed64())
       case (15, 2): second = try field.uint64()
@@ -132,7 +133,8 @@ extension ReplicaMessage.Body {
     case 13: self = .inquiry(last: entry ?? .zero)
     case 14: self = .inquiryAnswered(last: entry, inquirerBoot: boot)
     case 15: self = .fenced(acknowledged: LogIndex(first), reported: LogIndex(second))
-    default: self = .stateTold(index: LogIndex(first), hash: second)
+    case 16: self = .stateTold(index: LogIndex(first), hash: second)
+    default: self = .takeOver(last: entry ?? .zero)
     }
   }
 

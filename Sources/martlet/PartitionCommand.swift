@@ -22,11 +22,12 @@ struct ForceLeaderCommand: AsyncParsableCommand {
       Acknowledged messages that the new leader does not hold are lost; clients that saw them are \
       told to look again. Replicas of before that come back are set aside and begin anew. Do this \
       only when no disk of an in-sync replica can be brought back, and when none of their shards \
-      runs anywhere: one that is only cut off may still answer its clients.
+      runs anywhere: one that is only cut off may still answer its clients. Where the shard itself \
+      has the only in-sync replica that is left it goes on alone, and nothing is lost.
       """)
 
   @Argument(help: "The partitions' numbers.") var partitions: [String] = []
-  @Flag(help: "All partitions of which no in-sync replica's shard is registered.") var lost = false
+  @Flag(help: "All partitions of which no in-sync replica's shard is registered, but for this one.") var lost = false
   @Option(help: ArgumentHelp("The shard that is to lead.", valueName: "name")) var shard: String
   @Flag(help: "Begin with nothing: the shard has no replica of the partition either.")
   var empty = false
@@ -85,8 +86,11 @@ struct ForceLeaderCommand: AsyncParsableCommand {
       let record = plan.seen.record
       Output.write(
         "\(plan.partition): epoch \(record.epoch), in sync were "
-          + record.inSync.map(\.description).joined(separator: ", ") + ", all of them gone\n")
-      if plan.isEmpty {
+          + record.inSync.map(\.description).joined(separator: ", ")
+          + (plan.isComplete ? "\n" : ", all of them gone\n"))
+      if plan.isComplete {
+        Output.write("  \(shard) is in sync and goes on alone; nothing is lost\n")
+      } else if plan.isEmpty {
         Output.write("  everything in it is given up; \(shard) begins with nothing\n")
       } else {
         let has = held["\(plan.partition)"] ?? "what it holds cannot be asked"

@@ -168,6 +168,7 @@ struct FakeShards {
     case .subscribe(let subscribe): self.subscribe(subscribe, at: store)
     case .unsubscribe(let unsubscribe):
       stores[store]?.subscriptions.remove(unsubscribe.entity)
+    case .heartbeat: break
     default: preconditionFailure("a gateway does not send \(frame)")
     }
   }

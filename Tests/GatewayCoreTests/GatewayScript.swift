@@ -23,6 +23,7 @@ struct GatewayScript {
     var results: [CallID: CallResult] = [:]
     var resultOrder: [UInt64] = []
     var ended: [(session: SessionID, error: ServiceError)] = []
+    var heartbeats: [StoreID] = []
 
     func errors(of session: SessionID) -> [ServiceError] {
       answers.compactMap { answer in
@@ -137,6 +138,7 @@ struct GatewayScript {
       case .send(let store, .request(let request)): outputs.requests.append((store, request))
       case .send(let store, .subscribe(let frame)): outputs.subscribes.append((store, frame))
       case .send(let store, .unsubscribe(let frame)): outputs.unsubscribes.append((store, frame))
+      case .send(let store, .heartbeat): outputs.heartbeats.append(store)
       case .send(_, let frame): Issue.record("a gateway does not send \(frame)")
       case .answer(let session, let frame): outputs.answers.append((session, frame))
       case .push(let body, let sessions): outputs.pushes.append((body, sessions))

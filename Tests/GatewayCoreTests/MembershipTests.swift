@@ -95,6 +95,22 @@ import WalkSupport
     #expect(heard(rig, 2).isEmpty, "who is no member must not read on")
   }
 
+  @Test func `a removal that was seen, and told by the list alone, does not hold the cursor back`()
+    throws
+  {
+    var rig = try rig(rooms: 2)
+    rig.addClient(reader)
+    try rig.run(milliseconds: 1_500)
+    rig.shards.endSubscription(
+      .user(reader), of: PartitionID(2), on: rig.shards.leader(PartitionID(2)), .behind)
+    rig.change(room(2), by: host, remove: [reader])
+    try rig.run(milliseconds: 300)
+    for number in 1...3 { rig.say("m\(number)", in: room(1), by: host) }
+    try rig.run(milliseconds: 1_500)
+    let position = rig.clients[0].cursor?.positions.first { $0.partition == home }
+    #expect(position?.index == rig.world.applied(home))
+  }
+
   @Test func `what is left while its partition waits for it does not stop the others`() {
     var script = GatewayScript()
     let (one, two) = (GatewayScript.conversation(1), GatewayScript.conversation(2))

@@ -26,6 +26,7 @@ final class ReplicaBox {
   var epoch: Epoch { value.epoch }
   var acceptsCommands: Bool { value.acceptsCommands }
   var servesReads: Bool { value.servesReads }
+  var isClosing: Bool { value.isClosing }
   var commitIndex: LogIndex { value.commitIndex }
   var appliedIndex: LogIndex { value.appliedIndex }
   var wakeAt: Instant { value.wakeAt }

@@ -34,6 +34,29 @@ private let d = Names.d
     #expect(leader.replica.commitIndex == LogIndex(2))
   }
 
+  @Test func `rule 1: what an earlier process acknowledged does not commit anything more`() {
+    var leader = F.leader()
+    leader.restarted(b, boot: Names.boot(b).rawValue)
+    leader.acknowledge(1, from: b)
+    _ = leader.propose()
+    leader.persistAll()
+    leader.acknowledge(2, from: b)
+    leader.restarted(b, boot: 77)
+    leader.acknowledge(2, from: c)
+    #expect(leader.replica.commitIndex == LogIndex(1), "the disk of b may have lost it")
+    leader.restarted(b, boot: 77)
+    leader.receive(
+      .appended(match: LogIndex(2), leaderBoot: leader.replica.boot), from: b, epoch: 1,
+      boot: BootID(77))
+    #expect(leader.replica.commitIndex == LogIndex(2))
+    // Another link to the same process changes nothing.
+    leader.restarted(b, boot: 77)
+    _ = leader.propose()
+    leader.persistAll()
+    for other in [b, c] { leader.acknowledge(3, from: other) }
+    #expect(leader.replica.commitIndex == LogIndex(3))
+  }
+
   @Test func `rule 2: a member that is being taken out counts until the record has changed`() {
     var leader = F.leader()
     leader.unreachable([c])

@@ -124,9 +124,40 @@ import WalkSupport
     #expect(began.first.map { $0.from > LogIndex(1_000) && $0.generation == 1 } == true)
   }
 
-  @Test func `only a replica outside of the in-sync set may be forced`() {
+  @Test func `a survivor that waits in vain for the others goes on alone and loses nothing`() throws
+  {
+    var rig = ShardRig(stores: 3)
+    rig.run(milliseconds: 500)
+    for store in 0..<3 { _ = rig.openGateway(to: store) }
+    rig.run(milliseconds: 10)
+    rig.command(group(room, creator: ada, members: []), through: 0)
+    rig.command(send("kept", to: room, by: ada), through: 0)
+    rig.run(milliseconds: 500)
+    for store in 0..<3 { rig.kill(store) }
+    rig.start(1)
+    rig.run(milliseconds: 5_000)
+    #expect(rig.leader(of: 0) == nil, "another may hold more")
+    let seen = try #require(rig.coordinator.records[first])
+    let own = try #require(seen.record.replica(on: store(2)))
+    let changed = try #require(seen.record.forcing(own, others: [store(1), store(3)]))
+    #expect(changed.generation == seen.record.generation)
+    _ = rig.coordinator.compareAndSet(first, changed, base: seen.revision)
+    rig.start(0)
+    for store in 0...1 { rig.announceRecords(to: store) }
+    let isLed = rig.run(upTo: 5_000) { $0.leader(of: 0) == 1 }
+    #expect(isLed)
+    let gateway = rig.openGateway(to: 1)
+    let query = HistoryQuery(conversation: room, reader: ada, range: .latest, limit: 20)
+    let asked = rig.query(.history(query), through: gateway)
+    rig.run(milliseconds: 200)
+    #expect(rig.outcome(asked)?.answer?.texts?.last == "kept")
+  }
+
+  @Test func `only a replica that is listed may be forced`() {
     let record = PartitionRecord(initialOwners: [store(1), store(2), store(3)])
-    #expect(record.forcing(record.inSync[0], others: []) == nil)
+    let alone = record.forcing(record.inSync[0], others: [store(2)])
+    #expect(alone?.inSync == [record.inSync[0]] && alone?.generation == 0)
+    #expect(alone?.target.map(\.number) == [1, 4])
     #expect(record.forcing(ReplicaID(store: store(4), number: 9), others: []) == nil)
     var behind = record
     behind.inSync = [record.target[0], record.target[1]]

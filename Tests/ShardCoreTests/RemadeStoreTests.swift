@@ -55,6 +55,14 @@ import WalkSupport
     #expect(changes.map(\.inSync) == [found.inSync])
   }
 
+  @Test func `where nobody has led yet it has lost nothing`() {
+    let emptied = record(target: 3).emptied(owners: [store(1), store(2)])
+    let (changes, replica, isStopped) = shown([emptied])
+    #expect(changes.isEmpty)
+    #expect(replica == emptied.target[0])
+    #expect(isStopped == false)
+  }
+
   @Test func `what is listed for it afterwards begins empty`() {
     let (_, replica, isStopped) = shown([record(target: 3), record(target: 4)])
     #expect(replica == ReplicaID(store: store(1), number: 4))

@@ -227,10 +227,19 @@ struct ShardWalk {
       throw Violation("a request is never answered")
     }
     rig.run(milliseconds: 1_500)
+    // A leadership may have been handed on just now.
+    _ = rig.run(upTo: 3_000) { [partitions] in Self.isEven($0, partitions) }
     try check()
     counts["leader changes"] = rig.coordinator.changeCount
     counts["acknowledged"] = writers.reduce(0) { $0 + $1.acknowledged.count }
     counts["checkpoints"] = rig.checkpoints.count
+  }
+
+  /// Whether all replicas of each partition have applied equally much.
+  private static func isEven(_ rig: ShardRig, _ partitions: Int) -> Bool {
+    (0..<partitions).allSatisfy { number in
+      Set(rig.stores.indices.map { rig.status($0, number)?.appliedIndex }).count == 1
+    }
   }
 
   private mutating func check() throws(Violation) {

@@ -1,4 +1,4 @@
-package import Primitives
+import Primitives
 import ReplicaCore
 
 #if MARTLET_PLANTED_BUGS

@@ -19,6 +19,7 @@ extension ProtoLinkFrame {
         $0.boot = value.boot.rawValue
         $0.protocolVersion = value.protocolVersion
         $0.requestCredits = value.requestCredits
+        $0.lane = value.lane
       }
     case .heartbeat(let value):
       heartbeat = .with {
@@ -158,6 +159,7 @@ extension ProtoReplicaMessage {
         $0.index = index.rawValue
         $0.hash = hash
       }
+    case .takeOver(let last): takeOver = .with { $0.last = ProtoEntryID(last) }
     }
   }
 }

@@ -4,7 +4,7 @@ import NodeProtocol
 import Primitives
 
 extension RandomValues {
-  static let replicaBodyVariantCount = 11
+  static let replicaBodyVariantCount = 12
 
   mutating func entry() -> Entry {
     let id = EntryID(epoch: Epoch(positive()), index: LogIndex(positive()))
@@ -25,7 +25,8 @@ extension RandomValues {
     case 7: .inquiry(last: entryID())
     case 8: .inquiryAnswered(last: below(3) == 0 ? nil : entryID(), inquirerBoot: boot())
     case 9: .fenced(acknowledged: index(), reported: index())
-    default: .stateTold(index: index(), hash: number())
+    case 10: .stateTold(index: index(), hash: number())
+    default: .takeOver(last: entryID())
     }
   }
 
@@ -140,7 +141,8 @@ extension RandomValues {
       .hello(
         LinkHello(
           clusterID: id128(), node: text(), role: pick([.shard, .gateway]),
-          store: maybe { StoreID($0.positive()) }, boot: boot(), protocolVersion: number32(),
+          store: maybe { StoreID($0.positive()) }, boot: boot(), lane: number32(),
+          protocolVersion: number32(),
           requestCredits: number32())),
       .heartbeat(Heartbeat(boot: boot(), wallTime: time(), condition: .stalled, isDeaf: flag())),
       .subscribe(

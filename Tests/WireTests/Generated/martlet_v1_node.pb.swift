@@ -240,6 +240,9 @@ nonisolated struct ProtoLinkHello: Sendable {
   /// Requests that the sender accepts before it has answered one: the other side's credits.
   var requestCredits: UInt32 = 0
 
+  /// Which of the sender's event loops it is. A link between two of them ends the one before.
+  var lane: UInt32 = 0
+
   var unknownFields = SwiftProtobuf.UnknownStorage()
 
   init() {}
@@ -382,6 +385,14 @@ nonisolated struct ProtoReplicaMessage: Sendable {
     set {body = .stateTold(newValue)}
   }
 
+  var takeOver: ProtoReplicaMessage.TakeOver {
+    get {
+      if case .takeOver(let v)? = body {return v}
+      return ProtoReplicaMessage.TakeOver()
+    }
+    set {body = .takeOver(newValue)}
+  }
+
   var unknownFields = SwiftProtobuf.UnknownStorage()
 
   nonisolated enum OneOf_Body: Equatable, Sendable {
@@ -395,6 +406,7 @@ nonisolated struct ProtoReplicaMessage: Sendable {
     case inquiryAnswered(ProtoReplicaMessage.InquiryAnswered)
     case fenced(ProtoReplicaMessage.Fenced)
     case stateTold(ProtoReplicaMessage.StateTold)
+    case takeOver(ProtoReplicaMessage.TakeOver)
 
   }
 
@@ -589,6 +601,28 @@ nonisolated struct ProtoReplicaMessage: Sendable {
     var unknownFields = SwiftProtobuf.UnknownStorage()
 
     init() {}
+  }
+
+  /// Leader to one in-sync follower: everything up to `last` is committed, lead.
+  nonisolated struct TakeOver: Sendable {
+    // SwiftProtobuf.Message conformance is added in an extension below. See the
+    // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+    // methods supported on all messages.
+
+    var last: ProtoEntryID {
+      get {_last ?? ProtoEntryID()}
+      set {_last = newValue}
+    }
+    /// Returns true if `last` has been explicitly set.
+    var hasLast: Bool {self._last != nil}
+    /// Clears the value of `last`. Subsequent reads from it will return its default value.
+    mutating func clearLast() {self._last = nil}
+
+    var unknownFields = SwiftProtobuf.UnknownStorage()
+
+    init() {}
+
+    fileprivate var _last: ProtoEntryID? = nil
   }
 
   init() {}
@@ -1986,7 +2020,7 @@ nonisolated extension ProtoNothing: SwiftProtobuf.Message, SwiftProtobuf._Messag
 
 nonisolated extension ProtoLinkHello: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   static let protoMessageName: String = _protobuf_package + ".LinkHello"
-  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{3}cluster_id\0\u{1}node\0\u{1}role\0\u{1}store\0\u{1}boot\0\u{3}protocol_version\0\u{3}request_credits\0")
+  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{3}cluster_id\0\u{1}node\0\u{1}role\0\u{1}store\0\u{1}boot\0\u{3}protocol_version\0\u{3}request_credits\0\u{1}lane\0")
 
   mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -2001,6 +2035,7 @@ nonisolated extension ProtoLinkHello: SwiftProtobuf.Message, SwiftProtobuf._Mess
       case 5: try { try decoder.decodeSingularFixed64Field(value: &self.boot) }()
       case 6: try { try decoder.decodeSingularUInt32Field(value: &self.protocolVersion) }()
       case 7: try { try decoder.decodeSingularUInt32Field(value: &self.requestCredits) }()
+      case 8: try { try decoder.decodeSingularUInt32Field(value: &self.lane) }()
       default: break
       }
     }
@@ -2028,6 +2063,9 @@ nonisolated extension ProtoLinkHello: SwiftProtobuf.Message, SwiftProtobuf._Mess
     if self.requestCredits != 0 {
       try visitor.visitSingularUInt32Field(value: self.requestCredits, fieldNumber: 7)
     }
+    if self.lane != 0 {
+      try visitor.visitSingularUInt32Field(value: self.lane, fieldNumber: 8)
+    }
     try unknownFields.traverse(visitor: &visitor)
   }
 
@@ -2039,6 +2077,7 @@ nonisolated extension ProtoLinkHello: SwiftProtobuf.Message, SwiftProtobuf._Mess
     if lhs.boot != rhs.boot {return false}
     if lhs.protocolVersion != rhs.protocolVersion {return false}
     if lhs.requestCredits != rhs.requestCredits {return false}
+    if lhs.lane != rhs.lane {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }
@@ -2091,7 +2130,7 @@ nonisolated extension ProtoHeartbeat: SwiftProtobuf.Message, SwiftProtobuf._Mess
 
 nonisolated extension ProtoReplicaMessage: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   static let protoMessageName: String = _protobuf_package + ".ReplicaMessage"
-  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}partition\0\u{1}from\0\u{3}from_boot\0\u{1}to\0\u{1}epoch\0\u{1}revision\0\u{1}append\0\u{1}appended\0\u{1}mismatched\0\u{1}refused\0\u{1}barrier\0\u{3}barrier_confirmed\0\u{1}inquiry\0\u{3}inquiry_answered\0\u{1}fenced\0\u{3}state_told\0")
+  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}partition\0\u{1}from\0\u{3}from_boot\0\u{1}to\0\u{1}epoch\0\u{1}revision\0\u{1}append\0\u{1}appended\0\u{1}mismatched\0\u{1}refused\0\u{1}barrier\0\u{3}barrier_confirmed\0\u{1}inquiry\0\u{3}inquiry_answered\0\u{1}fenced\0\u{3}state_told\0\u{3}take_over\0")
 
   mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -2235,6 +2274,19 @@ nonisolated extension ProtoReplicaMessage: SwiftProtobuf.Message, SwiftProtobuf.
           self.body = .stateTold(v)
         }
       }()
+      case 17: try {
+        var v: ProtoReplicaMessage.TakeOver?
+        var hadOneofValue = false
+        if let current = self.body {
+          hadOneofValue = true
+          if case .takeOver(let m) = current {v = m}
+        }
+        try decoder.decodeSingularMessageField(value: &v)
+        if let v = v {
+          if hadOneofValue {try decoder.handleConflictingOneOf()}
+          self.body = .takeOver(v)
+        }
+      }()
       default: break
       }
     }
@@ -2303,6 +2355,10 @@ nonisolated extension ProtoReplicaMessage: SwiftProtobuf.Message, SwiftProtobuf.
     case .stateTold?: try {
       guard case .stateTold(let v)? = self.body else { preconditionFailure() }
       try visitor.visitSingularMessageField(value: v, fieldNumber: 16)
+    }()
+    case .takeOver?: try {
+      guard case .takeOver(let v)? = self.body else { preconditionFailure() }
+      try visitor.visitSingularMessageField(value: v, fieldNumber: 17)
     }()
     case nil: break
     }
@@ -2678,6 +2734,40 @@ nonisolated extension ProtoReplicaMessage.StateTold: SwiftProtobuf.Message, Swif
   static func ==(lhs: ProtoReplicaMessage.StateTold, rhs: ProtoReplicaMessage.StateTold) -> Bool {
     if lhs.index != rhs.index {return false}
     if lhs.hash != rhs.hash {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension ProtoReplicaMessage.TakeOver: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  static let protoMessageName: String = ProtoReplicaMessage.protoMessageName + ".TakeOver"
+  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}last\0")
+
+  mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeSingularMessageField(value: &self._last) }()
+      default: break
+      }
+    }
+  }
+
+  func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    // The use of inline closures is to circumvent an issue where the compiler
+    // allocates stack space for every if/case branch local when no optimizations
+    // are enabled. https://github.com/apple/swift-protobuf/issues/1034 and
+    // https://github.com/apple/swift-protobuf/issues/1182
+    try { if let v = self._last {
+      try visitor.visitSingularMessageField(value: v, fieldNumber: 1)
+    } }()
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  static func ==(lhs: ProtoReplicaMessage.TakeOver, rhs: ProtoReplicaMessage.TakeOver) -> Bool {
+    if lhs._last != rhs._last {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }
