@@ -50,6 +50,8 @@ final class ClientSession {
   /// Conversations that were read once more from their beginning, because events were missing.
   var reread: Set<ConversationID> = []
   var partitions: [PartitionID: SessionPartition] = [:]
+  /// Where the session stood in partitions of which it has no conversation any more.
+  var formerPositions: [PartitionID: (index: LogIndex, generation: UInt32?)] = [:]
   var pullCount = 0
   var isCongested = false
   var cursorDueAt: Instant?

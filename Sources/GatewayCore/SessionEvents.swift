@@ -43,7 +43,7 @@ extension GatewayCore {
       leaveRefused(id, partition, asked, page, into: &actions)
     }
     if session.partitions[partition]?.conversations.isEmpty ?? true {
-      session.partitions[partition] = nil
+      if let state = session.partitions[partition] { drop(partition, state, of: session) }
       pullDue(id, now: now, into: &actions)
       return tellFirstCursor(id, into: &actions)
     }

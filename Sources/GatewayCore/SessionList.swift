@@ -164,8 +164,10 @@ extension GatewayCore {
       last: session.departed.removeValue(forKey: item.conversation) ?? .zero, joined: item.joined)
     let beginsAnew = session.listed == nil && session.resumed == nil
     if session.partitions[partition] == nil {
+      let former = session.formerPositions.removeValue(forKey: partition)
       session.partitions[partition] = SessionPartition(
-        position: known?.index ?? (beginsAnew ? nil : .zero), generation: known?.generation)
+        position: former?.index ?? known?.index ?? (beginsAnew ? nil : .zero),
+        generation: former?.generation ?? known?.generation)
     }
     session.partitions[partition]?.insert(item.conversation)
     let ahead = session.partitions[partition]?.leftAhead.removeValue(forKey: item.conversation)
@@ -199,8 +201,17 @@ extension GatewayCore {
     if let state = session.partitions[partition], state.conversations.isEmpty,
       state.mode != .pulling
     {
-      session.partitions[partition] = nil
+      drop(partition, state, of: session)
     }
     detach(id, from: entity, into: &actions)
+  }
+
+  /// Nothing of a partition is of interest to a session any more, for now.
+  func drop(_ partition: PartitionID, _ state: SessionPartition, of session: ClientSession) {
+    session.partitions[partition] = nil
+    guard let index = cursorIndex(partition, state) else { return }
+    session.formerPositions[partition] = (
+      min(index, state.leftAhead.values.min() ?? index), state.generation
+    )
   }
 }

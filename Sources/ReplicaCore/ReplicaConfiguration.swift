@@ -40,7 +40,7 @@ package struct ReplicaConfiguration: Sendable {
   package var handoffMax: Milliseconds = 500
   /// After a handoff that came to nothing, before the next; doubles up to `handoffPauseMax`.
   package var handoffPause: Milliseconds = 5_000
-  package var handoffPauseMax: Milliseconds = 300_000
+  package var handoffPauseMax: Milliseconds = 60_000
   /// Between two inquiries of a restarted replica.
   package var inquiryInterval: Milliseconds = 200
 

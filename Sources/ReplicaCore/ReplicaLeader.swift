@@ -289,7 +289,9 @@ extension Replica {
 
   /// Proposes at most one change: first somebody joins, then somebody leaves.
   mutating func considerMembership(now: Instant, into actions: inout [ReplicaAction]) {
-    guard role == .leader, pendingChange == nil, leadership.handoff == nil, let known else { return }
+    guard role == .leader, pendingChange == nil, leadership.handoff == nil, let known else {
+      return
+    }
     let record = known.record
     if let joining = joiningMember(record) {
       var changed = record

@@ -113,7 +113,8 @@ extension LinkHello {
     guard boot != 0 else { throw .missingField(5) }
     self.init(
       clusterID: clusterID, node: node, role: role, store: store == 0 ? nil : StoreID(store),
-      boot: BootID(boot), lane: lane, protocolVersion: protocolVersion, requestCredits: requestCredits)
+      boot: BootID(boot), lane: lane, protocolVersion: protocolVersion,
+      requestCredits: requestCredits)
   }
 }
 

@@ -27,7 +27,8 @@ struct ForceLeaderCommand: AsyncParsableCommand {
       """)
 
   @Argument(help: "The partitions' numbers.") var partitions: [String] = []
-  @Flag(help: "All partitions of which no in-sync replica's shard is registered, but for this one.") var lost = false
+  @Flag(help: "All partitions of which no in-sync replica's shard is registered, but for this one.")
+  var lost = false
   @Option(help: ArgumentHelp("The shard that is to lead.", valueName: "name")) var shard: String
   @Flag(help: "Begin with nothing: the shard has no replica of the partition either.")
   var empty = false

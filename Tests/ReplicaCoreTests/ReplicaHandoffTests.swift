@@ -135,7 +135,8 @@ private let d = Names.d
     #expect(!handOver(&leader), "twice")
   }
 
-  @Test func `no handoff while the record is being changed, and no change while one is under way`() {
+  @Test func `no handoff while the record is being changed, and no change while one is under way`()
+  {
     var leader = leader(inSync: [a, b], target: [a, b, c])
     leader.acknowledge(1, from: c)
     #expect(leader.changes.count == 1)

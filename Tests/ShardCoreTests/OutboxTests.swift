@@ -113,7 +113,8 @@ import WalkSupport
     rig.command(group(room, creator: users[0], members: [users[1]]), through: 0)
     rig.run(milliseconds: 5_000)
     let gateway = rig.openGateway(to: rig.leader(of: 1) ?? 0)
-    let asked = rig.query(.conversationList(user: users[1], after: nil, limit: 10), through: gateway)
+    let asked = rig.query(
+      .conversationList(user: users[1], after: nil, limit: 10), through: gateway)
     rig.run(milliseconds: 200)
     #expect(rig.outcome(asked)?.answer?.listed == [room])
   }

@@ -60,6 +60,8 @@ final class ProtocolChecker {
   private let minInSync: Int
   /// By partition, the committed entries in order.
   private(set) var committed: [[EntryDigest]]
+  /// When each of them was first applied anywhere. Microseconds.
+  private var commitTimes: [[UInt64]]
   /// By partition, the hash of the state after each entry; zero where nobody was looked at.
   private var states: [[UInt64]]
   /// By shard and partition.
@@ -72,6 +74,7 @@ final class ProtocolChecker {
   init(partitionCount: Int, shardCount: Int, minInSync: Int) {
     self.minInSync = minInSync
     committed = Array(repeating: [], count: partitionCount)
+    commitTimes = Array(repeating: [], count: partitionCount)
     states = Array(repeating: [], count: partitionCount)
     logs = Array(
       repeating: Array(repeating: nil, count: partitionCount), count: shardCount)
@@ -187,13 +190,17 @@ final class ProtocolChecker {
       return
     }
     committed[place].append(digest)
+    commitTimes[place].append(simulation.now)
     guard let record = coordinator.records[partition]?.record else { return }
     var durableCount = 0
+    var excusedCount = 0
     var lacking: ReplicaID?
     for member in record.members {
       if isDurable(digest, index, partition, member, simulation) {
         durableCount += 1
-      } else if record.inSync.contains(member), !isDamaged(member, partition) {
+      } else if isExcused(member, partition, index) {
+        excusedCount += 1
+      } else if record.inSync.contains(member) {
         lacking = lacking ?? member
       }
     }
@@ -202,13 +209,9 @@ final class ProtocolChecker {
       return simulation.fail(
         "\(partition): \(index) is committed by \(replica) and not durable on \(lacking), in sync")
     }
-    if !digest.isEpochStart, durableCount + damagedCount(record, partition) < minInSync {
+    if !digest.isEpochStart, durableCount + excusedCount < minInSync {
       simulation.fail("\(partition): command \(index) is committed on \(durableCount) stores")
     }
-  }
-
-  private func damagedCount(_ record: PartitionRecord, _ partition: PartitionID) -> Int {
-    record.members.count { isDamaged($0, partition) }
   }
 
   private func isDurable(
@@ -235,6 +238,11 @@ final class ProtocolChecker {
     }
   }
 
+  /// When an entry was first applied anywhere. Microseconds.
+  func committedAt(_ index: LogIndex, of partition: PartitionID) -> UInt64 {
+    commitTimes[Int(partition.rawValue)][Int(index.rawValue) - 1]
+  }
+
   // MARK: What the coordinator decides
 
   func changed(
@@ -247,7 +255,7 @@ final class ProtocolChecker {
       simulation.fail("\(partition): replica ids are given out again")
     }
     for member in record.inSync where !before.inSync.contains(member) {
-      for index in committed[place].indices where !isDamaged(member, partition) {
+      for index in committed[place].indices where !isExcused(member, partition, index + 1) {
         if !isDurable(committed[place][index], index + 1, partition, member, simulation) {
           return simulation.fail("\(partition): \(member) joins without entry \(index + 1)")
         }
@@ -267,10 +275,23 @@ final class ProtocolChecker {
 
   // MARK: Damage
 
-  /// A replica's disk lost something of a log of `length` entries: what it holds counts no more
-  /// until it has as much again, or is replaced.
-  func wasDamaged(_ replica: ReplicaID, _ partition: PartitionID, length: Int) {
-    damagedIn[replica, default: [:]][partition] = length
+  /// A replica's disk lost something of a log of `length` entries: what it holds of them counts no
+  /// more until it has as much again, or is replaced. `nil` while a process goes on writing there,
+  /// not knowing it.
+  func wasDamaged(_ replica: ReplicaID, _ partition: PartitionID, length: Int?) {
+    damagedIn[replica, default: [:]][partition] = length ?? .max
+  }
+
+  /// Nothing more is written by the process that did not know.
+  func endedWriting(_ replica: ReplicaID, _ partition: PartitionID, length: Int) {
+    guard damagedIn[replica]?[partition] == .max else { return }
+    damagedIn[replica]?[partition] = length
+  }
+
+  /// Whether an entry is one that a replica may have acknowledged before its disk lost something.
+  /// What comes later it has to have.
+  private func isExcused(_ replica: ReplicaID, _ partition: PartitionID, _ index: Int) -> Bool {
+    damagedIn[replica]?[partition].map { index <= $0 } ?? false
   }
 
   func isDamaged(_ replica: ReplicaID, _ partition: PartitionID) -> Bool {

@@ -5,6 +5,8 @@ package enum RareEvent: Int, CaseIterable, Sendable {
   case zombieAppend, mismatch, leaderReadsRecord, inquiry, catchUpFromDisk
   case resumeAcrossLeaders, behind, redirection, repeatedSend, lostAnswer, promotionDuringShrink
   case rejoinedConversation, listedWhileAway, outboxRepeated, stateCompared
+  case handoff
+  case readableWithoutHealing
 }
 
 /// How often each of them came.

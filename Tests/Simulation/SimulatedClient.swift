@@ -27,6 +27,8 @@ struct ClientConversation {
   let id: ConversationID
   /// The last sequence number taken; `nil` until the first event after a fresh start.
   var seen: UInt64?
+  /// The first one that was ever heard.
+  var first: UInt64?
   /// The last one pushed on the present connection; `nil` before the first.
   var onConnection: UInt64?
   var isMember = true
@@ -87,6 +89,12 @@ final class SimulatedClient {
   var isCongested = false
 
   var cursor: Cursor?
+  /// The last one that it was told on this connection.
+  var toldCursor: Cursor?
+  /// When it got its first cursor. Microseconds.
+  var firstCursorAt: UInt64 = .max
+  /// Conversations in which something was refused as to somebody who is no member.
+  var refusedIn: [ConversationID] = []
   var conversations = ClientConversations()
   /// Groups that this client made: it may change their members.
   var own: [ConversationID] = []
@@ -115,6 +123,7 @@ final class SimulatedClient {
     session = nil
     isWelcome = false
     isCongested = false
+    toldCursor = nil
     for place in conversations.places.indices {
       conversations.places[place].onConnection = nil
       if cursor == nil { conversations.places[place].seen = nil }

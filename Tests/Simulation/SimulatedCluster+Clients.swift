@@ -273,6 +273,8 @@ extension SimulatedCluster {
     case .event(let event): take(event, client)
     case .cursor(let cursor):
       if !client.listens { fail("client \(client.number) is told a cursor") }
+      if client.cursor == nil { client.firstCursorAt = now }
+      checkProgress(client, cursor)
       client.cursor = cursor
     case .gap(let conversation):
       let place = client.conversations.place(of: conversation)
@@ -284,6 +286,28 @@ extension SimulatedCluster {
       if frame.ref == "hello", case .error = frame.body { return leave(client) }
       guard let place = client.inFlight.firstIndex(where: { $0.ref == frame.ref }) else { return }
       finish(place, frame.body, client)
+    }
+  }
+
+  /// Within a connection a cursor never goes back: everything behind it would be told again. But
+  /// for who was taken out of something that was still being read: it may come back there.
+  private func checkProgress(_ client: SimulatedClient, _ cursor: Cursor) {
+    defer { client.toldCursor = cursor }
+    guard let earlier = client.toldCursor else { return }
+    if cursor.user.index < earlier.user.index {
+      fail("client \(client.number): the cursor goes from \(earlier.user) back to \(cursor.user)")
+    }
+    for position in cursor.positions {
+      guard let before = earlier.positions.first(where: { $0.partition == position.partition })
+      else { continue }
+      guard position.index < before.index else { continue }
+      let isMemberOfAll = conversations.allSatisfy { id in
+        EntityID.conversation(id).token.partition(of: UInt32(plan.partitionCount))
+          != position.partition || isMember(client, of: id)
+      }
+      if isMemberOfAll {
+        fail("client \(client.number): the cursor goes from \(before) back to \(position)")
+      }
     }
   }
 
@@ -314,6 +338,16 @@ extension SimulatedCluster {
   }
 
   private func refuse(_ place: Int, _ error: ServiceError, _ client: SimulatedClient) {
+    if error.code == .internalError {
+      fail("client \(client.number): \(client.inFlight[place].operation) fails: \(error)")
+    }
+    if error.code == .notFound || error.code == .permissionDenied {
+      switch client.inFlight[place].operation {
+      case .send(let conversation, _, _), .history(let conversation, _, _):
+        client.refusedIn.append(conversation)
+      default: break
+      }
+    }
     guard case .send = client.inFlight[place].kind else {
       client.inFlight.remove(at: place)
       return
@@ -354,6 +388,7 @@ extension SimulatedCluster {
       fail("client \(client.number): \(number) of \(id) came after \(last) on one connection")
     }
     conversation.onConnection = number
+    conversation.first = conversation.first ?? number
     if let seen = conversation.seen {
       if number > seen + 1, !comesBack, !conversation.hasGap {
         fail("client \(client.number) saw \(seen) of \(id), then \(number)")

@@ -13,7 +13,7 @@ extension SimulatedCluster {
     for partition in coordinator.records.keys {
       guard let record = coordinator.records[partition]?.record else { continue }
       if record.target.contains(where: { !record.inSync.contains($0) })
-        || record.inSync.contains(where: { !record.target.contains($0) && $0 != record.leader })
+        || record.inSync.contains(where: { !record.target.contains($0) })
       {
         return "\(partition) is in sync on \(record.inSync), should be on \(record.target)"
       }
@@ -126,7 +126,10 @@ extension SimulatedCluster {
       }
     }
     for conversation in conversations {
-      if plan.isSafetyOnly, !isReadable(conversation) { continue }
+      if plan.isSafetyOnly {
+        guard isReadable(conversation) else { continue }
+        rare.note(.readableWithoutHealing)
+      }
       guard let reader = clients.first(where: { isMember($0, of: conversation) }) else {
         fail("nobody can read \(conversation)")
         continue
@@ -134,6 +137,8 @@ extension SimulatedCluster {
       let log = log(of: conversation, reader: reader.user)
       history.check(conversation, log, in: self)
       checkGaps(conversation, log)
+      checkBeginnings(conversation, log)
+      checkRefusals(conversation, log)
     }
     for client in clients where !plan.isSafetyOnly {
       for place in client.conversations.places {
@@ -156,17 +161,54 @@ extension SimulatedCluster {
   /// Something may be missing for somebody who was taken out and came back, and for nobody else.
   private func checkGaps(_ conversation: ConversationID, _ log: [Event]) {
     for client in clients where client.conversations[conversation]?.hadGap ?? false {
-      let wasOut = log.contains { event in
-        guard case .membersChanged(_, let removed) = event.content else { return false }
-        return removed.contains(client.user)
+      if !wasOut(client, log) {
+        fail("client \(client.number) was told of a gap in \(conversation)")
       }
-      if !wasOut { fail("client \(client.number) was told of a gap in \(conversation)") }
     }
   }
 
-  /// Those that anybody has heard of.
+  /// Who was added while it had a cursor hears everything from then on, from the event that says
+  /// so. Of several such times the list of conversations knows the last.
+  private func checkBeginnings(_ conversation: ConversationID, _ log: [Event]) {
+    let partition = EntityID.conversation(conversation).token.partition(
+      of: UInt32(plan.partitionCount))
+    for client in clients where client.listens {
+      guard let first = client.conversations[conversation]?.first,
+        let event = log.last(where: { adds($0, client) }),
+        checker.committedAt(event.index, of: partition) > client.firstCursorAt
+      else { continue }
+      if first > event.sequence.rawValue {
+        fail("client \(client.number) heard nothing of \(conversation) before \(first)")
+      }
+    }
+  }
+
+  /// Nobody is refused who was never taken out.
+  private func checkRefusals(_ conversation: ConversationID, _ log: [Event]) {
+    for client in clients where client.refusedIn.contains(conversation) {
+      if !wasOut(client, log) { fail("client \(client.number) was refused in \(conversation)") }
+    }
+  }
+
+  private func adds(_ event: Event, _ client: SimulatedClient) -> Bool {
+    switch event.content {
+    case .created(_, _, let members), .membersChanged(let members, _):
+      members.contains { $0.user == client.user }
+    default: false
+    }
+  }
+
+  private func wasOut(_ client: SimulatedClient, _ log: [Event]) -> Bool {
+    log.contains { event in
+      guard case .membersChanged(_, let removed) = event.content else { return false }
+      return removed.contains(client.user)
+    }
+  }
+
+  /// Those that anybody has heard of, or that are in somebody's list.
   var conversations: [ConversationID] {
     var conversations = history.conversations
+    for id in onlyListed where !conversations.contains(id) { conversations.append(id) }
     for client in clients {
       for place in client.conversations.places where !conversations.contains(place.id) {
         conversations.append(place.id)
@@ -199,6 +241,11 @@ extension SimulatedCluster {
         case .conversationList(let page)? = try? host.answer(query)
       else { return "the list of client \(client.number) cannot be read" }
       let listed = page.conversations.map(\.conversation)
+      for conversation in listed where !conversations.contains(conversation) {
+        onlyListed.append(conversation)
+        return
+          "nobody has heard of \(conversation) so far, which client \(client.number) has listed"
+      }
       for conversation in conversations {
         let isMember = isMember(client, of: conversation)
         if listed.contains(conversation) != isMember {
@@ -235,6 +282,7 @@ extension SimulatedCluster {
         if message.epoch < known { rare.note(.zombieAppend) }
       case .mismatched: rare.note(.mismatch)
       case .inquiry: rare.note(.inquiry)
+      case .takeOver: rare.note(.handoff)
       default: break
       }
     default: break

@@ -48,6 +48,12 @@ extension SimulatedCluster {
         queue.schedule(
           .faultEnded(.restart(.shard(shard.number))), at: end + UInt64(dice.below(400_000)))
       }
+    case .shardStop:
+      guard shard.isRunning, !shard.isPaused, !isStoreMissing else { return }
+      input(shard) { $0.leave(now: $1, into: &$2) }
+      queue.schedule(
+        .faultEnded(.stop(shard.number, life: shard.life)),
+        at: now + UInt64(dice.between(1_000...1_000_000)))
     case .pause:
       guard shard.isRunning, !shard.isPaused else { return }
       shard.isPaused = true
@@ -208,7 +214,7 @@ extension SimulatedCluster {
       }
     case .flippedBit:
       let partition = dice.pick(partitions)
-      markDamaged(shard, partition)
+      markDamaged(shard, partition, isInUse: shard.isRunning)
       shard.disk.flip(partition, inLog: dice.chance(permille: 500))
       // A running process finds it when it reads there; one that starts finds it at once.
       if dice.chance(permille: 500) { kill(shard) }
@@ -231,10 +237,23 @@ extension SimulatedCluster {
     }
   }
 
-  private func markDamaged(_ shard: SimulatedShard, _ partition: PartitionID) {
+  private func markDamaged(
+    _ shard: SimulatedShard, _ partition: PartitionID, isInUse: Bool = false
+  ) {
     for replica in shard.disk.replicas(of: partition) {
       checker.wasDamaged(
-        replica, partition, length: shard.disk.length(of: partition, replica))
+        replica, partition,
+        length: isInUse ? nil : shard.disk.length(of: partition, replica))
+    }
+  }
+
+  /// The process has ended, or does nothing more with a partition.
+  func endedWriting(_ shard: SimulatedShard, _ partitions: [PartitionID]) {
+    for partition in partitions {
+      for replica in shard.disk.replicas(of: partition) {
+        checker.endedWriting(
+          replica, partition, length: shard.disk.length(of: partition, replica))
+      }
     }
   }
 
@@ -297,6 +316,13 @@ extension SimulatedCluster {
   func end(_ end: FaultEnd) {
     switch end {
     case .restart(.shard(let number)): start(shards[number])
+    case .stop(let number, let life):
+      guard shards[number].life == life else { return }
+      guard !isStoreMissing else {
+        return queue.schedule(.faultEnded(.stop(number, life: life)), at: now + 500_000)
+      }
+      kill(shards[number])
+      queue.schedule(.faultEnded(.restart(.shard(number))), at: now + 300_000)
     case .restart(.gateway(let number)):
       if gateways[number].isDraining { kill(gateways[number]) }
       start(gateways[number])

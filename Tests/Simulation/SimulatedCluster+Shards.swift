@@ -81,6 +81,7 @@ extension SimulatedCluster {
     let kept = diskDice.below(shard.syncs.count + 1)
     for item in shard.syncs.prefix(kept) { carryOut(item.sync, on: shard) }
     shard.disk.crash(keepingUnsynced: diskDice.chance(permille: 500))
+    endedWriting(shard, shard.disk.partitions)
     shard.syncs = []
     shard.stalledUntil = 0
     for connection in connections.indices
@@ -155,7 +156,8 @@ extension SimulatedCluster {
     case .becameLeader(let partition, let epoch):
       fold(3, shard.number, Int(epoch.rawValue))
       checker.leads(partition, epoch, shard, in: self)
-    case .replicaStopped(_, let reason):
+    case .replicaStopped(let partition, let reason):
+      endedWriting(shard, [partition])
       switch reason {
       case .fenced: rare.note(.fencing)
       case .damaged, .lost: rare.note(.givingUp)

@@ -58,6 +58,8 @@ package final class SimulatedCluster {
   /// What ends of itself.
   enum FaultEnd {
     case restart(Node)
+    /// A shard that was asked to stop does.
+    case stop(Int, life: Int)
     case resume(Node)
     case cut([NodePair], resets: Bool)
     case slowness(connection: Int)
@@ -92,6 +94,8 @@ package final class SimulatedCluster {
   var cutFromCoordinator: Set<Int> = []
   var lateWatchers: Set<Int> = []
   var isHealing = false
+  /// Conversations that were found in a list and that nobody had heard of by then.
+  var onlyListed: [ConversationID] = []
   /// Conversations in which something was said after everything was mended.
   var probed: [ConversationID] = []
   /// The store that was damaged last, until it is whole again: a minority, never two at a time.

@@ -7,7 +7,7 @@ import WalkSupport
 /// **Source**: Groce et al., "Swarm Testing" (ISSTA 2012).
 package enum FaultKind: String, CaseIterable, Sendable {
   // Processes
-  case crash, crashAll, pause, exile, gatewayCrash, gatewayDrain, gatewayPause
+  case crash, crashAll, shardStop, pause, exile, gatewayCrash, gatewayDrain, gatewayPause
   // Network
   case cut, oneWayCut, isolation, reset, slowLink, clientReset, clientCongestion, linkCongestion
   // Disks
@@ -26,7 +26,8 @@ package enum FaultKind: String, CaseIterable, Sendable {
 
   package var family: Family {
     switch self {
-    case .crash, .crashAll, .pause, .exile, .gatewayCrash, .gatewayDrain, .gatewayPause: .processes
+    case .crash, .crashAll, .shardStop, .pause, .exile, .gatewayCrash, .gatewayDrain, .gatewayPause:
+      .processes
     case .cut, .oneWayCut, .isolation, .reset, .slowLink, .clientReset, .clientCongestion,
       .linkCongestion:
       .network

@@ -115,6 +115,8 @@ struct Fault {
   /// It ends after that time whether or not messages are taken again; otherwise it lasts until they
   /// are.
   var endsOnTime = false
+  /// What its end does to the cluster, if it is a fault of its own; counted from there.
+  var ending: Effect?
   let inject: () throws -> Void
   let heal: () throws -> Void
 }

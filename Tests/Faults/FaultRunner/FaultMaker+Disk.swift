@@ -102,13 +102,14 @@ extension FaultMaker {
     }
     var lots = chance.split()
     return Fault(
-      kind: kind, detail: victim, effect: .crash, serving: plan.gateways,
-      holdMilliseconds: kind.hitsRunning ? 3_000 : 500,
+      kind: kind, detail: victim, effect: kind.hitsRunning ? .strain : .crash,
+      serving: plan.gateways, holdMilliseconds: kind.hitsRunning ? 3_000 : 500,
+      ending: kind.hitsRunning ? .crash : nil,
       inject: { [cluster, plan] in
         if !kind.hitsRunning { cluster.kill([victim]) }
         try disk.ask("sync")
-        cluster.wasDamaged(victim)
         try cluster.clearSetAside(of: victim)
+        cluster.wasDamaged(victim)
         try Damage.make(kind, victim, plan, disk, &lots)
       },
       heal: { [cluster] in

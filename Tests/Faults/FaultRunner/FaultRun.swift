@@ -7,6 +7,8 @@ final class FaultRun {
   /// Without an answer for so long, a fault counts as one that the cluster does not get over.
   static let writableMax: Moment = 30 * Pace.second
   static let wholeMax: Moment = 60 * Pace.second
+  /// Where nothing should be wrong.
+  private static let serviceMax: Moment = 2 * Pace.second
   private static let startMax: Moment = 90 * Pace.second
   /// A fault that ends when messages are taken again ends after this time anyhow.
   private static let holdMax: Moment = 15 * Pace.second
@@ -44,7 +46,8 @@ final class FaultRun {
     try cluster.startAll()
     guard try cluster.waitUntilWhole(Self.startMax) else { throw Failure("the ring is not whole") }
     try workload.begin(&chance)
-    _ = try probe(cluster.plan.gateways, since: Pace.now()).wait(Self.writableMax)
+    _ = try probe(cluster.plan.gateways, as: workload.freshProber(), since: Pace.now())
+      .wait(Self.writableMax)
     say("the cluster serves; faults begin")
     do {
       let total = schedule.count.map(String.init) ?? "∞"
@@ -61,14 +64,24 @@ final class FaultRun {
     report.unexpectedEnds = cluster.unexpectedEnds
     for line in try workload.finish() { report.fail(line) }
     report.unexpectedEnds = cluster.unexpectedEnds
-    for shard in cluster.plan.shards { try cluster.clearSetAside(of: shard) }
+    try cluster.clearSetAside()
     report.storesGivenUp = cluster.storesGivenUp
   }
 
-  private func probe(_ gateways: [String], since begin: Moment) throws -> WritableProbe {
+  private func probe(
+    _ gateways: [String], as prober: Prober, since begin: Moment
+  ) -> WritableProbe {
     WritableProbe(
-      workload.probes, through: gateways.map(cluster.plan.publicEndpoint),
-      as: try workload.freshProber(), stage: workload.stage, begin: begin)
+      workload.probes, through: gateways.map(cluster.plan.publicEndpoint), as: prober,
+      stage: workload.stage, begin: begin)
+  }
+
+  /// A fault that must hurt nobody has lasted long: it still hurts nobody.
+  private func expectService(through gateways: [String], as prober: Prober) throws {
+    let late = probe(gateways, as: prober, since: Pace.now())
+    guard try late.wait(Self.serviceMax) != nil else {
+      throw Failure("not served any more at the end of a long fault")
+    }
   }
 
   /// One fault, and what is waited for before the next.
@@ -78,36 +91,51 @@ final class FaultRun {
     try fault.inject()
     let begin = Pace.now()
     report.count(fault)
-    let during = WritableProbe(
-      workload.probes, through: fault.serving.map(cluster.plan.publicEndpoint), as: prober,
-      stage: workload.stage, begin: begin)
+    let during = probe(fault.serving, as: prober, since: begin)
     let hold = Moment(fault.holdMilliseconds) * Pace.millisecond
     var isOdd = false
+    // Of the time until it is writable, not of what comes after.
+    var stalled: Moment?
     _ = try Pace.wait(max(hold, Self.holdMax)) {
       try cluster.lookAfter()
+      if during.isDone, stalled == nil { stalled = watch.stalled - stalledBefore }
       if !isOdd, !during.isDone, Pace.now() > begin + Self.oddAfter {
         isOdd = true
         cluster.keepRing("ring-\(number.prefix { $0 != "/" })")
       }
       return Pace.now() >= begin + hold && (fault.endsOnTime || during.isDone)
     }
+    if fault.kind == .etcdAway { try expectService(through: fault.serving, as: prober) }
     let healing = Pace.now()
     try fault.heal()
+    let ending = fault.ending.map { effect in
+      (effect, probe(fault.serving, as: prober, since: healing), watch.stalled)
+    }
     var writable = try during.wait(Self.writableMax)
     if fault.effect == .restart, let whole = writable {
       writable = whole - min(whole, healing - begin)
     }
-    let stalled = watch.stalled - stalledBefore
-    report.add(fault.effect, writable, stalled: stalled)
+    let stall = stalled ?? watch.stalled - stalledBefore
+    report.add(fault.effect, writable, stalled: stall)
+    if let (effect, probe, before) = ending {
+      let time = try probe.wait(Self.writableMax)
+      report.add(effect, time, stalled: watch.stalled - before)
+      guard time != nil else {
+        throw Failure("not writable after the end of \(fault.kind.rawValue)")
+      }
+    }
     let isWhole = try cluster.waitUntilWhole(Self.wholeMax)
     let whole = Pace.now() - healing
-    let after = try probe(cluster.plan.gateways, since: Pace.now()).wait(Self.writableMax)
+    try cluster.clearSetAside()
+    let after = try probe(
+      cluster.plan.gateways, as: workload.freshProber(), since: Pace.now()
+    ).wait(Self.writableMax)
     report.add(.healing, after.map { $0 + whole }, stalled: 0)
     say(
       "\(number) \(fault.kind.rawValue) \(fault.detail): "
         + "\(writable.map { "writable after \(Pace.text($0))" } ?? "not writable in time"), "
         + "\(isWhole ? "whole \(Pace.text(whole)) after its end" : "not whole in time")"
-        + (stalled > Report.stalledMax ? "; the machine stalled for \(Pace.text(stalled))" : ""))
+        + (stall > Report.stalledMax ? "; the machine stalled for \(Pace.text(stall))" : ""))
     guard writable != nil, after != nil else {
       throw Failure(
         "not writable within \(Pace.text(Self.writableMax)) after \(fault.kind.rawValue)")

@@ -79,6 +79,10 @@ final class RealCluster {
   /// A file of a shard's store is not what was written.
   func wasDamaged(_ shard: String) { damages[shard, default: 0] += 1 }
 
+  func clearSetAside() throws {
+    for shard in plan.shards { try clearSetAside(of: shard) }
+  }
+
   /// Counts the stores that a shard has given up and removes what it set aside of them, as an
   /// operator does before there are too many.
   func clearSetAside(of shard: String) throws {
@@ -86,6 +90,8 @@ final class RealCluster {
     for name in try files.contentsOfDirectory(atPath: root) where name.hasPrefix("damaged-") {
       try files.removeItem(atPath: "\(root)/\(name)")
       storesGivenUp += 1
+      // What was damaged is gone: the store has no more excuse to end.
+      damages[shard] = 0
     }
   }
 
