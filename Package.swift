@@ -74,6 +74,7 @@ let package = Package(
       "ReplicaCore", ["Primitives", "ClusterModel", "NodeProtocol", .deque],
       settings: [plantedBugs]),
     module("ChatCore", ["Primitives", "ChatModel", "NodeProtocol"], settings: [plantedBugs]),
+    module("RingControl", ["Primitives", "ClusterModel", "HashRing"]),
     module("Routing", ["Primitives", "ClusterModel"]),
     module(
       "ShardCore",
@@ -212,6 +213,7 @@ let package = Package(
     tests("PrimitivesTests", ["Primitives"]),
     tests("ChatModelTests", ["Primitives", "ChatModel"]),
     tests("HashRingTests", ["HashRing", "Primitives"]),
+    tests("RingControlTests", ["RingControl", "ClusterModel", "HashRing", "Primitives"]),
     tests(
       "ReplicaCoreTests",
       ["ReplicaCore", "Primitives", "ClusterModel", "NodeProtocol", "WalkSupport"],

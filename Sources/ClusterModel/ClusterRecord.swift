@@ -59,6 +59,10 @@ package enum CoordinationKey {
   package static let root = "/martlet/v1/"
   /// The `ClusterRecord`.
   package static let cluster = root + "cluster"
+  /// The `RingRecord`.
+  package static let ring = root + "ring"
+  /// Whoever holds it may move partitions: a store's id, under a lease.
+  package static let controller = root + "controller"
   /// What the keys of all `PartitionRecord`s begin with.
   package static let partitions = root + "partitions/"
   /// What the keys of all `NodeRecord`s begin with.

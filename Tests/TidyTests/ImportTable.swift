@@ -30,6 +30,7 @@ enum ImportTable {
 
     // 2: logic, without I/O, clock, Foundation or logging
     "HashRing": ModuleRule(2, ["Primitives"]),
+    "RingControl": ModuleRule(2, ["Primitives", "ClusterModel", "HashRing"]),
     "Routing": ModuleRule(2, ["Primitives", "ClusterModel"]),
     "ReplicaCore": ModuleRule(
       2, ["Primitives", "ClusterModel", "NodeProtocol"], external: ["DequeModule"]),

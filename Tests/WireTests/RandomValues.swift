@@ -189,6 +189,35 @@ extension RandomValues {
       protocolVersion: number32())
   }
 
+  mutating func ringMember() -> RingMember {
+    RingMember(
+      store: StoreID(positive()), name: text(), weight: 1 + UInt32(below(1_000)), zone: text(),
+      isDrained: flag())
+  }
+
+  mutating func ringRecord() -> RingRecord {
+    let stores = (0..<5).map { _ in StoreID(positive()) }
+    let change = maybe { values in
+      RingChange(
+        number: values.number(), kind: values.pick(RingChange.Kind.allCases),
+        subject: values.text(), startedAt: values.time(),
+        formerMembers: values.list(3) { $0.ringMember() },
+        moves: values.list(4) {
+          RingMove(
+            partition: $0.partition(), before: [$0.pick(stores), $0.pick(stores)],
+            after: [$0.pick(stores)])
+        }, isTurnedBack: values.flag())
+    }
+    var members: [RingMember] = []
+    for member in list(4, { $0.ringMember() })
+    where !members.contains(where: { $0.store == member.store }) {
+      members.append(member)
+    }
+    return RingRecord(
+      members: members, change: change, changeCount: number(),
+      movesMax: 1 + UInt32(below(1_024)), bytesPerSecond: 65_536 + UInt64(below(1 << 30)))
+  }
+
   mutating func clusterRecord() -> ClusterRecord {
     ClusterRecord(
       clusterID: id128(), partitionCount: 1 + UInt32(below(65_536)),

@@ -64,6 +64,11 @@ func forRandomValues(
       #expect(node.encoded() == nodeTwin)
       #expect(try NodeRecord(decoding: nodeTwin) == node)
 
+      let ring = values.ringRecord()
+      let ringTwin = try ProtoRingRecord(ring).serializedBytes() as [UInt8]
+      #expect(ring.encoded() == ringTwin)
+      #expect(try RingRecord(decoding: ringTwin) == ring)
+
       let cluster = values.clusterRecord()
       let clusterTwin = try ProtoClusterRecord(cluster).serializedBytes() as [UInt8]
       #expect(cluster.encoded() == clusterTwin)
@@ -73,7 +78,10 @@ func forRandomValues(
 
   @Test func cutAndChangedBytesAreReadOrRefusedButNeverTrap() {
     forRandomValues(20) { values in
-      var samples = [values.partitionRecord().encoded(), values.nodeRecord().encoded()]
+      var samples = [
+        values.partitionRecord().encoded(), values.nodeRecord().encoded(),
+        values.ringRecord().encoded(),
+      ]
       for variant in 0..<RandomValues.commandVariantCount {
         samples.append(values.command(variant).encoded())
       }
@@ -83,6 +91,7 @@ func forRandomValues(
           if (try? Command(decoding: changed[...])) == nil { refusedCount += 1 }
           if (try? PartitionRecord(decoding: changed)) == nil { refusedCount += 1 }
           if (try? NodeRecord(decoding: changed)) == nil { refusedCount += 1 }
+          if (try? RingRecord(decoding: changed)) == nil { refusedCount += 1 }
           if (try? EntryPayload(decoding: changed)) == nil { refusedCount += 1 }
         }
       }

@@ -210,3 +210,54 @@ extension ProtoClusterRecord {
     minInSync = record.minInSync
   }
 }
+
+extension ProtoRingMember {
+  init(_ member: RingMember) {
+    self.init()
+    store = member.store.rawValue
+    name = member.name
+    weight = member.weight
+    zone = member.zone
+    drained = member.isDrained
+  }
+}
+
+extension ProtoRingChange {
+  init(_ change: RingChange) {
+    self.init()
+    number = change.number
+    kind = ProtoRingChangeKind(rawValue: Int(change.kind.rawValue)) ?? .unspecified
+    subject = change.subject
+    startedAt = change.startedAt.milliseconds
+    formerMembers = change.formerMembers.map(ProtoRingMember.init)
+    let known = Set(change.moves.flatMap { $0.before + $0.after }).sorted()
+    stores = known.map { store in .with { $0.store = store.rawValue } }
+    func places(_ set: [StoreID]) -> Data {
+      Data(
+        set.flatMap { store -> [UInt8] in
+          let place = UInt16(known.firstIndex(of: store) ?? 0).bigEndian
+          return withUnsafeBytes(of: place) { Array($0) }
+        })
+    }
+    moves = change.moves.map { move in
+      .with {
+        $0.partition = move.partition.rawValue
+        $0.before = places(move.before)
+        $0.after = places(move.after)
+      }
+    }
+    turnedBack = change.isTurnedBack
+  }
+}
+
+extension ProtoRingRecord {
+  init(_ record: RingRecord) {
+    self.init()
+    version = 1
+    members = record.members.map(ProtoRingMember.init)
+    if let change = record.change { self.change = ProtoRingChange(change) }
+    changeCount = record.changeCount
+    movesMax = record.movesMax
+    bytesPerSecond = record.bytesPerSecond
+  }
+}
