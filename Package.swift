@@ -129,6 +129,7 @@ let package = Package(
       "NodeRuntime",
       [
         "Primitives", "ChatModel", "ClientProtocol", "ClusterModel", "NodeProtocol", "HashRing",
+        "RingControl",
         "ReplicaCore", "ChatCore", "Routing", "ShardCore", "GatewayCore", "Wire", "TLSEngine",
         "Credentials", "WebSocketEngine", "LogStorage", "Transport", "Coordination", "Telemetry",
         "SocketErrors", .nioCore, .nioPosix, .nioHTTP1, .logging, .deque,
@@ -143,7 +144,8 @@ let package = Package(
     .executableTarget(
       name: "martlet",
       dependencies: [
-        "Primitives", "ClusterModel", "Credentials", "LogStorage", "Coordination", "TLSEngine",
+        "Primitives", "ClusterModel", "RingControl", "Credentials", "LogStorage", "Coordination",
+        "TLSEngine",
         "NodeRuntime", "NodeConfiguration", "MartletClient", "SocketErrors", .nioCore, .nioPosix,
         .nioHTTP1, .logging, .argumentParser,
       ],

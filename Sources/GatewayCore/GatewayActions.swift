@@ -56,6 +56,8 @@ package enum CallResult: Equatable, Sendable {
 /// Bounds and times of one event loop of a gateway.
 package struct GatewayConfiguration: Sendable {
   package var node: String
+  /// The process.
+  package var boot: BootID
   package var partitionCount: UInt32
   /// Requests of all sessions that are not answered yet.
   package var pendingRequestsMax = 200_000
@@ -80,8 +82,10 @@ package struct GatewayConfiguration: Sendable {
   /// How often a session is told its cursor while events flow.
   package var cursorInterval: Milliseconds = 1_000
 
-  package init(node: String, partitionCount: UInt32) {
+  package init(node: String, boot: BootID, partitionCount: UInt32) {
+    precondition(boot != .none, "a process has a boot id")
     self.node = node
+    self.boot = boot
     self.partitionCount = partitionCount
   }
 }

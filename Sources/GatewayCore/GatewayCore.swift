@@ -137,7 +137,7 @@ package struct GatewayCore {
     lastHeartbeat = now
     // A shard ends the link of a gateway that it does not hear.
     for store in links.keys.sorted() {
-      actions.append(.send(store, .heartbeat(Heartbeat(boot: .none, wallTime: .zero))))
+      actions.append(.send(store, .heartbeat(Heartbeat(boot: configuration.boot, wallTime: .zero))))
     }
   }
 

@@ -6,6 +6,7 @@ package import Primitives
 /// What changed in the coordinator, as values.
 package enum ClusterChange: Sendable {
   case record(PartitionID, VersionedRecord)
+  case ring(RingRecord, Revision)
   case node(NodeRecord)
   case nodeGone(name: String)
 }
@@ -41,7 +42,7 @@ package struct ClusterView: Sendable {
   /// went back in time.
   package func follow(_ deliver: @escaping @Sendable ([ClusterChange]) -> Void) async throws {
     try await withThrowingTaskGroup(of: Void.self) { group in
-      for prefix in [CoordinationKey.partitions, CoordinationKey.nodes] {
+      for prefix in [CoordinationKey.partitions, CoordinationKey.nodes, CoordinationKey.ring] {
         group.addTask { try await follow(prefix, deliver) }
       }
       try await group.waitForFailure()
@@ -64,6 +65,9 @@ package struct ClusterView: Sendable {
         if let partition = CoordinationKey.partition(in: item.key) {
           let record = try PartitionRecord(decoding: item.value)
           return .record(partition, VersionedRecord(record: record, revision: item.modRevision))
+        }
+        if item.key == CoordinationKey.ring {
+          return .ring(try RingRecord(decoding: item.value), item.modRevision)
         }
         if item.key.hasPrefix(CoordinationKey.nodes) {
           return .node(try NodeRecord(decoding: item.value))

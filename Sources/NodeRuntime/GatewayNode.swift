@@ -84,7 +84,7 @@ package final class GatewayNode: Sendable {
         seed: SecureRandom.uint64())
       let core = GatewayCore(
         configuration: GatewayConfiguration(
-          node: options.name, partitionCount: cluster.partitionCount),
+          node: options.name, boot: boot, partitionCount: cluster.partitionCount),
         seed: SecureRandom.uint64())
       let lane = GatewayLane(core: core, dialer: dialer, on: eventLoop, logger: logger)
       try await eventLoop.submit { lane.start() }.get()

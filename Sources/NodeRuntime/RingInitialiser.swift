@@ -35,8 +35,17 @@ package enum RingInitialiser {
     let record = ClusterRecord(
       clusterID: SecureRandom.uint128() | 1, partitionCount: partitionCount,
       replicaCount: replicaCount)
+    let members = nodes.map {
+      RingMember(store: $0.store, name: $0.name, weight: $0.weight, zone: $0.zone)
+    }
     let result = try await coordinator.transact(
-      .compareAndSet(CoordinationKey.cluster, at: .zero, to: record.encoded()))
+      Transaction(
+        conditions: [.modRevision(of: CoordinationKey.cluster, equals: .zero)],
+        success: [
+          .put(
+            key: CoordinationKey.ring, value: RingRecord(members: members).encoded(), lease: nil),
+          .put(key: CoordinationKey.cluster, value: record.encoded(), lease: nil),
+        ]))
     guard result.succeeded else {
       throw StartError(
         "somebody else made the ring at the same time; look at `martlet ring status`")

@@ -1,6 +1,7 @@
 package import ClusterModel
 package import Coordination
 package import Primitives
+package import RingControl
 
 /// The ring as the coordinator's records tell it: which nodes are registered, and who leads, is in
 /// sync and should have each partition.
@@ -26,16 +27,23 @@ package struct RingStatus: Sendable {
   }
 
   package let cluster: ClusterRecord
+  /// Its members, and what is on its way.
+  package let ring: RingRecord
+  /// Of `ring`, for who wants to change it.
+  package let ringRevision: Revision
   /// In the order of their names.
   package let nodes: [NodeRecord]
   /// In the order of their numbers; fewer than the cluster has when records are missing.
   package let partitions: [Partition]
 
   package init(
-    cluster: ClusterRecord, nodes: [NodeRecord], records: [(PartitionID, PartitionRecord)],
+    cluster: ClusterRecord, ring: RingRecord? = nil, ringRevision: Revision = .zero,
+    nodes: [NodeRecord], records: [(PartitionID, PartitionRecord)],
     revisions: [PartitionID: Revision] = [:]
   ) {
     self.cluster = cluster
+    self.ring = ring ?? Self.ring(of: records, nodes)
+    self.ringRevision = ringRevision
     self.nodes = nodes.sorted { $0.name < $1.name }
     partitions = records.sorted { $0.0 < $1.0 }.map { id, record in
       let hasLeader =
@@ -52,10 +60,25 @@ package struct RingStatus: Sendable {
     }
   }
 
+  /// The members of a ring whose record is missing: whoever should have partitions.
+  private static func ring(
+    of records: [(PartitionID, PartitionRecord)], _ nodes: [NodeRecord]
+  ) -> RingRecord {
+    let stores = Set(records.flatMap { $0.1.target.map(\.store) })
+    return RingRecord(
+      members: stores.map { store in
+        let node = nodes.first { $0.store == store }
+        return RingMember(
+          store: store, name: node?.name ?? store.description, weight: node?.weight ?? 1,
+          zone: node?.zone ?? "")
+      })
+  }
+
   /// **Returns**: `nil` when no ring has been made.
   /// **Throws**: `CoordinationError`; `ProtobufError` for records of another version.
   package static func read(_ coordinator: any Coordinator) async throws -> RingStatus? {
     guard let item = try await coordinator.get(CoordinationKey.cluster).item else { return nil }
+    let ring = try await coordinator.get(CoordinationKey.ring)
     let nodes = try await coordinator.list(CoordinationKey.nodes)
     let records = try await coordinator.list(CoordinationKey.partitions)
     var revisions: [PartitionID: Revision] = [:]
@@ -65,6 +88,8 @@ package struct RingStatus: Sendable {
     }
     return RingStatus(
       cluster: try ClusterRecord(decoding: item.value),
+      ring: try ring.item.map { try RingRecord(decoding: $0.value) },
+      ringRevision: ring.modRevision,
       nodes: try nodes.items.map { try NodeRecord(decoding: $0.value) },
       records: try records.items.compactMap { item in
         guard let id = CoordinationKey.partition(in: item.key) else { return nil }
@@ -110,6 +135,15 @@ package struct RingStatus: Sendable {
     Set(partitions.flatMap { $0.record.target.map(\.store) })
   }
 
+  /// How far a change of the ring is.
+  package func progress(of change: RingChange) -> RingProgress {
+    RingController.progress(change) { partition in
+      let place = Int(partition.rawValue)
+      guard place < partitions.count, partitions[place].id == partition else { return nil }
+      return partitions[place].record
+    }
+  }
+
   /// How many partitions stand like that.
   package func count(_ state: State) -> Int { partitions.count { $0.state == state } }
 }
@@ -129,28 +163,53 @@ extension RingStatus {
     text += "partitions: \(counts.joined(separator: ", "))\n"
     let missing = Int(cluster.partitionCount) - partitions.count
     if missing > 0 { text += "records missing: \(missing)\n" }
+    if let change = ring.change {
+      text += "under way: \(change.kind.word) \(change.subject)"
+      text += change.isTurnedBack ? " (turned back), " : ", "
+      text += RingText.line(progress(of: change), seconds: 0) + "\n"
+    }
     return text + "\n" + nodeTable + "\n" + partitionTable(listsAll: listsAll)
   }
 
   private var nodeTable: String {
-    var rows = [["NODE", "ROLE", "STORE", "LEADS", "IN SYNC", "TARGET", "ADDRESS"]]
+    var rows = [
+      ["NODE", "ROLE", "STORE", "RING", "WEIGHT", "ZONE", "LEADS", "IN SYNC", "TARGET", "ADDRESS"]
+    ]
     for node in nodes {
       let addresses =
         node.role == .gateway ? node.publicURLs : node.laneAddresses.map(\.description)
       let address = addresses.joined(separator: " ")
       guard let store = node.store, node.role == .shard else {
-        rows.append([node.name, "gateway", "", "", "", "", address])
+        rows.append([node.name, "gateway", "", "", "", "", "", "", "", address])
         continue
       }
       let led = partitions.count {
         $0.record.leader.store == store && $0.record.leaderBoot == node.boot
       }
-      rows.append([
-        node.name, "shard", store.description, "\(led)", "\(count { $0.inSync.contains(store) })",
-        "\(count { $0.target.contains(store) })", address,
-      ])
+      rows.append(
+        [node.name, "shard"] + membership(of: store) + [
+          "\(led)", "\(count { $0.inSync.contains(store) })",
+          "\(count { $0.target.contains(store) })", address,
+        ])
+    }
+    for member in ring.members where !nodes.contains(where: { $0.store == member.store }) {
+      rows.append(
+        [member.name, "shard"] + membership(of: member.store) + [
+          "0", "\(count { $0.inSync.contains(member.store) })",
+          "\(count { $0.target.contains(member.store) })", "not registered",
+        ])
     }
     return Self.aligned(rows)
+  }
+
+  /// Store, part in the ring, weight and zone.
+  private func membership(of store: StoreID) -> [String] {
+    guard let member = ring.members.first(where: { $0.store == store }) else {
+      let isLeaving = ring.change?.formerMembers.contains { $0.store == store } ?? false
+      return [store.description, isLeaving ? "leaving" : "no", "", ""]
+    }
+    let part = member.isDrained ? "drained" : "member"
+    return [store.description, part, "\(member.weight)", member.zone]
   }
 
   private func count(_ isCounted: ((inSync: [StoreID], target: [StoreID])) -> Bool) -> Int {
@@ -194,7 +253,7 @@ extension RingStatus {
     nodes.first { $0.store == store }?.name ?? "(\(store))"
   }
 
-  private static func aligned(_ rows: [[String]]) -> String {
+  static func aligned(_ rows: [[String]]) -> String {
     let widths = (0..<(rows.first?.count ?? 0)).map { column in
       rows.map { $0[column].count }.max() ?? 0
     }
@@ -210,7 +269,9 @@ extension RingStatus {
 // MARK: - For programs
 
 extension RingStatus {
-  /// **Shape**: `{"whole", "clusterID", "partitionCount", "replicaCount", "minInSync", "nodes":
+  /// **Shape**: `{"whole", "clusterID", "partitionCount", "replicaCount", "minInSync", "movesMax",
+  /// "bytesPerSecond", "change": null or {"kind", "subject", "number", "turnedBack", "done",
+  /// "underWay", "total"}, "members": [{"name", "store", "weight", "zone", "drained"}], "nodes":
   /// [{"name", "role", "store", "boot", "addresses", "urls"}], "partitions": [{"partition",
   /// "state", "leader", "epoch", "inSync", "target"}]}`; a leader and replicas are names of nodes,
   /// or store ids of stores that are not registered; epochs are strings, as all 64-bit integers
@@ -246,40 +307,35 @@ extension RingStatus {
       ("partitionCount", "\(cluster.partitionCount)"),
       ("replicaCount", "\(cluster.replicaCount)"),
       ("minInSync", "\(cluster.minInSync)"),
+      ("movesMax", "\(ring.movesMax)"),
+      ("bytesPerSecond", JSONText.string("\(ring.bytesPerSecond)")),
+      ("change", ring.change.map(json) ?? "null"),
+      ("members", JSONText.array(ring.members.map(json))),
       ("nodes", JSONText.array(nodes)),
       ("partitions", JSONText.array(partitions)),
     ])
   }
 
+  private func json(_ change: RingChange) -> String {
+    let progress = progress(of: change)
+    return JSONText.object([
+      ("kind", JSONText.string(change.kind.word)), ("subject", JSONText.string(change.subject)),
+      ("number", JSONText.string("\(change.number)")), ("turnedBack", "\(change.isTurnedBack)"),
+      ("done", "\(progress.done)"), ("underWay", "\(progress.underWay)"),
+      ("total", "\(progress.total)"),
+    ])
+  }
+
+  private func json(_ member: RingMember) -> String {
+    JSONText.object([
+      ("name", JSONText.string(member.name)),
+      ("store", JSONText.string(member.store.description)),
+      ("weight", "\(member.weight)"), ("zone", JSONText.string(member.zone)),
+      ("drained", "\(member.isDrained)"),
+    ])
+  }
+
   private func plain(_ store: StoreID) -> String {
     name(of: store) ?? store.description
-  }
-}
-
-/// Puts JSON together from parts that are JSON already.
-private enum JSONText {
-  static func object(_ members: [(String, String)]) -> String {
-    "{" + members.map { "\(string($0.0)):\($0.1)" }.joined(separator: ",") + "}"
-  }
-
-  static func array(_ elements: [String]) -> String {
-    "[" + elements.joined(separator: ",") + "]"
-  }
-
-  static func strings(_ texts: [String]) -> String { array(texts.map(string)) }
-
-  static func string(_ text: String) -> String {
-    var escaped = "\""
-    for scalar in text.unicodeScalars {
-      switch scalar {
-      case "\"": escaped += "\\\""
-      case "\\": escaped += "\\\\"
-      case _ where scalar.value < 0x20:
-        let digits = String(scalar.value, radix: 16)
-        escaped += "\\u" + String(repeating: "0", count: 4 - digits.count) + digits
-      default: escaped.unicodeScalars.append(scalar)
-      }
-    }
-    return escaped + "\""
   }
 }

@@ -123,6 +123,7 @@ final class ShardLane: CompletionSink, @unchecked Sendable {
           seenRevision = max(seenRevision, record.revision)
           turn { $0.recordObserved(partition, record, now: $1, into: &$2) }
         case .node(let node): observe(node)
+        case .ring(let ring, _): turn { core, _, _ in core.ringObserved(ring) }
         case .nodeGone: break
         }
       }
@@ -383,7 +384,9 @@ final class ShardLane: CompletionSink, @unchecked Sendable {
           "the state differs from the leader's: one of the two is wrong, and this one stops",
           metadata: ["partition": "\(partition)"])
       }
-      logger.error("a replica stopped", metadata: ["partition": "\(partition)", "why": "\(why)"])
+      logger.log(
+        level: why == .removed ? .info : .error, "a replica stopped",
+        metadata: ["partition": "\(partition)", "why": "\(why)"])
     case .peerSuspected(let store):
       logger.warning("a peer is silent or gone", metadata: ["store": "\(store)"])
     case .peerReachable(let store):

@@ -1,5 +1,6 @@
 import ClusterModel
 package import Coordination
+import RingControl
 package import Primitives
 
 /// Puts a shard's store in the place of one that is gone for good, in every partition that should
@@ -40,11 +41,27 @@ package struct StoreReplacement: Sendable {
     }.map(\.id)
   }
 
-  /// Writes it, partition after partition. Trying again goes on where it stopped.
+  /// Writes it, the ring first, then partition after partition. Trying again goes on where it stopped.
   ///
   /// **Throws**: `StartError` when the coordinator does not answer or a record keeps changing.
   package func carryOut(in coordinator: any Coordinator) async throws(StartError) {
+    try await replaceMember(in: coordinator)
     for partition in partitions { try await carryOut(partition, in: coordinator) }
+  }
+
+  /// Puts the new store in the gone one's place in the ring, and in a change that is under way.
+  private func replaceMember(in coordinator: any Coordinator) async throws(StartError) {
+    for _ in 0..<Self.attemptsMax {
+      guard let item = try? await coordinator.get(CoordinationKey.ring).item,
+        let ring = try? RingRecord(decoding: item.value)
+      else { continue }
+      let replaced = ring.replacing(gone, by: new, name: shard)
+      guard replaced != ring else { return }
+      let result = try? await coordinator.transact(
+        .compareAndSet(CoordinationKey.ring, at: item.modRevision, to: replaced.encoded()))
+      if result?.succeeded ?? false { return }
+    }
+    throw StartError("the ring was not written; look at `martlet ring status`, try again")
   }
 
   private func carryOut(

@@ -41,6 +41,8 @@ package struct ShardCore: ~Copyable {
   var isLeaving = false
   var isDraining = false
   var nextHandoffs = Instant.zero
+  /// What learners are read from the disk, and what waits for its turn.
+  var learning = LearningBudget()
   /// What this store tells its peers of itself.
   var condition = Heartbeat.Condition.fit
   var clockDisagreesSince: Instant?
@@ -159,6 +161,11 @@ package struct ShardCore: ~Copyable {
     }
   }
 
+  /// How fast replicas learn.
+  package mutating func ringObserved(_ ring: RingRecord) {
+    learning.bytesPerSecond = ring.bytesPerSecond
+  }
+
   // MARK: Answers of the shell
 
   /// Everything of a partition up to this ticket is durable.
@@ -249,6 +256,7 @@ package struct ShardCore: ~Copyable {
       tellStateIfDue(position, now: now, into: &actions)
     }
     considerHandoffs(now: now, into: &actions)
+    loadForLearners(now: now, into: &actions)
   }
 
   /// After a gap of the own loop, what one thinks of the others is old: listen first, then judge.
@@ -299,9 +307,11 @@ package struct ShardCore: ~Copyable {
     package var acceptsCommands: Bool
   }
 
+  /// Without those that have left and are only remembered.
   package var partitions: [PartitionStatus] {
-    hosts.map { host in
-      PartitionStatus(
+    hosts.compactMap { host in
+      guard !host.isForgotten || host.replica.stop != .removed else { return nil }
+      return PartitionStatus(
         partition: host.partition, replica: host.replica.id, isLeader: host.replica.isLeader,
         stop: host.replica.stop, record: host.replica.record, last: host.replica.lastEntry,
         commitIndex: host.replica.commitIndex, appliedIndex: host.replica.appliedIndex,

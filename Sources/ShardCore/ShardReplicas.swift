@@ -58,7 +58,9 @@ extension ShardCore {
     case .readRecord(let ticket):
       actions.append(.readRecord(partition, ticket: ticket))
     case .loadEntries(let replica, let index, let bytesMax):
-      load(position, for: replica, from: index, bytesMax, pending: &pending, now: now)
+      let wanted = LearningBudget.Load(
+        partition: partition, replica: replica, index: index, bytesMax: bytesMax)
+      load(wanted, position, pending: &pending, now: now)
     case .compareState(let index, let hash):
       // One that is far behind keeps what it was told first, or it would never get there.
       if hosts[position].leaderState == nil { hosts[position].leaderState = (index, hash) }
@@ -74,21 +76,6 @@ extension ShardCore {
       break
     case .stopped(let reason):
       actions.append(.note(.replicaStopped(partition, reason)))
-    }
-  }
-
-  private func load(
-    _ position: Int, for replica: ReplicaID, from index: LogIndex, _ bytesMax: Int,
-    pending: inout [ReplicaAction], now: Instant
-  ) {
-    do {
-      let entries = try storage.entries(
-        of: hosts[position].partition, from: index, bytesMax: bytesMax)
-      hosts[position].visit {
-        $0.entriesLoaded(for: replica, from: index, entries: entries, now: now, into: &pending)
-      }
-    } catch {
-      hosts[position].visit { $0.gaveUp(.damaged("\(error)"), into: &pending) }
     }
   }
 

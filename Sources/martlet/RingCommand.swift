@@ -9,8 +9,12 @@ import Primitives
 
 struct RingCommand: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
-    commandName: "ring", abstract: "Make the ring and look at it.",
-    subcommands: [RingInitCommand.self, RingStatusCommand.self, RingReplaceCommand.self])
+    commandName: "ring", abstract: "Make the ring, look at it and change it.",
+    subcommands: [
+      RingInitCommand.self, RingStatusCommand.self, RingPlanCommand.self, RingAddCommand.self,
+      RingDrainCommand.self, RingRemoveCommand.self, RingReplaceCommand.self,
+      RingLimitCommand.self,
+    ])
 }
 
 struct RingInitCommand: AsyncParsableCommand {

@@ -42,8 +42,10 @@ struct ClusterLayout: Sendable {
       case .processes(let shards, let gateways): Self.names(shards, gateways)
       case .embedded: [String]()
       }
-    firstPort = try Ports.free((nodes.count + 2) * Self.portsPerNode)
-    certificates = try await ClusterCertificates(in: "\(directory)/certificates", nodes: nodes)
+    let spares = Self.spares(of: shape)
+    firstPort = try Ports.free((nodes.count + spares.count + 2) * Self.portsPerNode)
+    certificates = try await ClusterCertificates(
+      in: "\(directory)/certificates", nodes: nodes + spares)
     try FileManager.default.createDirectory(
       atPath: "\(directory)/log", withIntermediateDirectories: true)
   }
@@ -54,6 +56,13 @@ struct ClusterLayout: Sendable {
 
   var shards: [String] {
     if case .processes(let shards, _) = shape { Self.names(shards, 0) } else { [] }
+  }
+
+  /// Shards that are not started with the others and are not in the ring at first.
+  var spares: [String] { Self.spares(of: shape) }
+
+  private static func spares(of shape: Shape) -> [String] {
+    if case .processes(let shards, _) = shape { ["shard\(shards + 1)"] } else { [] }
   }
 
   var gateways: [String] {
@@ -78,7 +87,7 @@ struct ClusterLayout: Sendable {
     firstPort + UInt16(place * Self.portsPerNode + number)
   }
 
-  private func place(of node: String) -> Int { nodes.firstIndex(of: node) ?? 0 }
+  private func place(of node: String) -> Int { (nodes + spares).firstIndex(of: node) ?? 0 }
 
   /// Where ports of gateways begin: plain text, then TLS. An embedded cluster's follow each other.
   private func gatewayPort(_ index: Int, tls: Bool) -> UInt16 {
@@ -119,7 +128,7 @@ struct ClusterLayout: Sendable {
       switch node {
       case "etcd": etcd
       case "embedded": embedded
-      case _ where shards.contains(node): shard(node)
+      case _ where (shards + spares).contains(node): shard(node)
       default: gateway(node)
       }
     let path = node == "etcd" ? "/health" : "/readyz"

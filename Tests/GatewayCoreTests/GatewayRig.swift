@@ -29,7 +29,8 @@ struct GatewayRig {
     configure: (inout GatewayConfiguration) -> Void = { _ in }
   ) {
     shards = FakeShards(partitionCount: partitionCount, storeCount: storeCount, seed: seed)
-    var configuration = GatewayConfiguration(node: "gateway", partitionCount: partitionCount)
+    var configuration = GatewayConfiguration(
+      node: "gateway", boot: BootID(1), partitionCount: partitionCount)
     configure(&configuration)
     core = GatewayCore(configuration: configuration, seed: seed)
     for number in 1...9 { shards.world.register(profile(number)) }

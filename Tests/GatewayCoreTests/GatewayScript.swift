@@ -45,7 +45,7 @@ struct GatewayScript {
 
   init(configure: (inout GatewayConfiguration) -> Void = { _ in }) {
     var configuration = GatewayConfiguration(
-      node: "gateway", partitionCount: Self.partitionCount)
+      node: "gateway", boot: BootID(1), partitionCount: Self.partitionCount)
     configure(&configuration)
     core = GatewayCore(configuration: configuration, seed: 1)
   }

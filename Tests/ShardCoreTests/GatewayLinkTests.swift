@@ -75,7 +75,7 @@ import WalkSupport
     var rig = rig()
     open(&rig, 901, hello())
     rig.run(milliseconds: 2_000)
-    let heartbeat = LinkFrame.heartbeat(Heartbeat(boot: .none, wallTime: .zero))
+    let heartbeat = LinkFrame.heartbeat(Heartbeat(boot: BootID(7), wallTime: .zero))
     let wall = rig.wall(0)
     rig.input(0) { $0.frameReceived(heartbeat, on: LinkID(901), now: $1, wall: wall, into: &$2) }
     rig.run(milliseconds: 1_000)

@@ -18,7 +18,8 @@ extension SimulatedCluster {
     gateway.calls = [:]
     gateway.links = [:]
     var configuration = GatewayConfiguration(
-      node: "gateway\(gateway.number + 1)", partitionCount: UInt32(plan.partitionCount))
+      node: "gateway\(gateway.number + 1)", boot: BootID(UInt64(gateway.number + 1)),
+      partitionCount: UInt32(plan.partitionCount))
     if plan.isTight {
       configuration.changesPageMax = 3
       configuration.listPageMax = 2

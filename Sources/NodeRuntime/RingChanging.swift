@@ -1,0 +1,126 @@
+package import ClusterModel
+package import Coordination
+package import Primitives
+package import RingControl
+
+/// What operators do to the ring as a whole: look what a change would do, ask for it, turn it back,
+/// watch it. Partitions are moved by the controller, so whoever asked may go away.
+package struct RingChanging: Sendable {
+  package let status: RingStatus
+  private let coordinator: any Coordinator
+
+  /// A ring that changes all the time is read anew so often.
+  private static let attemptsMax = 20
+
+  /// Reads how everything stands.
+  ///
+  /// **Throws**: `StartError` when no ring has been made; `CoordinationError`; `ProtobufError`.
+  package init(in coordinator: any Coordinator) async throws {
+    self.coordinator = coordinator
+    status = try await RingStatus.readMade(coordinator)
+  }
+
+  /// What a change would do.
+  ///
+  /// **Throws**: `StartError` with the reason and the way out.
+  package func plan(_ edit: RingEdit, now: WallTime) throws(StartError) -> RingPlan {
+    guard status.partitions.count == Int(status.cluster.partitionCount) else {
+      throw StartError("records of partitions are missing: see `martlet ring status`")
+    }
+    do throws(RingEditError) {
+      return try RingPlan(
+        edit, of: status.ring, targets: status.partitions.map { $0.record.target.map(\.store) },
+        replicaCount: Int(status.cluster.replicaCount),
+        minInSync: Int(status.cluster.minInSync), registered: status.nodes, now: now)
+    } catch {
+      throw StartError(Self.words(error))
+    }
+  }
+
+  /// Writes a plan, unless the ring or a target has changed since it was made.
+  ///
+  /// **Throws**: `StartError` when it was not written or that is not known.
+  package func apply(_ plan: RingPlan) async throws(StartError) {
+    try await write(plan.record, base: status.ringRevision)
+  }
+
+  /// Asks for everything to be as it was before the change under way, or, when that is what is being
+  /// done, for the change after all.
+  ///
+  /// **Returns**: the change as it is now.
+  /// **Throws**: `StartError` when none is under way.
+  package func turnBack() async throws(StartError) -> RingChange {
+    guard let record = status.ring.turnedBack(), let change = record.change else {
+      throw StartError("no change of the ring is under way: nothing to turn back")
+    }
+    try await write(record, base: status.ringRevision)
+    return change
+  }
+
+  /// Sets how many partitions learn at a time, or how fast; `nil` leaves it.
+  ///
+  /// **Throws**: `StartError` for what is out of range or was not written.
+  package func limit(movesMax: UInt32?, bytesPerSecond: UInt64?) async throws(StartError) {
+    var record = status.ring
+    record.movesMax = movesMax ?? record.movesMax
+    record.bytesPerSecond = bytesPerSecond ?? record.bytesPerSecond
+    guard RingRecord.movesMaxRange.contains(record.movesMax) else {
+      throw StartError("--moves-max \(record.movesMax): allowed is 1 to 1024")
+    }
+    guard RingRecord.bytesPerSecondRange.contains(record.bytesPerSecond) else {
+      throw StartError(
+        "--bytes-per-second \(record.bytesPerSecond): allowed is 65536 to 17179869184")
+    }
+    if record != status.ring { try await write(record, base: status.ringRevision) }
+  }
+
+  private func write(_ record: RingRecord, base: Revision) async throws(StartError) {
+    let bytes = record.encoded()
+    guard bytes.count < CoordinationLimits.requestBytesMax - 4_096 else {
+      throw StartError(
+        "the change is too large for the coordinator: \(bytes.count) bytes; allowed are "
+          + "\(CoordinationLimits.requestBytesMax - 4_096); change fewer nodes or weights at a time"
+      )
+    }
+    do throws(CoordinationError) {
+      let result = try await coordinator.transact(
+        .compareAndSet(CoordinationKey.ring, at: base, to: bytes))
+      if result.succeeded { return }
+      if case .get(let found?)? = result.responses.first, found.value == bytes { return }
+    } catch {
+      throw StartError("not known whether it was done (\(error)): see `martlet ring status`")
+    }
+    throw StartError("the ring has changed meanwhile; see `martlet ring status` and try again")
+  }
+
+  private static func words(_ error: RingEditError) -> String {
+    switch error {
+    case .changeUnderWay(let kind, let subject):
+      "a change is under way (\(kind.word) \(subject)): wait for it (`martlet ring status --watch`), "
+        + "or turn it back (`martlet ring \(kind.word) \(subject) --abort`)"
+    case .unknownNode(let name, let known):
+      "'\(name)' is no node that could be meant; allowed is one of \(known.joined(separator: ", "))"
+    case .notRegistered(let name):
+      "\(name) is not registered: start it first, or `martlet ring remove \(name)`"
+    case .nothingToDo(let why): "nothing to do: \(why)"
+    case .weightOutOfRange(let weight): "--weight \(weight): allowed is 1 to 1000"
+    case .tooManyMembers(let count): "\(count) members; allowed are 1024"
+    case .tooFewMembers(let left, let minInSync):
+      "\(left) nodes would be left, and \(minInSync) have to be in sync for messages to be taken: "
+        + "add a node first"
+    case .fewerThanReplicas(let left, let replicas):
+      "\(left) nodes would be left for \(replicas) replicas of each partition: add a node first"
+    }
+  }
+}
+
+extension RingChange.Kind {
+  /// As it is written on a command line.
+  package var word: String {
+    switch self {
+    case .add, .rebalance: "add"
+    case .drain: "drain"
+    case .remove: "remove"
+    }
+  }
+}

@@ -1,0 +1,98 @@
+import ChatCore
+import ClusterModel
+import NodeProtocol
+import Primitives
+import ReplicaCore
+import Routing
+
+/// How fast this store reads its logs for replicas that learn them, so that a move does not take
+/// the disk and the network from the messages of the day. A follower that is in sync and fell behind
+/// does not wait.
+struct LearningBudget {
+  struct Load {
+    let partition: PartitionID
+    let replica: ReplicaID
+    let index: LogIndex
+    let bytesMax: Int
+  }
+
+  var bytesPerSecond: UInt64 = RingRecord.usualBytesPerSecond
+  /// May be negative: the last page was larger than what was left. **Units**: bytes.
+  private(set) var left: Int64 = 0
+  private var filledAt = Instant.zero
+  /// In the order in which they were asked for.
+  var waiting: [Load] = []
+
+  /// What a quiet while saves up. **Units**: milliseconds.
+  private static let burst: Int64 = 100
+
+  mutating func fill(now: Instant) {
+    let elapsed = min(Int64(now.milliseconds(since: filledAt).rawValue), Self.burst)
+    guard elapsed > 0 else { return }
+    filledAt = now
+    let rate = Int64(clamping: bytesPerSecond)
+    left = min(left + rate * elapsed / 1_000, rate * Self.burst / 1_000)
+  }
+
+  mutating func take(_ bytes: Int) { left -= Int64(bytes) }
+}
+
+extension ShardCore {
+  /// Reads entries for a follower that is far behind; for one that only learns, when it is its turn.
+  mutating func load(
+    _ load: LearningBudget.Load, _ position: Int, pending: inout [ReplicaAction], now: Instant
+  ) {
+    let isLearner = isLearner(load.replica, position)
+    if isLearner {
+      learning.fill(now: now)
+      guard learning.left > 0 else { return learning.waiting.append(load) }
+    }
+    do throws(StateReadError) {
+      let entries = try entries(load, isLearner: isLearner)
+      hosts[position].visit {
+        $0.entriesLoaded(
+          for: load.replica, from: load.index, entries: entries, now: now, into: &pending)
+      }
+    } catch {
+      hosts[position].visit { $0.gaveUp(.damaged("\(error)"), into: &pending) }
+    }
+  }
+
+  /// Reads what waited, as far as the budget goes.
+  mutating func loadForLearners(now: Instant, into actions: inout [ShardAction]) {
+    guard !learning.waiting.isEmpty else { return }
+    learning.fill(now: now)
+    while learning.left > 0, let load = learning.waiting.first {
+      learning.waiting.removeFirst()
+      guard let position = position(of: load.partition), hosts[position].standing.isLeader else {
+        continue
+      }
+      do throws(StateReadError) {
+        let entries = try entries(load, isLearner: isLearner(load.replica, position))
+        drive(position, now: now, into: &actions) { replica, pending in
+          replica.entriesLoaded(
+            for: load.replica, from: load.index, entries: entries, now: now, into: &pending)
+        }
+      } catch {
+        drive(position, now: now, into: &actions) { replica, pending in
+          replica.gaveUp(.damaged("\(error)"), into: &pending)
+        }
+      }
+    }
+  }
+
+  private mutating func entries(
+    _ load: LearningBudget.Load, isLearner: Bool
+  ) throws(StateReadError) -> [Entry] {
+    let entries = try storage.entries(
+      of: load.partition, from: load.index, bytesMax: load.bytesMax)
+    if isLearner { learning.take(entries.reduce(0) { $0 + $1.bytes }) }
+    return entries
+  }
+
+  /// Whether a replica counts for nothing yet.
+  private func isLearner(_ replica: ReplicaID, _ position: Int) -> Bool {
+    guard let record = routing.record(of: hosts[position].partition)?.record else { return false }
+    return !record.inSync.contains(replica)
+  }
+}

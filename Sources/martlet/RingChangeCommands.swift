@@ -1,0 +1,248 @@
+import ArgumentParser
+import ClusterModel
+import Coordination
+import Glibc
+import Logging
+import NodeConfiguration
+import NodeRuntime
+import Primitives
+import RingControl
+
+struct RingPlanCommand: AsyncParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "plan", abstract: "Show what a change of the ring would do. Changes nothing.",
+    usage:
+      "martlet ring plan (--add <name> [--weight <n>] [--zone <z>] | --drain <name> | --remove <name>)"
+  )
+
+  @Option(help: ArgumentHelp("A registered shard, or one that was drained.", valueName: "name"))
+  var add: String?
+  @Option(help: ArgumentHelp("A shard that should hand everything over.", valueName: "name"))
+  var drain: String?
+  @Option(
+    help: ArgumentHelp("A shard that should be forgotten, running or not.", valueName: "name"))
+  var remove: String?
+  @OptionGroup(title: "Shard") var shard: RingMemberOptions
+  @Flag(help: "For programs.") var json = false
+  @OptionGroup(title: "Coordinator") var etcd: EtcdOptions
+  @OptionGroup(title: "Log") var log: LogOptions
+
+  func validate() throws {
+    guard [add, drain, remove].count(where: { $0 != nil }) == 1 else {
+      throw ValidationError("say one of --add, --drain and --remove")
+    }
+    guard add != nil || shard.weight == nil && shard.zone == nil else {
+      throw ValidationError("--weight and --zone go with --add")
+    }
+  }
+
+  func run() async throws {
+    let source = SettingSource(etcd, log)
+    let logger = try Logger(source, usual: .error)
+    let edit: RingEdit
+    if let add {
+      edit = .add(add, weight: try shard.number(), zone: shard.zone)
+    } else {
+      edit = drain.map { .drain($0) } ?? .remove(remove ?? "")
+    }
+    try await EtcdConnection.use(source, logger: logger) { coordinator in
+      let changing = try await RingChanging(in: coordinator)
+      let plan = try changing.plan(edit, now: Moment.wall())
+      Output.write(
+        json ? RingText.json(plan, changing.status) : RingText.plan(plan, changing.status))
+    }
+  }
+}
+
+/// What of a shard the ring looks at.
+struct RingMemberOptions: ParsableArguments {
+  @Option(
+    help: ArgumentHelp(
+      "Its share of the replicas relative to the others, 1 to 1000 (default: what it says itself).",
+      valueName: "n"))
+  var weight: String?
+  @Option(
+    help: ArgumentHelp(
+      "What fails together with it, such as a rack (default: what it says itself).",
+      valueName: "name"))
+  var zone: String?
+
+  func number() throws -> UInt32? {
+    try weight.map { text in
+      guard let value = UInt32(text) else {
+        throw Failure("--weight '\(text)'; allowed is 1 to 1000", code: 64)
+      }
+      return value
+    }
+  }
+}
+
+struct RingAddCommand: AsyncParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "add", abstract: "Give a shard its share of the partitions.",
+    discussion: """
+      Also: let a drained one take part again, or change the weight or the zone of a member. \
+      Partitions move a few at a time while everything goes on; Ctrl-C stops watching, not the \
+      change, and the same command watches again.
+      """)
+
+  @Argument(help: "The shard's name.") var name: String
+  @OptionGroup(title: "Shard") var shard: RingMemberOptions
+  @OptionGroup(title: "Change") var change: RingChangeOptions
+  @OptionGroup(title: "Coordinator") var etcd: EtcdOptions
+  @OptionGroup(title: "Log") var log: LogOptions
+
+  func run() async throws {
+    try await change.run(
+      .add(name, weight: try shard.number(), zone: shard.zone), SettingSource(etcd, log))
+  }
+}
+
+struct RingDrainCommand: AsyncParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "drain", abstract: "Move everything off a shard, which stays known.",
+    discussion: "When it is done the shard holds nothing and can be stopped.")
+
+  @Argument(help: "The shard's name.") var name: String
+  @OptionGroup(title: "Change") var change: RingChangeOptions
+  @OptionGroup(title: "Coordinator") var etcd: EtcdOptions
+  @OptionGroup(title: "Log") var log: LogOptions
+
+  func run() async throws { try await change.run(.drain(name), SettingSource(etcd, log)) }
+}
+
+struct RingRemoveCommand: AsyncParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "remove", abstract: "Move everything off a shard, running or dead, and forget it.",
+    discussion: """
+      What a dead one held is copied from the others. One that comes back with another disk had \
+      better take its own place: `martlet ring replace`.
+      """)
+
+  @Argument(help: "The shard's name, or the id of its store.") var name: String
+  @OptionGroup(title: "Change") var change: RingChangeOptions
+  @OptionGroup(title: "Coordinator") var etcd: EtcdOptions
+  @OptionGroup(title: "Log") var log: LogOptions
+
+  func run() async throws { try await change.run(.remove(name), SettingSource(etcd, log)) }
+}
+
+struct RingLimitCommand: AsyncParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "limit", abstract: "Set how fast partitions move. Without options: show it.")
+
+  @Option(help: ArgumentHelp("Partitions that learn a new replica at a time.", valueName: "n"))
+  var movesMax: String?
+  @Option(
+    help: ArgumentHelp("What each shard reads at most for replicas that learn.", valueName: "n"))
+  var bytesPerSecond: String?
+  @OptionGroup(title: "Coordinator") var etcd: EtcdOptions
+  @OptionGroup(title: "Log") var log: LogOptions
+
+  func run() async throws {
+    let source = SettingSource(
+      etcd, log, settings: ["moves-max": movesMax, "bytes-per-second": bytesPerSecond])
+    let logger = try Logger(source, usual: .error)
+    let moves = try source.optional("moves-max")?.number(in: 1...1_024)
+    let bytes = try source.optional("bytes-per-second")?.number(in: 65_536...(16 << 30))
+    try await EtcdConnection.use(source, logger: logger) { coordinator in
+      try await RingChanging(in: coordinator).limit(
+        movesMax: moves.map { UInt32($0) }, bytesPerSecond: bytes.map { UInt64($0) })
+      let ring = try await RingChanging(in: coordinator).status.ring
+      Output.write(
+        "\(ring.movesMax) partitions at a time, \(ring.bytesPerSecond) bytes per second and shard\n"
+      )
+    }
+  }
+}
+
+/// What all changes of the ring have in common.
+struct RingChangeOptions: ParsableArguments {
+  @Flag(help: "Turn the change back: everything ends where it was before.") var abort = false
+  @Flag(help: "Do not wait until it is done.") var detach = false
+  @Flag(help: "For programs: one line of JSON each time that something is new.") var json = false
+
+  private static let pollInterval: Milliseconds = 250
+
+  func run(_ edit: RingEdit, _ source: SettingSource) async throws {
+    let logger = try Logger(source, usual: .error)
+    try await EtcdConnection.use(source, logger: logger) { coordinator in
+      let number = try await begin(edit, in: coordinator)
+      if !detach { try await watch(number, in: coordinator) }
+    }
+  }
+
+  /// **Returns**: the number of the change.
+  private func begin(_ edit: RingEdit, in coordinator: any Coordinator) async throws -> UInt64 {
+    let changing = try await RingChanging(in: coordinator)
+    if let change = changing.status.ring.change, change.isAbout(edit) {
+      if abort == change.isTurnedBack {
+        say(abort ? "it is being turned back already" : "it is under way already")
+        return change.number
+      }
+      let turned = try await changing.turnBack()
+      say(abort ? "it is being turned back" : "it goes on after all")
+      return turned.number
+    }
+    guard !abort else {
+      throw Failure("\(edit.subject) is not being changed: nothing to turn back")
+    }
+    let plan = try changing.plan(edit, now: Moment.wall())
+    if !json { Output.write(RingText.plan(plan, changing.status)) }
+    try await changing.apply(plan)
+    return plan.record.changeCount
+  }
+
+  private func watch(_ number: UInt64, in coordinator: any Coordinator) async throws {
+    let begin = ContinuousClock.now
+    var last: RingProgress?
+    var wasTurnedBack = false
+    while true {
+      let ring = try await RingChanging(in: coordinator).status
+      guard let change = ring.ring.change, change.number == number else { break }
+      wasTurnedBack = change.isTurnedBack
+      let progress = ring.progress(of: change)
+      if progress != last {
+        last = progress
+        let seconds = Double((ContinuousClock.now - begin).components.seconds)
+        if json {
+          Output.write(RingText.json(progress, isTurnedBack: change.isTurnedBack))
+        } else {
+          say(RingText.line(progress, seconds: seconds))
+        }
+      }
+      await Mirror.sleep(Self.pollInterval)
+    }
+    let isAsAsked = wasTurnedBack == abort
+    if json {
+      Output.write("{\"finished\":true,\"turnedBack\":\(wasTurnedBack)}\n")
+    } else {
+      say(wasTurnedBack ? "turned back: everything is as it was" : "done")
+    }
+    if !isAsAsked { throw ExitCode(1) }
+  }
+
+  private func say(_ line: String) { if !json { Output.write(line + "\n") } }
+}
+
+extension RingChange {
+  /// Whether this is what an operator asks for.
+  fileprivate func isAbout(_ edit: RingEdit) -> Bool {
+    switch edit {
+    case .add(let name, _, _): (kind == .add || kind == .rebalance) && subject == name
+    case .drain(let name): kind == .drain && subject == name
+    case .remove(let name): kind == .remove && subject == name
+    }
+  }
+}
+
+/// The time of day here.
+enum Moment {
+  static func wall() -> WallTime {
+    var time = timespec()
+    clock_gettime(CLOCK_REALTIME, &time)
+    return WallTime(
+      milliseconds: UInt64(clamping: time.tv_sec) * 1_000 + UInt64(clamping: time.tv_nsec)
+        / 1_000_000)
+  }
+}

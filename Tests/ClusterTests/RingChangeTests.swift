@@ -1,0 +1,133 @@
+import Foundation
+import Testing
+
+extension RealProcesses {
+  /// The ring grows and shrinks while people talk through both gateways.
+  @Suite struct RingChangeTests {
+    /// Writes to a partition wait no longer than this for a move of it.
+    private static let pauseMax = Duration.seconds(1)
+    /// Between two sends of one person, and what a busy machine adds.
+    private static let pauseSlack = Duration.milliseconds(500)
+
+    private func ring(
+      _ cluster: Cluster, _ arguments: String...
+    ) async throws -> Program.Outcome {
+      try await Program.martlet(["ring"] + arguments + cluster.layout.ringSource)
+    }
+
+    private func change(_ cluster: Cluster, _ arguments: String...) async throws -> String {
+      let outcome = try await Program.martlet(["ring"] + arguments + cluster.layout.ringSource)
+      guard outcome.ending == .exited(0) else {
+        throw ClusterFailure("ring \(arguments.joined(separator: " ")): \(outcome)")
+      }
+      return outcome.output
+    }
+
+    private func expectShortPauses(
+      _ workload: Workload, since begin: ContinuousClock.Instant
+    ) {
+      for conversation in workload.conversations {
+        let pause = workload.longestPause(in: conversation, since: begin)
+        #expect(pause < Self.pauseMax + Self.pauseSlack)
+        print("the longest pause of a conversation: \(pause)")
+      }
+    }
+
+    private func holders(_ ring: Cluster.Ring, of node: String) -> Int {
+      ring.partitions.count { $0.target.contains(node) || $0.inSync.contains(node) }
+    }
+
+    @Test func aShardComesAndAnotherGoesWhilePeopleTalk() async throws {
+      try await Cluster.with { cluster in
+        try await Workload.run(on: cluster) { workload in
+          let spare = cluster.layout.spares[0]
+          #expect(try await ring(cluster, "add", spare).ending != .exited(0), "not registered")
+          try cluster.start(spare)
+          try await cluster.waitUntilReady(spare)
+          let before = try await cluster.ring()
+          #expect(holders(before, of: spare) == 0)
+          let plan = try await change(cluster, "plan", "--add", spare)
+          #expect(plan.contains("12 (at least 12, 100 % of that)"))
+          #expect(try await cluster.ring().partitions.map(\.target) == before.partitions.map(\.target))
+
+          let begin = ContinuousClock.now
+          let added = try await change(cluster, "add", spare)
+          #expect(added.hasSuffix("done\n"))
+          let grown = try await cluster.ring()
+          #expect(holders(grown, of: spare) == 12)
+          #expect(grown.whole)
+          #expect(grown.partitions.allSatisfy { Set($0.inSync) == Set($0.target) })
+          try await eventually("the leaderships of \(spare)", within: .seconds(20)) {
+            let partitions = try await cluster.ring().partitions
+            return partitions.count { $0.leader == spare } == 4
+              && partitions.allSatisfy { $0.leader == $0.target.first }
+          }
+          try await workload.progress(by: 30)
+
+          let drained = try await change(cluster, "drain", "shard1")
+          #expect(drained.hasSuffix("done\n"))
+          let shrunk = try await cluster.ring()
+          #expect(holders(shrunk, of: "shard1") == 0)
+          #expect(try await cluster.stop("shard1", within: .seconds(20)) == .exited(0))
+          _ = try await change(cluster, "remove", "shard1")
+          try await workload.progress(by: 30)
+          expectShortPauses(workload, since: begin)
+          let refused = try await ring(cluster, "drain", "shard2")
+          #expect(refused.ending == .exited(78))
+          #expect(refused.error.contains("add a node first"))
+        }
+      }
+    }
+
+    @Test func aChangeSurvivesItsControllerAndCanBeTurnedBack() async throws {
+      try await Cluster.with { cluster in
+        try await Workload.run(on: cluster) { workload in
+          let spare = cluster.layout.spares[0]
+          try cluster.start(spare)
+          try await cluster.waitUntilReady(spare)
+          let before = try await cluster.ring()
+          _ = try await change(cluster, "limit", "--moves-max", "1")
+          _ = try await change(cluster, "add", spare, "--detach")
+          let second = try await ring(cluster, "drain", "shard2")
+          #expect(second.ending == .exited(78))
+          #expect(second.error.contains("a change is under way (add \(spare))"))
+          let controller = try await controller(of: cluster)
+          try await cluster.kill(controller)
+          try await workload.progress(by: 30)
+          try cluster.start(controller)
+          let added = try await change(cluster, "add", spare)
+          #expect(added.contains("it is under way already") || added.contains("nothing to do"))
+          try await eventually("the change is over", within: .seconds(60)) {
+            try await cluster.ring().partitions.count { $0.target.contains(spare) } == 12
+          }
+          try await cluster.waitUntilWhole()
+
+          _ = try await change(cluster, "drain", spare, "--detach")
+          let back = try await change(cluster, "drain", spare, "--abort")
+          #expect(back.hasSuffix("turned back: everything is as it was\n"))
+          let after = try await cluster.ring()
+          #expect(holders(after, of: spare) == 12)
+          _ = try await change(cluster, "drain", spare)
+          #expect(holders(try await cluster.ring(), of: spare) == 0)
+          #expect(before.partitions.count == 16)
+        }
+      }
+    }
+
+    /// Whoever said last that it controls the ring.
+    private func controller(of cluster: Cluster) async throws -> String {
+      var found: String?
+      try await eventually("a controller", within: .seconds(20)) {
+        found = cluster.layout.shards.first { node in
+          (try? Program.text(cluster.layout.log(node)))?.contains("controls the ring") ?? false
+        }
+        let spare = cluster.layout.spares[0]
+        if (try? Program.text(cluster.layout.log(spare)))?.contains("controls the ring") ?? false {
+          found = spare
+        }
+        return found != nil
+      }
+      return found ?? ""
+    }
+  }
+}
