@@ -199,7 +199,7 @@ let package = Package(
       name: "Simulation",
       dependencies: [
         "Primitives", "ChatModel", "ClusterModel", "ClientProtocol", "NodeProtocol", "ReplicaCore",
-        "ChatCore", "ShardCore", "GatewayCore", "WalkSupport", .heap,
+        "ChatCore", "ShardCore", "GatewayCore", "RingControl", "WalkSupport", .heap,
       ],
       path: "Tests/Simulation", swiftSettings: strict + [plantedBugs]),
     .executableTarget(

@@ -20,6 +20,10 @@ extension ShardNode {
           return "\(item.partition) \(item.replica) \(role), its log ends with \(item.last), "
             + "committed are \(item.commitIndex)"
         }
+      },
+      marks: { [weak self] in
+        guard let partitions = try? await self?.partitions() else { return [] }
+        return partitions.sorted { $0.partition < $1.partition }.map(RingVerification.line)
       })
   }
 

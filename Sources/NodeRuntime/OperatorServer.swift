@@ -17,17 +17,21 @@ package struct OperatorSource: Sendable {
   package var ring: @Sendable () async -> RingStatus?
   /// A line for each replica here; empty where there are none.
   package var partitions: @Sendable () async -> [String]
+  /// The same for `RingVerification`.
+  package var marks: @Sendable () async -> [String]
 
   package init(
     isReady: @escaping @Sendable () async -> Bool,
     collect: @escaping @Sendable (inout MetricsPage) async -> Void,
     ring: @escaping @Sendable () async -> RingStatus?,
-    partitions: @escaping @Sendable () async -> [String] = { [] }
+    partitions: @escaping @Sendable () async -> [String] = { [] },
+    marks: @escaping @Sendable () async -> [String] = { [] }
   ) {
     self.isReady = isReady
     self.collect = collect
     self.ring = ring
     self.partitions = partitions
+    self.marks = marks
   }
 }
 
@@ -41,7 +45,8 @@ package struct OperatorSource: Sendable {
 /// | `/metrics` | Prometheus text |
 /// | `/ring` | the ring's status as JSON, `/ring?format=text` as a table (`&all`: each
 /// partition); 503 when it is not whole |
-/// | `/partitions` | how far the log of each replica here goes |
+/// | `/partitions` | how far the log of each replica here goes; `?format=marks`: what their states
+/// hash to, for `martlet ring verify` |
 ///
 /// There is no authentication: the address belongs on loopback or an operators' network.
 package final class OperatorServer: Sendable {
@@ -180,7 +185,9 @@ private final class OperatorPaths: Sendable {
         : Answer(status: status, contentType: "application/json", text: ring.json + "\n")
     case "/partitions":
       guard let source else { return Answer(status: .serviceUnavailable, text: "starting\n") }
-      return Answer(status: .ok, text: await source.partitions().map { $0 + "\n" }.joined())
+      let wantsMarks = parts.count == 2 && parts[1] == "format=marks"
+      let lines = wantsMarks ? await source.marks() : await source.partitions()
+      return Answer(status: .ok, text: lines.map { $0 + "\n" }.joined())
     default:
       return Answer(
         status: .notFound,

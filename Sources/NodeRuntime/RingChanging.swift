@@ -44,8 +44,8 @@ package struct RingChanging: Sendable {
     try await write(plan.record, base: status.ringRevision)
   }
 
-  /// Asks for everything to be as it was before the change under way, or, when that is what is being
-  /// done, for the change after all.
+  /// Asks for everything to be as it was before the change under way, or, when that is what is
+  /// being done, for the change after all.
   ///
   /// **Returns**: the change as it is now.
   /// **Throws**: `StartError` when none is under way.

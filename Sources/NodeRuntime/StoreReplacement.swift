@@ -41,7 +41,8 @@ package struct StoreReplacement: Sendable {
     }.map(\.id)
   }
 
-  /// Writes it, the ring first, then partition after partition. Trying again goes on where it stopped.
+  /// Writes it, the ring first, then partition after partition. Trying again goes on where it
+  /// stopped.
   ///
   /// **Throws**: `StartError` when the coordinator does not answer or a record keeps changing.
   package func carryOut(in coordinator: any Coordinator) async throws(StartError) {

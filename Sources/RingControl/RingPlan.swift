@@ -82,7 +82,8 @@ package struct RingPlan: Equatable, Sendable {
     guard active.count >= minInSync else {
       throw .tooFewMembers(left: active.count, minInSync: minInSync)
     }
-    if case .add = edit {} else if active.count < replicaCount {
+    if case .add = edit {
+    } else if active.count < replicaCount {
       throw .fewerThanReplicas(left: active.count, replicas: replicaCount)
     }
     let goal = Self.placement(active, targets: targets, replicaCount: replicaCount)

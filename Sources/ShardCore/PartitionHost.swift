@@ -17,6 +17,21 @@ enum CommandOrigin: Equatable {
   case own
 }
 
+/// What a state hashes to after an entry.
+package struct StateMark: Hashable, Sendable {
+  package let index: LogIndex
+  package let hash: UInt64
+
+  /// Entries between two of them that are kept, and how many are.
+  package static let interval: UInt64 = 64
+  package static let countMax = 32
+
+  package init(index: LogIndex, hash: UInt64) {
+    self.index = index
+    self.hash = hash
+  }
+}
+
 /// A command that waits for the end of the turn, or, once appended, for its entry to be applied.
 struct PendingCommand {
   let bytes: [UInt8]
@@ -75,6 +90,9 @@ package final class PartitionHost {
   var toldState = (index: LogIndex.zero, at: Instant.zero)
   /// As a follower: what the leader's state is after an entry that is not applied here yet.
   var leaderState: (index: LogIndex, hash: UInt64)?
+  /// The state's rolling hash after every so many entries, the latest ones: replicas that go on
+  /// applying can be compared by them.
+  private(set) var marks: Deque<StateMark> = []
   var isCheckpointing = false
   var lastCheckpoint: Instant
 
@@ -127,6 +145,13 @@ package final class PartitionHost {
 
   /// Something was applied, or a checkpoint was begun or written.
   func noteEntries() { entriesToCheckpoint = visitChat { $0.entriesSinceCheckpoint } }
+
+  /// An entry was applied.
+  func noteMark(at index: LogIndex) {
+    guard index.rawValue.isMultiple(of: StateMark.interval) else { return }
+    if marks.count == StateMark.countMax { marks.removeFirst() }
+    marks.append(StateMark(index: index, hash: rollingHash))
+  }
 
   /// Reads the state where it lies.
   func visitChat<Result>(_ body: (inout ChatPartition) -> Result) -> Result { body(&chat) }

@@ -305,6 +305,8 @@ package struct ShardCore: ~Copyable {
     package var commitIndex: LogIndex
     package var appliedIndex: LogIndex
     package var acceptsCommands: Bool
+    /// What the state hashes to, now and after earlier entries.
+    package var marks: [StateMark]
   }
 
   /// Without those that have left and are only remembered.
@@ -315,7 +317,10 @@ package struct ShardCore: ~Copyable {
         partition: host.partition, replica: host.replica.id, isLeader: host.replica.isLeader,
         stop: host.replica.stop, record: host.replica.record, last: host.replica.lastEntry,
         commitIndex: host.replica.commitIndex, appliedIndex: host.replica.appliedIndex,
-        acceptsCommands: host.replica.acceptsCommands)
+        acceptsCommands: host.replica.acceptsCommands,
+        marks: Array(host.marks) + [
+          StateMark(index: host.replica.appliedIndex, hash: host.rollingHash)
+        ])
     }
   }
 

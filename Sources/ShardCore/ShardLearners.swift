@@ -6,8 +6,8 @@ import ReplicaCore
 import Routing
 
 /// How fast this store reads its logs for replicas that learn them, so that a move does not take
-/// the disk and the network from the messages of the day. A follower that is in sync and fell behind
-/// does not wait.
+/// the disk and the network from the messages of the day. A follower that is in sync and fell
+/// behind does not wait.
 struct LearningBudget {
   struct Load {
     let partition: PartitionID
@@ -38,7 +38,8 @@ struct LearningBudget {
 }
 
 extension ShardCore {
-  /// Reads entries for a follower that is far behind; for one that only learns, when it is its turn.
+  /// Reads entries for a follower that is far behind; for one that only learns, when it is its
+  /// turn.
   mutating func load(
     _ load: LearningBudget.Load, _ position: Int, pending: inout [ReplicaAction], now: Instant
   ) {

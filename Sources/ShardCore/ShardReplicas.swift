@@ -105,6 +105,7 @@ extension ShardCore {
         return
       }
       hosts[position].visit { $0.applied(through: next, into: &pending) }
+      hosts[position].noteMark(at: next)
       if hosts[position].leaderState != nil {
         compareState(position, pending: &pending)
         guard !hosts[position].standing.isStopped else { return }

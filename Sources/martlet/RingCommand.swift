@@ -13,7 +13,7 @@ struct RingCommand: AsyncParsableCommand {
     subcommands: [
       RingInitCommand.self, RingStatusCommand.self, RingPlanCommand.self, RingAddCommand.self,
       RingDrainCommand.self, RingRemoveCommand.self, RingReplaceCommand.self,
-      RingLimitCommand.self,
+      RingLimitCommand.self, RingVerifyCommand.self,
     ])
 }
 
@@ -129,13 +129,32 @@ struct RingStatusCommand: AsyncParsableCommand {
   @Flag(help: "One line for each partition instead of one for all that are alike.") var all = false
   @Option(help: ArgumentHelp("Wait so long for the ring to be whole.", valueName: "seconds"))
   var wait: String?
+  @Flag(help: "Show it again every second, until Ctrl-C.") var watch = false
   @OptionGroup(title: "Coordinator") var etcd: EtcdOptions
   @OptionGroup(title: "Operators") var operators: OperatorOptions
   @OptionGroup(title: "Log") var log: LogOptions
 
   private static let pollInterval: Milliseconds = 200
+  private static let watchInterval: Milliseconds = 1_000
+  /// Home, and nothing below: a terminal shows one picture after the other.
+  private static let clearScreen = "\u{1b}[H\u{1b}[J"
+
+  func validate() throws {
+    if watch, json || wait != nil {
+      throw ValidationError("--watch shows tables for people: without --json and --wait")
+    }
+  }
 
   func run() async throws {
+    guard watch else { return try await show() }
+    while true {
+      if isatty(STDOUT_FILENO) == 1 { Output.write(Self.clearScreen) }
+      do { try await show() } catch is ExitCode {}
+      await Mirror.sleep(Self.watchInterval)
+    }
+  }
+
+  private func show() async throws {
     let source = SettingSource(etcd, operators, log, settings: ["wait": wait])
     let logger = try Logger(source, usual: .error)
     let seconds = try source.optional("wait")?.number(in: 1...86_400) ?? 0

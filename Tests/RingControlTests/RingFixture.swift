@@ -28,7 +28,9 @@ struct RingFixture {
   init(members: Int, partitions: UInt32 = 256, replicas: Int = 3, registered: Int? = nil) {
     ring = RingRecord(members: (1...members).map { member($0) })
     let nodes = ring.members.map { RingNode(store: $0.store, name: $0.name) }
-    let placement = try! Ring(nodes: nodes).placement(partitions: partitions, replicas: replicas)
+    guard
+      let placement = try? Ring(nodes: nodes).placement(partitions: partitions, replicas: replicas)
+    else { preconditionFailure("no ring of \(members) members") }
     records = placement.map { set in
       var record = PartitionRecord(initialOwners: set.stores)
       record.epoch = Epoch(1)

@@ -5,7 +5,7 @@ package enum RareEvent: Int, CaseIterable, Sendable {
   case zombieAppend, mismatch, leaderReadsRecord, inquiry, catchUpFromDisk
   case resumeAcrossLeaders, behind, redirection, repeatedSend, lostAnswer, promotionDuringShrink
   case rejoinedConversation, listedWhileAway, outboxRepeated, stateCompared
-  case handoff
+  case handoff, ringChanged, ringTurnedBack, leaseEndedEarly, formerController
   case readableWithoutHealing
 }
 

@@ -29,6 +29,9 @@ extension SimulatedCluster {
         }
       }
     }
+    if let change = ring.record.change {
+      return "the ring is being changed: \(change.kind) \(change.subject)"
+    }
     let conversations = conversations
     for client in clients {
       if !client.isRegistered { return "client \(client.number) has no account" }

@@ -4,6 +4,7 @@ import GatewayCore
 import NodeProtocol
 import Primitives
 import ReplicaCore
+import RingControl
 import ShardCore
 import WalkSupport
 
@@ -259,6 +260,8 @@ extension SimulatedCluster {
 
   /// The operator tells the controller that a store is gone for good and another takes its place.
   private func replace(_ gone: StoreID, by store: StoreID) {
+    let name = shards.first { $0.id == store }.map { "shard\($0.number + 1)" } ?? ""
+    write(ring.record.replacing(gone, by: store, name: name))
     for partition in coordinator.records.keys {
       guard let known = coordinator.records[partition],
         known.record.target.contains(where: { $0.store == gone })
@@ -288,6 +291,8 @@ extension SimulatedCluster {
       lateWatchers.insert(watcher)
       queue.schedule(.faultEnded(.lateWatch(watcher)), at: end)
     case .retarget, .zombieController: retarget(isZombie: kind == .zombieController, &dice)
+    case .ringChange: changeRing(&dice)
+    case .leaseEnd: endLease()
     case .clockJump:
       shards[shard].clockOffset = Int64(dice.between(-20_000...20_000))
       shards[shard].clockDrift = Int64(dice.between(-plan.clockDrift...plan.clockDrift))

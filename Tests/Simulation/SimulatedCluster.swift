@@ -5,6 +5,7 @@ import GatewayCore
 import NodeProtocol
 import Primitives
 import ReplicaCore
+import RingControl
 import ShardCore
 import WalkSupport
 
@@ -42,6 +43,8 @@ package final class SimulatedCluster {
     indirect case readAnswered(Int, life: Int, PartitionID, ticket: UInt64, VersionedRecord?)
     indirect case recordSeen(Node, life: Int, PartitionID, VersionedRecord)
     indirect case retargeted(PartitionID, PartitionRecord, base: Revision)
+    case controllerTick
+    indirect case controlled(RingControlAction, shard: Int, key: Int64)
     // Clients
     case clientWoke(Int)
     case clientArrived(Int, connection: Int, gateway: Int)
@@ -86,6 +89,7 @@ package final class SimulatedCluster {
   let gateways: [SimulatedGateway]
   let clients: [SimulatedClient]
   var coordinator: SimulatedCoordinator
+  var ring: SimulatedRing
   var connections: [Connection] = []
   /// Pairs of nodes whose frames are held up: as many cuts as there are.
   var cuts: [NodePair: Int] = [:]
@@ -125,6 +129,7 @@ package final class SimulatedCluster {
     clientDice = Dice(seed: dice.number())
     lifeDice = Dice(seed: dice.number())
     shards = (0..<plan.shardCount).map { SimulatedShard(number: $0, id: store($0 + 1)) }
+    ring = SimulatedRing(shards)
     lastStore = UInt64(plan.shardCount)
     gateways = (0..<plan.gatewayCount).map { SimulatedGateway(number: $0) }
     clients = (0..<plan.clientCount).map { SimulatedClient(number: $0) }
@@ -250,6 +255,8 @@ package final class SimulatedCluster {
       }
     case .dial, .refused: happenInNetwork(event)
     case .changeArrived, .readArrived, .retargeted: happenAtCoordinator(event)
+    case .controllerTick: controllerTick()
+    case .controlled(let action, let shard, let key): controlled(action, shard: shard, key: key)
     case .clientWoke, .clientArrived, .clientLost, .clientSaid, .clientHeard, .clientEnded,
       .callFinished:
       happenAtClient(event)

@@ -46,6 +46,9 @@ final class SimulatedShard {
   var life = 0
   var wasMadeAnew = false
 
+  /// As far as it knows, it controls the ring.
+  var role: SimulatedRole?
+
   var isPaused = false
   /// What happened while the process was paused.
   var deferred: [SimulatedCluster.Happening] = []

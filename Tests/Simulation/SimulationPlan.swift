@@ -13,9 +13,9 @@ package enum FaultKind: String, CaseIterable, Sendable {
   // Disks
   case failedSync, stalledSync, lostTail, flippedBit, damagedStore, wipedStore
   // Coordinator
-  case coordinatorOutage, coordinatorCut, slowCoordinator, lateWatch
+  case coordinatorOutage, coordinatorCut, slowCoordinator, lateWatch, leaseEnd
   // Membership
-  case retarget, zombieController
+  case retarget, zombieController, ringChange
   // Clocks
   case clockJump
 
@@ -32,8 +32,8 @@ package enum FaultKind: String, CaseIterable, Sendable {
       .linkCongestion:
       .network
     case .failedSync, .stalledSync, .lostTail, .flippedBit, .damagedStore, .wipedStore: .disks
-    case .coordinatorOutage, .coordinatorCut, .slowCoordinator, .lateWatch: .coordinator
-    case .retarget, .zombieController: .membership
+    case .coordinatorOutage, .coordinatorCut, .slowCoordinator, .lateWatch, .leaseEnd: .coordinator
+    case .retarget, .zombieController, .ringChange: .membership
     case .clockJump: .clocks
     }
   }

@@ -75,7 +75,8 @@ enum ImportTable {
     "NodeRuntime": ModuleRule(
       5,
       [
-        "Primitives", "ChatModel", "ClientProtocol", "ClusterModel", "NodeProtocol", "HashRing", "RingControl",
+        "Primitives", "ChatModel", "ClientProtocol", "ClusterModel", "NodeProtocol", "HashRing",
+        "RingControl",
         "Routing", "ReplicaCore", "ChatCore", "ShardCore", "GatewayCore", "Wire", "TLSEngine",
         "Credentials", "HTTP2Engine", "WebSocketEngine", "Telemetry", "LogStorage", "Transport",
         "Coordination", "SocketErrors",
