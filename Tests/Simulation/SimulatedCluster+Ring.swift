@@ -42,6 +42,14 @@ extension SimulatedCluster {
       rare.note(.ringTurnedBack)
       return write(turned)
     }
+    // Whoever plans with a store that is gone would go back to it: that one is replaced first.
+    let present = shards.map(\.id)
+    guard
+      coordinator.records.keys.allSatisfy({ partition in
+        coordinator.records[partition]?.record.target.allSatisfy { present.contains($0.store) }
+          ?? false
+      })
+    else { return }
     let member = dice.pick(ring.record.members)
     let edit: RingEdit =
       switch dice.below(4) {
