@@ -85,7 +85,8 @@ struct RingVerifyCommand: AsyncParsableCommand {
         text += "\(partition): led by \(names.isEmpty ? "nobody" : names)\n"
       }
     }
-    return text + "\(equal) of \(status.cluster.partitionCount) partitions are owned once and equal\n"
+    return text
+      + "\(equal) of \(status.cluster.partitionCount) partitions are owned once and equal\n"
   }
 
   private static func json(

@@ -33,6 +33,18 @@ extension RealProcesses {
       }
     }
 
+    /// Connections that the gateways have accepted since they started.
+    private func accepted(_ cluster: Cluster) async throws -> [String] {
+      var counts: [String] = []
+      for gateway in cluster.layout.gateways {
+        let port = cluster.layout.command(gateway).readiness.port
+        let page = try #require(await Loopback.get("/metrics", port: port)).body
+        counts += page.split(separator: "\n")
+          .filter { $0.hasPrefix("martlet_public_connections_total") }.map(String.init)
+      }
+      return counts
+    }
+
     private func holders(_ ring: Cluster.Ring, of node: String) -> Int {
       ring.partitions.count { $0.target.contains(node) || $0.inSync.contains(node) }
     }
@@ -52,6 +64,8 @@ extension RealProcesses {
           #expect(unchanged.partitions.map(\.target) == before.partitions.map(\.target))
 
           let begin = ContinuousClock.now
+          let connections = try await accepted(cluster)
+          #expect(connections.count == 4)
           let added = try await change(cluster, "add", spare)
           #expect(added.hasSuffix("done\n"))
           let grown = try await cluster.ring()
@@ -77,6 +91,7 @@ extension RealProcesses {
           let rest = try await change(cluster, "verify", "--json")
           #expect(rest == "{\"equal\":16,\"partitionCount\":16,\"others\":[]}\n")
           expectShortPauses(workload, since: begin)
+          #expect(try await accepted(cluster) == connections, "nobody had to connect anew")
           let refused = try await ring(cluster, "drain", "shard2")
           #expect(refused.ending == .exited(78))
           #expect(refused.error.contains("add a node first"))
