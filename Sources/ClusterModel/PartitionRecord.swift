@@ -91,21 +91,20 @@ package struct PartitionRecord: Equatable, Sendable {
   /// good: it alone is in sync and is to lead, and every other store begins anew. What it does not
   /// hold is lost, acknowledged or not.
   ///
-  /// One that is in sync itself holds everything that was acknowledged: it goes on alone, and
-  /// nothing is lost.
+  /// One that is in sync itself holds everything that was acknowledged, unless its disk has lost
+  /// something, which nobody is left to tell: it goes on alone.
   ///
   /// - Parameter others: where the partition should live besides.
   /// **Returns**: `nil` when the replica is not one that the record lists.
   package func forcing(_ replica: ReplicaID, others: [StoreID]) -> PartitionRecord? {
     guard hasMember(replica) else { return nil }
     var changed = self
-    let hasEverything = inSync.contains(replica)
     changed.epoch = epoch.successor
     changed.leader = replica
     changed.leaderBoot = .none
     changed.inSync = [replica]
     changed.target = [replica] + changed.freshReplicas(on: others.filter { $0 != replica.store })
-    if !hasEverything { changed.generation += 1 }
+    changed.generation += 1
     return changed
   }
 

@@ -66,6 +66,7 @@ final class ControllerRole: Sendable {
 
   /// Takes the role if nobody has it, and keeps it while there is something to do.
   private func campaign() async throws(CoordinationError) {
+    guard try await coordinator.get(CoordinationKey.controller).item == nil else { return }
     let lease = try await coordinator.grantLease(ttlSeconds: Self.leaseSeconds)
     let key = CoordinationKey.controller
     let outcome: Result<TransactionResult, CoordinationError>
@@ -101,19 +102,26 @@ final class ControllerRole: Sendable {
 
   /// **Returns**: whether the role is still held, as far as is known.
   private func carryOut(_ action: RingControlAction, key revision: Revision) async -> Bool {
-    let (name, base, value) =
-      switch action {
-      case .retarget(let partition, let record, let base):
-        (CoordinationKey.partition(partition), base, record.encoded())
-      case .finish(let record, let base): (CoordinationKey.ring, base, record.encoded())
-      }
-    let partition: PartitionID? =
-      if case .retarget(let partition, _, _) = action { partition } else { nil }
+    let name: String
+    let value: [UInt8]
+    var conditions = [
+      Transaction.Condition.modRevision(of: CoordinationKey.controller, equals: revision)
+    ]
+    var partition: PartitionID?
+    switch action {
+    case .retarget(let retargeted, let record, let base, let ring):
+      partition = retargeted
+      (name, value) = (CoordinationKey.partition(retargeted), record.encoded())
+      // A change that was turned back or is over asks for nothing any more.
+      conditions += [
+        .modRevision(of: name, equals: base), .modRevision(of: CoordinationKey.ring, equals: ring),
+      ]
+    case .finish(let record, let base):
+      (name, value) = (CoordinationKey.ring, record.encoded())
+      conditions.append(.modRevision(of: name, equals: base))
+    }
     let transaction = Transaction(
-      conditions: [
-        .modRevision(of: name, equals: base),
-        .modRevision(of: CoordinationKey.controller, equals: revision),
-      ], success: [.put(key: name, value: value, lease: nil)],
+      conditions: conditions, success: [.put(key: name, value: value, lease: nil)],
       failure: [.get(name), .get(CoordinationKey.controller)])
     guard let result = try? await coordinator.transact(transaction) else {
       // It may have been done; the record will tell.

@@ -5,7 +5,7 @@ package import Primitives
 /// Gives a partition whose in-sync replicas are all gone for good a leader that may not have
 /// everything. An operator's last resort: what the new leader does not hold is lost, acknowledged
 /// or not. Where one in-sync replica is left that waits in vain for the others it goes on alone,
-/// and nothing is lost.
+/// and nothing is lost, as far as its disk is well.
 package struct LeaderForcing: Sendable {
   /// What is to be written for one partition.
   package struct Plan: Sendable {
@@ -98,13 +98,20 @@ package struct LeaderForcing: Sendable {
       forced: forced, isEmpty: beginsEmpty, isComplete: survivor != nil)
   }
 
-  /// Registered shards, those that should have the partition already first, as many as there should
-  /// be replicas.
+  /// Registered shards, members of the ring first, and of these those that should have the
+  /// partition already, as many as there should be replicas.
   private func others(than store: StoreID, _ record: PartitionRecord) -> [StoreID] {
     let registered = status.shards.compactMap(\.store).filter { $0 != store }
     let before = record.target.map(\.store)
-    let ordered =
-      registered.filter { before.contains($0) } + registered.filter { !before.contains($0) }
+    let members = status.ring.active.map(\.store)
+    let ordered = registered.sorted { one, other in
+      let (first, second) = (
+        (members.contains(one), before.contains(one)),
+        (members.contains(other), before.contains(other))
+      )
+      if first.0 != second.0 { return first.0 }
+      return first.1 && !second.1
+    }
     return Array(ordered.prefix(Int(status.cluster.replicaCount) - 1))
   }
 

@@ -22,8 +22,12 @@ extension ShardNode {
         }
       },
       marks: { [weak self] in
-        guard let partitions = try? await self?.partitions() else { return [] }
-        return partitions.sorted { $0.partition < $1.partition }.map(RingVerification.line)
+        guard let node = self, let partitions = try? await node.partitions(),
+          let sizes = try? await node.sizes()
+        else { return [] }
+        return partitions.sorted { $0.partition < $1.partition }.map {
+          ReplicaReport.line($0, bytes: sizes[$0.partition] ?? 0)
+        }
       })
   }
 

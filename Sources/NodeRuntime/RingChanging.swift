@@ -102,6 +102,9 @@ package struct RingChanging: Sendable {
       "'\(name)' is no node that could be meant; allowed is one of \(known.joined(separator: ", "))"
     case .notRegistered(let name):
       "\(name) is not registered: start it first, or `martlet ring remove \(name)`"
+    case .otherDisk(let name):
+      "\(name) runs with another data directory than the ring knows: `martlet ring replace --shard "
+        + "\(name)` puts that in the place of the old one"
     case .nothingToDo(let why): "nothing to do: \(why)"
     case .weightOutOfRange(let weight): "--weight \(weight): allowed is 1 to 1000"
     case .tooManyMembers(let count): "\(count) members; allowed are 1024"

@@ -144,6 +144,16 @@ package struct RingStatus: Sendable {
     }
   }
 
+  /// What a change of the ring has copied so far, of what there was. **Units**: bytes.
+  package func bytes(copiedFor change: RingChange, _ sizes: PartitionSizes) -> UInt64 {
+    let done = change.moves.filter { move in
+      partitions.contains {
+        $0.id == move.partition && RingController.isSettled($0.record, on: move.after)
+      }
+    }
+    return RingText.bytes(done, sizes)
+  }
+
   /// How many partitions stand like that.
   package func count(_ state: State) -> Int { partitions.count { $0.state == state } }
 }
@@ -166,7 +176,7 @@ extension RingStatus {
     if let change = ring.change {
       text += "under way: \(change.kind.word) \(change.subject)"
       text += change.isTurnedBack ? " (turned back), " : ", "
-      text += RingText.line(progress(of: change), seconds: 0) + "\n"
+      text += RingText.line(progress(of: change)) + "\n"
     }
     return text + "\n" + nodeTable + "\n" + partitionTable(listsAll: listsAll)
   }

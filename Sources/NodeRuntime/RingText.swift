@@ -4,17 +4,57 @@ package import RingControl
 
 /// Changes of the ring in words and in JSON.
 package enum RingText {
-  package static func plan(_ plan: RingPlan, _ status: RingStatus) -> String {
+  package static func plan(
+    _ plan: RingPlan, _ status: RingStatus, _ sizes: PartitionSizes
+  ) -> String {
     let share = plan.idealMoves == 0 ? "" : ", \(percent(plan.replicaMoves, of: plan.idealMoves))"
     var text = "\(plan.record.change?.kind.word ?? "") \(plan.edit.subject):\n"
     text += "  partitions that change   \(plan.moves.count) of \(status.partitions.count)\n"
     text +=
       "  replicas to be learned   \(plan.replicaMoves) (at least \(plan.idealMoves)\(share))\n"
+    let bytes = bytes(plan.moves, sizes)
+    text += "  to be copied             about \(amount(bytes)), "
+    text += "at the limit \(estimate(plan, status, sizes)) s\n"
     text += "  leaders that change      \(plan.leaderChanges)\n"
     text += "  at a time                \(plan.record.movesMax) partitions\n"
     text += "  fullest, of its share    \(permille(plan.before.maxPermille)) before, "
     text += "\(permille(plan.after.maxPermille)) after\n\n"
     return text + loads(plan, status)
+  }
+
+  /// What has to be learned, all in all.
+  static func bytes(_ moves: [RingMove], _ sizes: PartitionSizes) -> UInt64 {
+    moves.reduce(0) { $0 + UInt64($1.newcomers.count) * sizes[$1.partition] }
+  }
+
+  /// How long the store takes that has most to read for others, at the rate that is allowed, or the
+  /// moves one after the other with nothing in them. **Units**: seconds.
+  static func estimate(_ plan: RingPlan, _ status: RingStatus, _ sizes: PartitionSizes) -> Int {
+    var read: [StoreID: UInt64] = [:]
+    for move in plan.moves {
+      guard let leader = status.partitions.first(where: { $0.id == move.partition })?.record.leader
+      else { continue }
+      read[leader.store, default: 0] += bytes([move], sizes)
+    }
+    let slowest = (read.values.max() ?? 0) / plan.record.bytesPerSecond
+    let learning = plan.moves.count { !$0.newcomers.isEmpty }
+    let rounds = (learning + Int(plan.record.movesMax) - 1) / Int(plan.record.movesMax)
+    return Int(slowest) + (rounds * secondsPerTenRounds + 9) / 10
+  }
+
+  /// What ten rounds of moves took with little in them, of which most is waiting for the next look
+  /// of somebody.
+  private static let secondsPerTenRounds = 8
+
+  private static func amount(_ bytes: UInt64) -> String {
+    let units = ["bytes", "KiB", "MiB", "GiB", "TiB"]
+    var value = Double(bytes)
+    var place = 0
+    while value >= 1_024, place < units.count - 1 {
+      value /= 1_024
+      place += 1
+    }
+    return place == 0 ? "\(bytes) bytes" : "\((value * 10).rounded() / 10) \(units[place])"
   }
 
   private static func loads(_ plan: RingPlan, _ status: RingStatus) -> String {
@@ -35,9 +75,11 @@ package enum RingText {
   }
 
   /// **Shape**: `{"kind", "subject", "partitions", "replicaMoves", "idealMoves", "leaderChanges",
-  /// "maxPermilleBefore", "maxPermilleAfter", "moves": [{"partition", "before", "after"}]}`; stores
-  /// by their nodes' names.
-  package static func json(_ plan: RingPlan, _ status: RingStatus) -> String {
+  /// "maxPermilleBefore", "maxPermilleAfter", "bytes", "seconds", "moves": [{"partition", "bytes",
+  /// "before", "after"}]}`; stores by their nodes' names, sums of bytes as strings.
+  package static func json(
+    _ plan: RingPlan, _ status: RingStatus, _ sizes: PartitionSizes
+  ) -> String {
     func names(_ stores: [StoreID]) -> String {
       JSONText.strings(
         stores.map { store in
@@ -52,12 +94,16 @@ package enum RingText {
       ("idealMoves", "\(plan.idealMoves)"), ("leaderChanges", "\(plan.leaderChanges)"),
       ("maxPermilleBefore", "\(plan.before.maxPermille)"),
       ("maxPermilleAfter", "\(plan.after.maxPermille)"),
+      ("bytes", JSONText.string("\(bytes(plan.moves, sizes))")),
+      ("seconds", "\(estimate(plan, status, sizes))"),
       (
         "moves",
         JSONText.array(
           plan.moves.map { move in
             JSONText.object([
-              ("partition", "\(move.partition.rawValue)"), ("before", names(move.before)),
+              ("partition", "\(move.partition.rawValue)"),
+              ("bytes", JSONText.string("\(sizes[move.partition])")),
+              ("before", names(move.before)),
               ("after", names(move.after)),
             ])
           })
@@ -67,14 +113,38 @@ package enum RingText {
 
   /// One line about a change under way.
   ///
-  /// - Parameter seconds: since it was looked at first.
-  package static func line(_ progress: RingProgress, seconds: Double) -> String {
+  /// - Parameter first: what it was when it was looked at first, so many seconds ago.
+  /// - Parameter bytes: what was in the partitions that are done.
+  package static func line(
+    _ progress: RingProgress, since first: RingProgress? = nil, seconds: Double = 0,
+    bytes: UInt64 = 0
+  ) -> String {
     var line = "\(progress.done) of \(progress.total) partitions, \(progress.underWay) under way"
-    if progress.done > 0, progress.done < progress.total, seconds >= 1 {
-      let left = seconds / Double(progress.done) * Double(progress.total - progress.done)
-      line += ", about \(Int(left.rounded(.up))) s left"
+    let done = progress.done - (first?.done ?? 0)
+    guard done > 0, progress.done < progress.total, seconds >= 1 else { return line }
+    let share = Double(done) / Double(progress.done)
+    let rate = Double(bytes) * share / 1_000_000 / seconds
+    if rate >= 0.1 { line += ", \((rate * 10).rounded() / 10) MB/s" }
+    let left = seconds / Double(done) * Double(progress.total - progress.done)
+    return line + ", about \(Int(left.rounded(.up))) s left"
+  }
+
+  /// What is not as it should be although the change is over: stores that have been gone for long.
+  /// Empty when all is well.
+  package static func waiting(_ status: RingStatus) -> String {
+    let registered = Set(status.nodes.compactMap(\.store))
+    var waits: [StoreID: Int] = [:]
+    for partition in status.partitions {
+      for member in partition.record.target where !partition.record.inSync.contains(member) {
+        if !registered.contains(member.store) { waits[member.store, default: 0] += 1 }
+      }
     }
-    return line
+    return waits.sorted { $0.key < $1.key }.map { store, count in
+      let name = status.ring.members.first { $0.store == store }?.name ?? store.description
+      return
+        "\(count) partitions still wait for \(name), which is not registered, and keep what they "
+        + "have meanwhile: start it, or `martlet ring remove \(name)`"
+    }.joined(separator: "\n")
   }
 
   /// **Shape**: `{"done", "underWay", "total", "turnedBack"}`.

@@ -23,7 +23,6 @@ package struct RingVerification: Sendable {
   private struct Replica {
     var epoch = Epoch.zero
     var leads = false
-    var isStopped = false
     var hashes: [LogIndex: UInt64] = [:]
   }
 
@@ -40,35 +39,17 @@ package struct RingVerification: Sendable {
   package mutating func take(_ text: String, from store: StoreID) -> Bool {
     for partition in seen.keys { seen[partition]?[store]?.leads = false }
     for line in text.split(separator: "\n") {
-      let parts = line.split(separator: " ")
-      guard parts.count >= 4, let number = UInt32(parts[0]), let epoch = UInt64(parts[2]) else {
-        return false
+      guard let report = ReplicaReport(line) else { return false }
+      var replica = seen[report.partition]?[store] ?? Replica()
+      replica.epoch = report.epoch
+      replica.leads = report.role == .leads
+      for mark in report.marks { replica.hashes[mark.index] = mark.hash }
+      if replica.leads, floors[report.partition] == nil {
+        floors[report.partition] = report.marks.last?.index
       }
-      let partition = PartitionID(number)
-      var replica = seen[partition]?[store] ?? Replica()
-      replica.epoch = Epoch(epoch)
-      replica.leads = parts[1] == "leads"
-      replica.isStopped = parts[1] == "stopped"
-      var last = LogIndex.zero
-      for mark in parts[3...] {
-        let pair = mark.split(separator: "=")
-        guard pair.count == 2, let index = UInt64(pair[0]), let hash = UInt64(pair[1], radix: 16)
-        else { return false }
-        last = LogIndex(index)
-        replica.hashes[last] = hash
-      }
-      if replica.leads, floors[partition] == nil { floors[partition] = last }
-      seen[partition, default: [:]][store] = replica
+      seen[report.partition, default: [:]][store] = replica
     }
     return true
-  }
-
-  /// The line that a shard tells of one of its replicas.
-  static func line(_ item: ShardCore.PartitionStatus) -> String {
-    let role = item.isLeader ? "leads" : item.stop == nil ? "follows" : "stopped"
-    let epoch = item.record?.record.epoch.rawValue ?? 0
-    let marks = item.marks.map { "\($0.index.rawValue)=\(String($0.hash, radix: 16))" }
-    return "\(item.partition.rawValue) \(role) \(epoch) " + marks.joined(separator: " ")
   }
 
   /// - Parameter record: as it was read after the shards had been asked.

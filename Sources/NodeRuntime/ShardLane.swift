@@ -151,6 +151,7 @@ final class ShardLane: CompletionSink, @unchecked Sendable {
 
   var isIdle: Bool { core.isIdle && submitted.isEmpty }
   var partitions: [ShardCore.PartitionStatus] { core.partitions }
+  var extents: [PartitionID: (prefix: UInt32, appended: UInt64)] { store.extents }
   var linkCount: Int { links.count }
   var comparedStateCount: Int { core.comparedStateCount }
 

@@ -200,6 +200,14 @@ package final class ShardNode: Sendable {
     try await lane.eventLoop.submit { [lane] in lane.partitions }.get()
   }
 
+  /// About how much each replica here takes. **Units**: bytes.
+  package func sizes() async throws -> [PartitionID: UInt64] {
+    let extents = try await lane.eventLoop.submit { [lane] in lane.extents }.get()
+    return extents.mapValues { extent in
+      max((try? store.approximateBytes(extent.prefix)) ?? 0, extent.appended)
+    }
+  }
+
   /// Ends with `stop`. **Throws**: why the node cannot go on: a store that does not write any more,
   /// a coordinator that has gone back in time or refuses.
   package func watch() async throws { try await background.value }

@@ -13,6 +13,8 @@ final class ShardStore: ShardStorage {
   private var metas: [PartitionID: PartitionMeta]
   /// The last index of each log as it will be when everything submitted is written.
   private var ends: [PartitionID: LogIndex] = [:]
+  /// What was added since this process began. **Units**: bytes of entries.
+  private var appended: [PartitionID: UInt64] = [:]
   /// Replicas whose meta no batch holds yet.
   private var isUnwritten: Set<PartitionID> = []
 
@@ -81,6 +83,16 @@ final class ShardStore: ShardStorage {
     return tail
   }
 
+  /// Where each partition's replica lies, and what was added to it since this process began, in
+  /// bytes: what the engine counts does not hold the newest.
+  var extents: [PartitionID: (prefix: UInt32, appended: UInt64)] {
+    var extents: [PartitionID: (prefix: UInt32, appended: UInt64)] = [:]
+    for (partition, meta) in metas {
+      extents[partition] = (meta.prefix, appended[partition] ?? 0)
+    }
+    return extents
+  }
+
   // MARK: ShardStorage
 
   func stateReader(of partition: PartitionID) -> any StateReader {
@@ -105,6 +117,7 @@ final class ShardStore: ShardStorage {
       }
       metas[partition] = meta
       ends[partition] = .zero
+      appended[partition] = nil
       isUnwritten.insert(partition)
       return StoredState(store: store, prefix: prefix)
     } catch {
@@ -143,6 +156,7 @@ final class ShardStore: ShardStorage {
       batch.truncateSuffix(meta.prefix, from: from, through: end)
     }
     for entry in write.entries {
+      appended[partition, default: 0] += UInt64(entry.bytes)
       batch.append(meta.prefix, index: entry.index, epoch: entry.epoch, payload: entry.payload)
     }
     if let last = write.entries.last {

@@ -15,6 +15,7 @@ package struct StoreReplacement: Sendable {
 
   /// A record that changes all the time is read anew so often.
   private static let attemptsMax = 20
+  private static let retryPause: Milliseconds = 100
 
   /// - Parameter gone: `nil` for the only one that is not registered.
   /// **Throws**: `StartError` when the shard is not registered, or when it is not clear which store
@@ -32,6 +33,12 @@ package struct StoreReplacement: Sendable {
     }
     guard missing.contains(chosen) else {
       throw StartError("--store '\(chosen)': allowed is one that is not registered: \(names)")
+    }
+    let members = status.ring.members.map(\.store)
+    guard !members.contains(new) || !members.contains(chosen) else {
+      throw StartError(
+        "--shard '\(shard)': it is in the ring already; allowed is one that is not, or give the "
+          + "gone one's partitions to all: `martlet ring remove \(chosen)`")
     }
     self.gone = chosen
     self.shard = shard
@@ -53,9 +60,13 @@ package struct StoreReplacement: Sendable {
   /// Puts the new store in the gone one's place in the ring, and in a change that is under way.
   private func replaceMember(in coordinator: any Coordinator) async throws(StartError) {
     for _ in 0..<Self.attemptsMax {
-      guard let item = try? await coordinator.get(CoordinationKey.ring).item,
-        let ring = try? RingRecord(decoding: item.value)
-      else { continue }
+      guard let reading = try? await coordinator.get(CoordinationKey.ring) else {
+        await Mirror.sleep(Self.retryPause)
+        continue
+      }
+      // Without a record the members are those that partitions are on.
+      guard let item = reading.item else { return }
+      guard let ring = try? RingRecord(decoding: item.value) else { break }
       let replaced = ring.replacing(gone, by: new, name: shard)
       guard replaced != ring else { return }
       let result = try? await coordinator.transact(

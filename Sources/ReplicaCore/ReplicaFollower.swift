@@ -46,6 +46,8 @@ extension Replica {
       guard follows(message, into: &actions), index >= appliedIndex else { return }
       actions.append(.compareState(at: index, hash: hash))
     case .takeOver(let last):
+      // On an older revision it would ask in vain.
+      guard message.revision <= known.revision else { return hold(message, into: &actions) }
       guard follows(message, into: &actions) else { return }
       receiveTakeOver(last: last, now: now, into: &actions)
     }

@@ -256,7 +256,8 @@ extension Replica {
   }
 
   private mutating func noteLag(_ position: Int, now: Instant) {
-    guard leadership.progress[position].match < log.last.index else {
+    let progress = leadership.progress[position]
+    guard progress.match < log.last.index || progress.isOfEarlierProcess else {
       leadership.progress[position].laggingSince = nil
       return
     }
@@ -316,7 +317,8 @@ extension Replica {
       guard !record.inSync.contains(member),
         let progress = leadership.progress.first(where: { $0.replica == member })
       else { return false }
-      return progress.match >= required && !progress.isFenced && !unreachable.contains(member.store)
+      return progress.match >= required && !progress.isFenced && !progress.isOfEarlierProcess
+        && !unreachable.contains(member.store)
     }
   }
 

@@ -5,7 +5,8 @@ package import Primitives
 /// on still holding the controller's key.
 package enum RingControlAction: Equatable, Sendable {
   /// A partition should be elsewhere (T4).
-  case retarget(PartitionID, PartitionRecord, base: Revision)
+  /// `ring` is the revision of the ring's record in which that is wanted.
+  case retarget(PartitionID, PartitionRecord, base: Revision, ring: Revision)
   /// The change is carried out.
   case finish(RingRecord, base: Revision)
 }
@@ -34,16 +35,22 @@ package struct RingProgress: Equatable, Sendable {
 ///          movesMax at a time
 /// ```
 ///
-/// A partition whose newcomers are not registered cannot go on; it takes nobody's place.
+/// A partition whose newcomers are not registered cannot go on; it takes nobody's place, and when
+/// they are gone for long it does not keep the change from being over.
 ///
 /// **Isolation**: a value of whoever holds the controller's key.
 package struct RingController: Sendable {
+  /// A store that is not registered for so long is not waited for: else nothing could be done about
+  /// it while the change is under way.
+  package static let goneMax: Milliseconds = 60_000
   /// A change of a record that is not answered.
   private static let answerMax: Milliseconds = 2_000
 
   private var ring: (record: RingRecord, revision: Revision)?
   private var records: [PartitionID: VersionedRecord] = [:]
   private var registered: Set<StoreID> = []
+  /// Since when stores that changes are about have not been registered.
+  private var goneSince: [StoreID: Instant] = [:]
   /// Asked for, and when: not asked again before it is answered or too old.
   private var asked: [PartitionID: Instant] = [:]
   private var finishing: Instant?
@@ -77,19 +84,20 @@ package struct RingController: Sendable {
     var actions: [RingControlAction] = []
     var room = Int(ring.record.movesMax) - learningCount(change, now)
     var isDone = true
+    noteGone(change, now)
     for move in change.moves {
       guard let known = records[move.partition] else {
         isDone = false
         continue
       }
       if Self.isSettled(known.record, on: move.after) { continue }
-      isDone = false
+      if !waitsForTheGone(known.record, move, now) { isDone = false }
       guard let changed = Self.retargeted(known.record, move) else { continue }
       let learns = changed.target.contains { !known.record.inSync.contains($0) }
       guard !learns || room > 0, !isAsked(move.partition, now) else { continue }
       if learns { room -= 1 }
       asked[move.partition] = now
-      actions.append(.retarget(move.partition, changed, base: known.revision))
+      actions.append(.retarget(move.partition, changed, base: known.revision, ring: ring.revision))
     }
     if isDone, finishing.map({ now >= $0 + Self.answerMax }) ?? true {
       finishing = now
@@ -123,6 +131,28 @@ package struct RingController: Sendable {
       }
     }
     return progress
+  }
+
+  private mutating func noteGone(_ change: RingChange, _ now: Instant) {
+    for store in Set(change.moves.flatMap(\.after)) {
+      if registered.contains(store) {
+        goneSince[store] = nil
+      } else if goneSince[store] == nil {
+        goneSince[store] = now
+      }
+    }
+  }
+
+  /// Whether all that is missing are stores that have been gone for long.
+  private func waitsForTheGone(
+    _ record: PartitionRecord, _ move: RingMove, _ now: Instant
+  ) -> Bool {
+    guard record.target.map(\.store) == move.after else { return false }
+    let missing = record.target.filter { !record.inSync.contains($0) }
+    return !missing.isEmpty
+      && missing.allSatisfy { member in
+        goneSince[member.store].map { now >= $0 + Self.goneMax } ?? false
+      }
   }
 
   private func isAsked(_ partition: PartitionID, _ now: Instant) -> Bool {
@@ -179,13 +209,16 @@ extension RingRecord {
   /// The ring after another store took a gone one's place.
   package func replacing(_ gone: StoreID, by store: StoreID, name: String) -> RingRecord {
     func replaced(_ members: [RingMember]) -> [RingMember] {
-      members.filter { $0.store != store || !members.contains { $0.store == gone } }
-        .map { member in
-          guard member.store == gone else { return member }
-          var member = member
-          (member.store, member.name) = (store, name)
-          return member
-        }.sorted { $0.store < $1.store }
+      // A member has its own weight and zone.
+      if members.contains(where: { $0.store == store }) {
+        return members.filter { $0.store != gone }
+      }
+      return members.map { member in
+        guard member.store == gone else { return member }
+        var member = member
+        (member.store, member.name) = (store, name)
+        return member
+      }.sorted { $0.store < $1.store }
     }
     func replaced(_ stores: [StoreID]) -> [StoreID] {
       stores.contains(store) ? stores.filter { $0 != gone } : stores.map { $0 == gone ? store : $0 }

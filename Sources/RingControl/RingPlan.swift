@@ -25,6 +25,8 @@ package enum RingEditError: Error, Equatable, Sendable {
   case changeUnderWay(kind: RingChange.Kind, subject: String)
   case unknownNode(String, known: [String])
   case notRegistered(String)
+  /// A node of the name runs, with another store.
+  case otherDisk(String)
   case nothingToDo(String)
   case weightOutOfRange(UInt32)
   case tooManyMembers(Int)
@@ -129,7 +131,7 @@ package struct RingPlan: Equatable, Sendable {
       }
       let old = members[place]
       guard registered.contains(where: { $0.store == old.store }) else {
-        throw .notRegistered(name)
+        throw registered.contains { $0.name == old.name } ? .otherDisk(name) : .notRegistered(name)
       }
       members[place].isDrained = false
       members[place].weight = weight ?? old.weight

@@ -173,4 +173,12 @@ struct OutboxCourier {
   var wakeAt = Instant.distantFuture
 
   mutating func reset() { self = OutboxCourier() }
+
+  /// The command that would have taken them out was not taken.
+  mutating func takeBackConfirmations(retryAt: Instant) {
+    guard !confirming.isEmpty else { return }
+    confirmed += confirming.sorted()
+    confirming = []
+    wakeAt = min(wakeAt, retryAt)
+  }
 }

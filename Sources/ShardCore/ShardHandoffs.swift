@@ -46,7 +46,7 @@ extension ShardCore {
     guard let peer = peers.first(where: { $0.store == store }), peer.link != nil,
       !peer.isSuspected, !peer.isLeaving, peer.condition == .fit
     else { return false }
-    return isLeaving || now >= peer.linkedSince + configuration.leadershipPatience
+    return isLeaving || now >= peer.fitSince + configuration.leadershipPatience
   }
 
   /// Hands everything that is led here to others; what is served meanwhile is served until then.

@@ -21,7 +21,7 @@ struct LearningBudget {
   private(set) var left: Int64 = 0
   private var filledAt = Instant.zero
   /// In the order in which they were asked for.
-  var waiting: [Load] = []
+  private(set) var waiting: [Load] = []
 
   /// What a quiet while saves up. **Units**: milliseconds.
   private static let burst: Int64 = 100
@@ -35,6 +35,20 @@ struct LearningBudget {
   }
 
   mutating func take(_ bytes: Int) { left -= Int64(bytes) }
+
+  /// What may be read now, if anything waits.
+  mutating func next() -> Load? {
+    guard left > 0, !waiting.isEmpty else { return nil }
+    return waiting.removeFirst()
+  }
+
+  /// A replica that asks again keeps its place.
+  mutating func wait(_ load: Load) {
+    let place = waiting.firstIndex {
+      $0.partition == load.partition && $0.replica == load.replica
+    }
+    if let place { waiting[place] = load } else { waiting.append(load) }
+  }
 }
 
 extension ShardCore {
@@ -46,7 +60,7 @@ extension ShardCore {
     let isLearner = isLearner(load.replica, position)
     if isLearner {
       learning.fill(now: now)
-      guard learning.left > 0 else { return learning.waiting.append(load) }
+      guard learning.left > 0 else { return learning.wait(load) }
     }
     do throws(StateReadError) {
       let entries = try entries(load, isLearner: isLearner)
@@ -63,8 +77,7 @@ extension ShardCore {
   mutating func loadForLearners(now: Instant, into actions: inout [ShardAction]) {
     guard !learning.waiting.isEmpty else { return }
     learning.fill(now: now)
-    while learning.left > 0, let load = learning.waiting.first {
-      learning.waiting.removeFirst()
+    while let load = learning.next() {
       guard let position = position(of: load.partition), hosts[position].standing.isLeader else {
         continue
       }

@@ -54,8 +54,8 @@ struct Peer {
   var condition = Heartbeat.Condition.fit
   /// Since when it says that it does not hear this shard.
   var deafSince: Instant?
-  /// Since when this process of it has been linked.
-  var linkedSince = Instant.zero
+  /// Since when this process of it has been linked, heard and fit.
+  var fitSince = Instant.zero
   /// It hands its leaderships over and is about to stop.
   var isLeaving = false
   /// Its clock minus ours, when it was last heard. Milliseconds.
@@ -73,7 +73,7 @@ extension ShardCore {
     let position = peerPosition(store, boot: hello.boot, now: now)
     let isAnother = peers[position].boot != hello.boot
     if isAnother { peers[position].isLeaving = false }
-    if isAnother || peers[position].link == nil { peers[position].linkedSince = now }
+    if isAnother || peers[position].link == nil { peers[position].fitSince = now }
     peers[position].link = id
     peers[position].boot = hello.boot
     peers[position].lastHeard = now
@@ -182,6 +182,7 @@ extension ShardCore {
   ) {
     guard let peer = presentPeer(on: id) else { return }
     peers[peer].lastHeard = now
+    if peers[peer].condition != .fit { peers[peer].fitSince = now }
     peers[peer].condition = heartbeat.condition
     peers[peer].deafSince = heartbeat.isDeaf ? peers[peer].deafSince ?? now : nil
     peers[peer].clockOffset =
@@ -258,6 +259,7 @@ extension ShardCore {
         || isSilent(peers[peer], now: now) || isDeaf(peers[peer], now: now)
       guard isSuspected != peers[peer].isSuspected else { continue }
       peers[peer].isSuspected = isSuspected
+      if !isSuspected { peers[peer].fitSince = now }
       changed = true
       let store = peers[peer].store
       actions.append(.note(isSuspected ? .peerSuspected(store) : .peerReachable(store)))

@@ -161,7 +161,10 @@ extension ShardCore {
         respond(link, request, outcome, into: &actions)
       }
     case .outbox(let source, let entry): outboxFailed(source: source, entry: entry, now: now)
-    case .own: break
+    case .own:
+      // Asked again when there is room.
+      hosts[position].courier.takeBackConfirmations(retryAt: now + configuration.outboxRetry)
+      hosts[position].askedGeneration = 0
     }
   }
 

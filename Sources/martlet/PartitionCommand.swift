@@ -23,7 +23,8 @@ struct ForceLeaderCommand: AsyncParsableCommand {
       told to look again. Replicas of before that come back are set aside and begin anew. Do this \
       only when no disk of an in-sync replica can be brought back, and when none of their shards \
       runs anywhere: one that is only cut off may still answer its clients. Where the shard itself \
-      has the only in-sync replica that is left it goes on alone, and nothing is lost.
+      has the only in-sync replica that is left it goes on alone, and nothing is lost, as far as \
+      its disk is well.
       """)
 
   @Argument(help: "The partitions' numbers.") var partitions: [String] = []
@@ -90,7 +91,8 @@ struct ForceLeaderCommand: AsyncParsableCommand {
           + record.inSync.map(\.description).joined(separator: ", ")
           + (plan.isComplete ? "\n" : ", all of them gone\n"))
       if plan.isComplete {
-        Output.write("  \(shard) is in sync and goes on alone; nothing is lost\n")
+        Output.write(
+          "  \(shard) is in sync and goes on alone; nothing is lost, as far as its disk is well\n")
       } else if plan.isEmpty {
         Output.write("  everything in it is given up; \(shard) begins with nothing\n")
       } else {

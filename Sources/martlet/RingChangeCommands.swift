@@ -48,8 +48,11 @@ struct RingPlanCommand: AsyncParsableCommand {
     try await EtcdConnection.use(source, logger: logger) { coordinator in
       let changing = try await RingChanging(in: coordinator)
       let plan = try changing.plan(edit, now: Moment.wall())
+      let sizes = await PartitionSizes.asked(of: changing.status)
       Output.write(
-        json ? RingText.json(plan, changing.status) : RingText.plan(plan, changing.status))
+        json
+          ? RingText.json(plan, changing.status, sizes)
+          : RingText.plan(plan, changing.status, sizes))
     }
   }
 }
@@ -188,41 +191,49 @@ struct RingChangeOptions: ParsableArguments {
       throw Failure("\(edit.subject) is not being changed: nothing to turn back")
     }
     let plan = try changing.plan(edit, now: Moment.wall())
-    if !json { Output.write(RingText.plan(plan, changing.status)) }
+    if !json {
+      let sizes = await PartitionSizes.asked(of: changing.status)
+      Output.write(RingText.plan(plan, changing.status, sizes))
+    }
     try await changing.apply(plan)
     return plan.record.changeCount
   }
 
   private func watch(_ number: UInt64, in coordinator: any Coordinator) async throws {
+    var status = try await RingChanging(in: coordinator).status
+    let sizes = await PartitionSizes.asked(of: status)
     let begin = ContinuousClock.now
+    let first = status.ring.change.map { status.progress(of: $0) }
     var last: RingProgress?
-    var wasTurnedBack = false
-    while true {
-      let ring = try await RingChanging(in: coordinator).status
-      guard let change = ring.ring.change, change.number == number else { break }
+    var wasTurnedBack = abort
+    while let change = status.ring.change, change.number == number {
       wasTurnedBack = change.isTurnedBack
-      let progress = ring.progress(of: change)
+      let progress = status.progress(of: change)
       if progress != last {
         last = progress
-        let seconds = Double((ContinuousClock.now - begin).components.seconds)
         if json {
           Output.write(RingText.json(progress, isTurnedBack: change.isTurnedBack))
         } else {
-          say(RingText.line(progress, seconds: seconds))
+          say(
+            RingText.line(
+              progress, since: first, seconds: (ContinuousClock.now - begin) / .seconds(1),
+              bytes: status.bytes(copiedFor: change, sizes)))
         }
       }
       await Mirror.sleep(Self.pollInterval)
+      // Who cannot be asked now can be asked again: the change goes on without this.
+      if let now = try? await RingChanging(in: coordinator).status { status = now }
     }
-    let isAsAsked = wasTurnedBack == abort
     if json {
       Output.write("{\"finished\":true,\"turnedBack\":\(wasTurnedBack)}\n")
     } else {
+      say(RingText.waiting(status))
       say(wasTurnedBack ? "turned back: everything is as it was" : "done")
     }
-    if !isAsAsked { throw ExitCode(1) }
+    if wasTurnedBack != abort { throw ExitCode(1) }
   }
 
-  private func say(_ line: String) { if !json { Output.write(line + "\n") } }
+  private func say(_ line: String) { if !json, !line.isEmpty { Output.write(line + "\n") } }
 }
 
 extension RingChange {
@@ -233,6 +244,21 @@ extension RingChange {
     case .drain(let name): kind == .drain && subject == name
     case .remove(let name): kind == .remove && subject == name
     }
+  }
+}
+
+extension PartitionSizes {
+  /// What the shards that can be asked say.
+  fileprivate static func asked(of status: RingStatus) async -> PartitionSizes {
+    var sizes = PartitionSizes()
+    for node in status.nodes where node.role == .shard {
+      guard let address = node.operatorAddress,
+        let (code, text) = try? await OperatorClient.get(
+          "/partitions?format=marks", from: address), code == 200
+      else { continue }
+      sizes.take(text)
+    }
+    return sizes
   }
 }
 

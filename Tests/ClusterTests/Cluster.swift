@@ -204,8 +204,20 @@ final class Cluster: Sendable {
       let target: [String]
     }
 
+    struct Member: Decodable, Sendable {
+      let name: String
+      let drained: Bool
+    }
+
+    struct Change: Decodable, Sendable {
+      let kind: String
+      let subject: String
+    }
+
     let whole: Bool
     let partitionCount: UInt32
+    let change: Change?
+    let members: [Member]
     let nodes: [Node]
     let partitions: [Partition]
   }

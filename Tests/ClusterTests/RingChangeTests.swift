@@ -134,6 +134,39 @@ extension RealProcesses {
       }
     }
 
+    @Test func oneIsDrainedWhileAnotherDiesAndADeadOneIsForgotten() async throws {
+      try await Cluster.with { cluster in
+        try await Workload.run(on: cluster) { workload in
+          let spare = cluster.layout.spares[0]
+          try cluster.start(spare)
+          try await cluster.waitUntilReady(spare)
+          _ = try await change(cluster, "add", spare)
+          _ = try await change(cluster, "limit", "--moves-max", "2")
+          _ = try await change(cluster, "drain", "shard1", "--detach")
+          try await cluster.kill("shard2")
+          try await workload.progress(by: 30)
+          try cluster.start("shard2")
+          try await eventually("the drain is over", within: .seconds(60)) {
+            let ring = try await cluster.ring()
+            return holders(ring, of: "shard1") == 0 && ring.change == nil
+          }
+          try await cluster.waitUntilWhole()
+          _ = try await change(cluster, "add", "shard1")
+          #expect(holders(try await cluster.ring(), of: "shard1") == 12)
+
+          // Of four, one never comes back.
+          try await cluster.kill("shard3")
+          let removed = try await change(cluster, "remove", "shard3")
+          #expect(removed.hasSuffix("done\n"))
+          let rest = try await cluster.ring()
+          #expect(rest.members.map(\.name).sorted() == ["shard1", "shard2", spare])
+          #expect(holders(rest, of: "shard3") == 0)
+          #expect(rest.partitions.allSatisfy { $0.inSync.count == 3 })
+          _ = try await change(cluster, "verify")
+        }
+      }
+    }
+
     /// Whoever said last that it controls the ring.
     private func controller(of cluster: Cluster) async throws -> String {
       var found: String?

@@ -66,7 +66,7 @@ import Testing
     let plan = try forcing.plan(partition, beginsEmpty: false)
     #expect(plan.isComplete && !plan.isEmpty)
     #expect(plan.forced.inSync.map(\.store) == [stores[1]])
-    #expect(plan.forced.generation == 0)
+    #expect(plan.forced.generation == 1)
     #expect(refusal(forcing, beginsEmpty: true)?.contains("leave --empty out") == true)
   }
 

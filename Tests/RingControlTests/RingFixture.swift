@@ -73,7 +73,8 @@ struct RingFixture {
   @discardableResult
   mutating func carryOut(_ action: RingControlAction) -> Bool {
     switch action {
-    case .retarget(let partition, let record, let base):
+    case .retarget(let partition, let record, let base, let wantedIn):
+      guard wantedIn == Revision(ringRevision) else { return false }
       let number = Int(partition.rawValue)
       guard Revision(revisions[number]) == base else { return false }
       change(number) { $0 = record }

@@ -121,5 +121,9 @@ import Testing
     #expect(replaced.member(named: "shard3b")?.store == store(9))
     let all = replaced.change?.moves.flatMap { $0.before + $0.after } ?? []
     #expect(!all.contains(store(3)) && all.contains(store(9)))
+    // A member that takes over keeps its own weight and zone.
+    let taken = record.replacing(store(2), by: store(4), name: "shard4")
+    #expect(taken.members.map(\.store) == [store(1), store(3), store(4)])
+    #expect(taken.member(named: "shard4") == fixture.ring.member(named: "shard4"))
   }
 }

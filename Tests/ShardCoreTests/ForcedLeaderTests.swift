@@ -140,7 +140,7 @@ import WalkSupport
     let seen = try #require(rig.coordinator.records[first])
     let own = try #require(seen.record.replica(on: store(2)))
     let changed = try #require(seen.record.forcing(own, others: [store(1), store(3)]))
-    #expect(changed.generation == seen.record.generation)
+    #expect(changed.generation == seen.record.generation + 1)
     _ = rig.coordinator.compareAndSet(first, changed, base: seen.revision)
     rig.start(0)
     for store in 0...1 { rig.announceRecords(to: store) }
@@ -156,7 +156,7 @@ import WalkSupport
   @Test func `only a replica that is listed may be forced`() {
     let record = PartitionRecord(initialOwners: [store(1), store(2), store(3)])
     let alone = record.forcing(record.inSync[0], others: [store(2)])
-    #expect(alone?.inSync == [record.inSync[0]] && alone?.generation == 0)
+    #expect(alone?.inSync == [record.inSync[0]] && alone?.generation == 1)
     #expect(alone?.target.map(\.number) == [1, 4])
     #expect(record.forcing(ReplicaID(store: store(4), number: 9), others: []) == nil)
     var behind = record

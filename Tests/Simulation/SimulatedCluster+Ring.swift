@@ -171,7 +171,8 @@ extension SimulatedCluster {
       return
     }
     switch action {
-    case .retarget(let partition, let record, let base):
+    case .retarget(let partition, let record, let base, let wantedIn):
+      guard wantedIn == Revision(ring.revision) else { return }
       happenAtCoordinator(.retargeted(partition, record, base: base))
       shards[shard].role?.controller.failed(partition)
     case .finish(let record, let base):
