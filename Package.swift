@@ -269,7 +269,8 @@ let package = Package(
       "NodeRuntimeTests",
       [
         "Primitives", "ChatModel", "ClusterModel", "Coordination", "Credentials", "LogStorage",
-        "NodeProtocol", "ReplicaCore", "ShardCore", "Telemetry", "Transport", "NodeRuntime",
+        "NodeProtocol", "ReplicaCore", "RingControl", "ShardCore", "Telemetry", "Transport",
+        "NodeRuntime",
         "LogSupport", .nioCore, .nioPosix, .nioHTTP1, .logging,
       ]),
     tests(

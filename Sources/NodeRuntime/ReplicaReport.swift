@@ -51,20 +51,27 @@ package struct ReplicaReport: Equatable, Sendable {
   }
 }
 
-/// How much the partitions take, as their shards tell: of each the largest replica.
+/// How much the partitions take, as their shards tell: of each the largest replica, and of each
+/// store all of them.
 package struct PartitionSizes: Equatable, Sendable {
   private var sizes: [PartitionID: UInt64] = [:]
+  private var totals: [StoreID: UInt64] = [:]
 
   package init() {}
 
   /// What a shard answered under `/partitions?format=marks`.
-  package mutating func take(_ text: String) {
+  package mutating func take(_ text: String, from store: StoreID) {
+    totals[store] = 0
     for line in text.split(separator: "\n") {
       guard let report = ReplicaReport(line) else { continue }
+      totals[store, default: 0] += report.bytes
       sizes[report.partition] = max(sizes[report.partition] ?? 0, report.bytes)
     }
   }
 
   /// **Units**: bytes; zero where nobody has told.
   package subscript(partition: PartitionID) -> UInt64 { sizes[partition] ?? 0 }
+
+  /// **Units**: bytes; `nil` where nobody has told.
+  package func total(on store: StoreID) -> UInt64? { totals[store] }
 }

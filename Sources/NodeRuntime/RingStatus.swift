@@ -162,7 +162,8 @@ package struct RingStatus: Sendable {
 
 extension RingStatus {
   /// - Parameter listsAll: a line for each partition instead of one for those that are alike.
-  package func table(listsAll: Bool = false) -> String {
+  /// - Parameter sizes: what the shards say that they hold, when they were asked.
+  package func table(listsAll: Bool = false, sizes: PartitionSizes? = nil) -> String {
     let states: [(State, String)] = [
       (.whole, "whole"), (.incomplete, "incomplete"), (.belowMinimum, "below the minimum in sync"),
       (.leaderless, "without a leader"),
@@ -178,19 +179,22 @@ extension RingStatus {
       text += change.isTurnedBack ? " (turned back), " : ", "
       text += RingText.line(progress(of: change)) + "\n"
     }
-    return text + "\n" + nodeTable + "\n" + partitionTable(listsAll: listsAll)
+    return text + "\n" + nodeTable(sizes) + "\n" + partitionTable(listsAll: listsAll)
   }
 
-  private var nodeTable: String {
+  private func nodeTable(_ sizes: PartitionSizes?) -> String {
     var rows = [
-      ["NODE", "ROLE", "STORE", "RING", "WEIGHT", "ZONE", "LEADS", "IN SYNC", "TARGET", "ADDRESS"]
+      [
+        "NODE", "ROLE", "STORE", "RING", "WEIGHT", "ZONE", "LEADS", "IN SYNC", "TARGET", "SIZE",
+        "ADDRESS",
+      ]
     ]
     for node in nodes {
       let addresses =
         node.role == .gateway ? node.publicURLs : node.laneAddresses.map(\.description)
       let address = addresses.joined(separator: " ")
       guard let store = node.store, node.role == .shard else {
-        rows.append([node.name, "gateway", "", "", "", "", "", "", "", address])
+        rows.append([node.name, "gateway", "", "", "", "", "", "", "", "", address])
         continue
       }
       let led = partitions.count {
@@ -199,14 +203,15 @@ extension RingStatus {
       rows.append(
         [node.name, "shard"] + membership(of: store) + [
           "\(led)", "\(count { $0.inSync.contains(store) })",
-          "\(count { $0.target.contains(store) })", address,
+          "\(count { $0.target.contains(store) })",
+          sizes?.total(on: store).map(RingText.amount) ?? "", address,
         ])
     }
     for member in ring.members where !nodes.contains(where: { $0.store == member.store }) {
       rows.append(
         [member.name, "shard"] + membership(of: member.store) + [
           "0", "\(count { $0.inSync.contains(member.store) })",
-          "\(count { $0.target.contains(member.store) })", "not registered",
+          "\(count { $0.target.contains(member.store) })", "", "not registered",
         ])
     }
     return Self.aligned(rows)
@@ -282,11 +287,13 @@ extension RingStatus {
   /// **Shape**: `{"whole", "clusterID", "partitionCount", "replicaCount", "minInSync", "movesMax",
   /// "bytesPerSecond", "change": null or {"kind", "subject", "number", "turnedBack", "done",
   /// "underWay", "total"}, "members": [{"name", "store", "weight", "zone", "drained"}], "nodes":
-  /// [{"name", "role", "store", "boot", "addresses", "urls"}], "partitions": [{"partition",
+  /// [{"name", "role", "store", "boot", "addresses", "urls", "bytes"}], "partitions": [{"partition",
   /// "state", "leader", "epoch", "inSync", "target"}]}`; a leader and replicas are names of nodes,
-  /// or store ids of stores that are not registered; epochs are strings, as all 64-bit integers
-  /// are.
-  package var json: String {
+  /// or store ids of stores that are not registered; 64-bit integers are strings; bytes are
+  /// `null` where the shard was not asked.
+  package var json: String { json(sizes: nil) }
+
+  package func json(sizes: PartitionSizes?) -> String {
     let nodes = nodes.map { node in
       JSONText.object([
         ("name", JSONText.string(node.name)),
@@ -295,6 +302,10 @@ extension RingStatus {
         ("boot", JSONText.string(node.boot.description)),
         ("addresses", JSONText.strings(node.laneAddresses.map(\.description))),
         ("urls", JSONText.strings(node.publicURLs)),
+        (
+          "bytes",
+          node.store.flatMap { sizes?.total(on: $0) }.map { JSONText.string("\($0)") } ?? "null"
+        ),
       ])
     }
     let partitions = partitions.map { partition in

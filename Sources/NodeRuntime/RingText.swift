@@ -46,7 +46,7 @@ package enum RingText {
   /// of somebody.
   private static let secondsPerTenRounds = 8
 
-  private static func amount(_ bytes: UInt64) -> String {
+  static func amount(_ bytes: UInt64) -> String {
     let units = ["bytes", "KiB", "MiB", "GiB", "TiB"]
     var value = Double(bytes)
     var place = 0

@@ -11,12 +11,14 @@ enum OperatorClient {
   private static let answerBytesMax = 32 << 20
 
   /// **Throws**: `Failure` when there is no answer.
-  static func get(_ target: String, from address: NodeAddress) async throws -> (Int, String) {
+  static func get(
+    _ target: String, from address: NodeAddress, within seconds: Int64 = answerTimeoutSeconds
+  ) async throws -> (Int, String) {
     let group = MultiThreadedEventLoopGroup.singleton
     let answer = group.next().makePromise(of: (Int, String).self)
     do {
       let channel = try await ClientBootstrap(group: answer.futureResult.eventLoop)
-        .connectTimeout(.seconds(connectTimeoutSeconds))
+        .connectTimeout(.seconds(min(seconds, connectTimeoutSeconds)))
         .channelInitializer { channel in
           channel.eventLoop.makeCompletedFuture {
             let pipeline = channel.pipeline.syncOperations
@@ -24,7 +26,7 @@ enum OperatorClient {
             try pipeline.addHandler(
               NIOHTTPClientResponseAggregator(maxContentLength: answerBytesMax))
             try pipeline.addHandler(
-              IdleStateHandler(readTimeout: .seconds(answerTimeoutSeconds)))
+              IdleStateHandler(readTimeout: .seconds(seconds)))
             try pipeline.addHandler(AnswerHandler(answer))
           }
         }

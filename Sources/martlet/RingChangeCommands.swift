@@ -248,17 +248,24 @@ extension RingChange {
 }
 
 extension PartitionSizes {
-  /// What the shards that can be asked say.
-  fileprivate static func asked(of status: RingStatus) async -> PartitionSizes {
-    var sizes = PartitionSizes()
-    for node in status.nodes where node.role == .shard {
-      guard let address = node.operatorAddress,
-        let (code, text) = try? await OperatorClient.get(
-          "/partitions?format=marks", from: address), code == 200
-      else { continue }
-      sizes.take(text)
+  private static let answerSeconds: Int64 = 1
+
+  /// What the shards say that answer at once.
+  static func asked(of status: RingStatus) async -> PartitionSizes {
+    await withTaskGroup(of: (StoreID, String)?.self) { group in
+      for node in status.nodes where node.role == .shard {
+        guard let address = node.operatorAddress, let store = node.store else { continue }
+        group.addTask {
+          let answer = try? await OperatorClient.get(
+            "/partitions?format=marks", from: address, within: answerSeconds)
+          guard let (code, text) = answer, code == 200 else { return nil }
+          return (store, text)
+        }
+      }
+      var sizes = PartitionSizes()
+      for await case (let store, let text)? in group { sizes.take(text, from: store) }
+      return sizes
     }
-    return sizes
   }
 }
 

@@ -183,8 +183,11 @@ struct RingStatusCommand: AsyncParsableCommand {
     guard let status = try await RingStatus.read(coordinator) else {
       throw Failure("there is no ring yet: `martlet ring init` makes it")
     }
+    let sizes = await PartitionSizes.asked(of: status)
     return Answer(
-      isWhole: status.isWhole, text: json ? status.json + "\n" : status.table(listsAll: all))
+      isWhole: status.isWhole,
+      text: json
+        ? status.json(sizes: sizes) + "\n" : status.table(listsAll: all, sizes: sizes))
   }
 
   private func ask(_ address: NodeAddress) async throws -> Answer {
