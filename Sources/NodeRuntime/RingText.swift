@@ -44,7 +44,7 @@ package enum RingText {
 
   /// What ten rounds of moves took with little in them, of which most is waiting for the next look
   /// of somebody.
-  private static let secondsPerTenRounds = 8
+  private static let secondsPerTenRounds = 3
 
   static func amount(_ bytes: UInt64) -> String {
     let units = ["bytes", "KiB", "MiB", "GiB", "TiB"]
