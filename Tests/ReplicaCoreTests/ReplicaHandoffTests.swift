@@ -162,6 +162,23 @@ private let d = Names.d
     #expect(heir.changes.map(\.inSync) == [[a, b, c]])
   }
 
+  @Test func `an heir that knows an older record reads it first`() {
+    var heir = F.follower(b)
+    heir.append(after: .zero, [F.entry(1, 1)])
+    heir.persistAll()
+    heir.actions = []
+    let newer = heir.revision + 1
+    heir.receive(.takeOver(last: F.id(1, 1)), from: a, epoch: 1, revision: newer)
+    #expect(heir.changes.isEmpty)
+    let ticket = heir.recordReads.first ?? 0
+    let record = F.record(1, leader: a, inSync: [a, b, c], target: [b, a, c])
+    heir.replica.value.recordRead(
+      ticket: ticket, VersionedRecord(record: record, revision: Revision(newer)), now: heir.now,
+      into: &heir.actions)
+    #expect(heir.changes.map(\.leader) == [b])
+    #expect(heir.changes.map(\.target) == [[b, a, c]])
+  }
+
   @Test func `one that misses something, is not in sync or should not lead stays a follower`() {
     var behind = F.follower(b)
     behind.append(after: .zero, [F.entry(1, 1)])

@@ -54,6 +54,36 @@ private let d = Names.d
     #expect(leader.changes.map(\.inSync) == [[a, b, d]])
   }
 
+  @Test func `what an earlier process acknowledged lets nobody join`() {
+    var leader = F.leader()
+    leader.restarted(c, boot: 77)
+    leader.unreachable([c])
+    leader.pass(milliseconds: 1)
+    #expect(leader.changes.map(\.inSync) == [[a, b]])
+    leader.observe(F.record(1, leader: a, inSync: [a, b], target: [a, b, c]))
+    leader.actions = []
+    leader.unreachable([])
+    leader.pass(milliseconds: 100)
+    #expect(leader.changes.isEmpty, "its disk may hold less by now")
+    leader.receive(
+      .appended(match: LogIndex(1), leaderBoot: leader.replica.boot), from: c, epoch: 1,
+      boot: BootID(77))
+    #expect(leader.changes.map(\.inSync) == [[a, b, c]])
+  }
+
+  @Test func `a member that does not say again what it had acknowledged is taken out`() {
+    var leader = F.leader()
+    _ = leader.propose()
+    leader.persistAll()
+    leader.acknowledge(2, from: c)
+    leader.restarted(c, boot: 77)
+    leader.acknowledge(2, from: b)
+    #expect(leader.replica.commitIndex == LogIndex(1))
+    leader.actions = []
+    leader.pass(milliseconds: 5_000)
+    #expect(leader.changes.map(\.inSync).first == [a, b])
+  }
+
   @Test func `a learner that cannot be reached does not join`() {
     var leader = F.leader(inSync: [a, b], target: [a, b, c])
     leader.unreachable([c])

@@ -50,6 +50,18 @@ import WalkSupport
     #expect(rig.coordinator.records[PartitionID(0)]?.record.inSync.count == 3)
   }
 
+  @Test func `a store that has just become fit again is asked later`() {
+    var rig = rig()
+    rig.stores[0].clockOffset = 20_000
+    let isReplaced = rig.run(upTo: 5_000) { ($0.leader(of: 0) ?? 0) != 0 }
+    #expect(isReplaced)
+    rig.stores[0].clockOffset = 0
+    rig.run(milliseconds: 2_500)
+    #expect(rig.leader(of: 0) != 0)
+    let isBack = rig.run(upTo: 4_000) { $0.leader(of: 0) == 0 }
+    #expect(isBack)
+  }
+
   @Test func `what is sent during a handoff is done once, here or there`() throws {
     var rig = returned()
     let old = try #require(rig.leader(of: 0))

@@ -98,6 +98,30 @@ import WalkSupport
     #expect(outboxCounts(rig).allSatisfy { $0 == 0 })
   }
 
+  @Test func `a confirmation that was not taken is taken when there is room`() {
+    var rig = rig(stores: 3)
+    rig.command(group(room, creator: users[0], members: [users[1]]), through: 0)
+    func isTold() -> Bool {
+      rig.stores.contains { $0.hosts.contains { !$0.courier.confirmed.isEmpty } }
+    }
+    for _ in 0..<500 where !isTold() { rig.run(milliseconds: 1) }
+    #expect(isTold())
+    for store in 0..<3 {
+      rig.input(store) {
+        $0.storageChanged(isStalled: false, isFull: true, now: $1, into: &$2)
+      }
+    }
+    rig.run(milliseconds: 300)
+    #expect(outboxCounts(rig).contains { $0 > 0 })
+    for store in 0..<3 {
+      rig.input(store) {
+        $0.storageChanged(isStalled: false, isFull: false, now: $1, into: &$2)
+      }
+    }
+    rig.run(milliseconds: 2_000)
+    #expect(outboxCounts(rig).allSatisfy { $0 == 0 })
+  }
+
   @Test func `a target that moved is found`() {
     // The first store has no part in the second partition.
     var rig = rig(stores: 3, owners: [1: [1, 2]])
