@@ -118,11 +118,33 @@ extension ShardCore {
     else { return }
     // Both sides may have dialed: another link to the same process serves as well.
     peers[peer].link = links.keys.sorted().last { presentPeer(on: $0) == peer }
+    if peers[peer].link == nil, adoptLink(of: store, peer, now: now, into: &actions) { return }
     for host in hosts.indices {
       drive(host, now: now, into: &actions) { replica, pending in
         replica.linkReset(store: store, now: now, into: &pending)
       }
     }
+  }
+
+  /// The link that was closed was an earlier process's and had said hello last: the present one's
+  /// is open all the while.
+  private mutating func adoptLink(
+    of store: StoreID, _ peer: Int, now: Instant, into actions: inout [ShardAction]
+  ) -> Bool {
+    for id in links.keys.sorted().reversed() {
+      guard let link = links[id], link.store == store else { continue }
+      peers[peer].link = id
+      peers[peer].boot = link.boot
+      peers[peer].fitSince = now
+      let boot = link.boot
+      for host in hosts.indices {
+        drive(host, now: now, into: &actions) { replica, pending in
+          replica.peerRestarted(store: store, boot: boot, now: now, into: &pending)
+        }
+      }
+      return true
+    }
+    return false
   }
 
   /// The address of a peer refused a connection: its process is gone.

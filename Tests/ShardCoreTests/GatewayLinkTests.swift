@@ -86,4 +86,21 @@ import WalkSupport
     rig.run(milliseconds: 1_600)
     #expect(silent(rig).contains(LinkID(901)))
   }
+
+  @Test func `a late hello of an earlier process does not make the present one deaf`() {
+    var rig = rig()
+    let other = store(9)
+    func open(_ number: UInt64, boot: UInt64) {
+      let hello = LinkHello(
+        clusterID: 1, node: "shard9", role: .shard, store: other, boot: BootID(boot),
+        requestCredits: 100)
+      rig.input(0) { $0.linkOpened(LinkID(number), peer: hello, now: $1, into: &$2) }
+    }
+    open(801, boot: 2)
+    open(802, boot: 1)
+    rig.input(0) { $0.linkClosed(LinkID(802), now: $1, into: &$2) }
+    #expect(rig.stores[0].link(to: other) == LinkID(801))
+    let peer = rig.stores[0].core?.peers.first { $0.store == other }
+    #expect(peer?.boot == BootID(2))
+  }
 }
