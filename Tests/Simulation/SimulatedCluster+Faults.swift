@@ -148,13 +148,30 @@ extension SimulatedCluster {
   private func mayDamage(_ shard: SimulatedShard, _ kind: FaultKind) -> Bool {
     // Stores that are gone and know it may be as many as they like, where nobody waits for them.
     if plan.isSafetyOnly { return kind == .damagedStore || kind == .wipedStore }
-    guard damagedShard == nil || isWhole(after: damagedShard) else { return false }
+    if let damagedShard, !isBack(shards[damagedShard]) || !isWhole(after: damagedShard) {
+      return false
+    }
     damagedShard = nil
     return coordinator.records.keys.allSatisfy { partition in
       guard let record = coordinator.records[partition]?.record else { return false }
       let others = record.inSync.filter { $0.store != shard.id }
       return record.replica(on: shard.id) == nil || record.inSync.count == others.count
         || others.count >= 1 && record.inSync.count >= 2
+    }
+  }
+
+  /// Whether a shard's process runs and serves every replica that counts: one that has not met the
+  /// record yet does not know what it has lost.
+  private func isBack(_ shard: SimulatedShard) -> Bool {
+    coordinator.records.keys.allSatisfy { partition in
+      guard
+        let own = coordinator.records[partition]?.record.inSync.first(where: {
+          $0.store == shard.id
+        })
+      else { return shard.isRunning }
+      return shard.hosts.contains {
+        $0.partition == partition && $0.replicaID == own && !$0.standing.isStopped
+      }
     }
   }
 
