@@ -432,22 +432,4 @@ extension SimulatedCluster {
       end(.congestion(client: client.number, connection: client.connection))
     }
   }
-
-  /// The controller wants every partition on stores that exist. What an earlier one asked for may
-  /// still come after that, so it looks again.
-  func restoreTargets() {
-    for partition in coordinator.records.keys {
-      guard let known = coordinator.records[partition] else { continue }
-      var stores = known.record.target.map(\.store)
-      let present = shards.map(\.id)
-      for place in stores.indices where !present.contains(stores[place]) {
-        guard let store = present.first(where: { !stores.contains($0) }) else { continue }
-        stores[place] = store
-      }
-      let record = known.record.retargeted(to: stores)
-      if record != known.record {
-        happenAtCoordinator(.retargeted(partition, record, base: known.revision))
-      }
-    }
-  }
 }
