@@ -1,6 +1,6 @@
 package import ClusterModel
 package import Coordination
-package import Primitives
+import Primitives
 package import RingControl
 
 /// What operators do to the ring as a whole: look what a change would do, ask for it, turn it back,
@@ -23,7 +23,7 @@ package struct RingChanging: Sendable {
   /// What a change would do.
   ///
   /// **Throws**: `StartError` with the reason and the way out.
-  package func plan(_ edit: RingEdit, now: WallTime) throws(StartError) -> RingPlan {
+  package func plan(_ edit: RingEdit) throws(StartError) -> RingPlan {
     guard status.partitions.count == Int(status.cluster.partitionCount) else {
       throw StartError("records of partitions are missing: see `martlet ring status`")
     }
@@ -31,7 +31,7 @@ package struct RingChanging: Sendable {
       return try RingPlan(
         edit, of: status.ring, targets: status.partitions.map { $0.record.target.map(\.store) },
         replicaCount: Int(status.cluster.replicaCount),
-        minInSync: Int(status.cluster.minInSync), registered: status.nodes, now: now)
+        minInSync: Int(status.cluster.minInSync), registered: status.nodes, now: Clock.wall())
     } catch {
       throw StartError(Self.words(error))
     }
@@ -59,8 +59,11 @@ package struct RingChanging: Sendable {
 
   /// Sets how many partitions learn at a time, or how fast; `nil` leaves it.
   ///
+  /// **Returns**: the ring as it is now.
   /// **Throws**: `StartError` for what is out of range or was not written.
-  package func limit(movesMax: UInt32?, bytesPerSecond: UInt64?) async throws(StartError) {
+  package func limit(
+    movesMax: UInt32?, bytesPerSecond: UInt64?
+  ) async throws(StartError) -> RingRecord {
     var record = status.ring
     record.movesMax = movesMax ?? record.movesMax
     record.bytesPerSecond = bytesPerSecond ?? record.bytesPerSecond
@@ -72,6 +75,7 @@ package struct RingChanging: Sendable {
         "--bytes-per-second \(record.bytesPerSecond): allowed is 65536 to 17179869184")
     }
     if record != status.ring { try await write(record, base: status.ringRevision) }
+    return record
   }
 
   private func write(_ record: RingRecord, base: Revision) async throws(StartError) {

@@ -135,21 +135,22 @@ package struct RingStatus: Sendable {
     Set(partitions.flatMap { $0.record.target.map(\.store) })
   }
 
+  /// The record of a partition; `nil` when it is missing.
+  func record(of partition: PartitionID) -> PartitionRecord? {
+    let place = Int(partition.rawValue)
+    guard place < partitions.count, partitions[place].id == partition else { return nil }
+    return partitions[place].record
+  }
+
   /// How far a change of the ring is.
   package func progress(of change: RingChange) -> RingProgress {
-    RingController.progress(change) { partition in
-      let place = Int(partition.rawValue)
-      guard place < partitions.count, partitions[place].id == partition else { return nil }
-      return partitions[place].record
-    }
+    RingController.progress(change) { record(of: $0) }
   }
 
   /// What a change of the ring has copied so far, of what there was. **Units**: bytes.
   package func bytes(copiedFor change: RingChange, _ sizes: PartitionSizes) -> UInt64 {
     let done = change.moves.filter { move in
-      partitions.contains {
-        $0.id == move.partition && RingController.isSettled($0.record, on: move.after)
-      }
+      record(of: move.partition).map { RingController.isSettled($0, on: move.after) } ?? false
     }
     return RingText.bytes(done, sizes)
   }
@@ -356,7 +357,7 @@ extension RingStatus {
     ])
   }
 
-  private func plain(_ store: StoreID) -> String {
+  func plain(_ store: StoreID) -> String {
     name(of: store) ?? store.description
   }
 }

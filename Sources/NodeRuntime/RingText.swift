@@ -1,5 +1,5 @@
 import ClusterModel
-import Primitives
+package import Primitives
 package import RingControl
 
 /// Changes of the ring in words and in JSON.
@@ -32,8 +32,7 @@ package enum RingText {
   static func estimate(_ plan: RingPlan, _ status: RingStatus, _ sizes: PartitionSizes) -> Int {
     var read: [StoreID: UInt64] = [:]
     for move in plan.moves {
-      guard let leader = status.partitions.first(where: { $0.id == move.partition })?.record.leader
-      else { continue }
+      guard let leader = status.record(of: move.partition)?.leader else { continue }
       read[leader.store, default: 0] += bytes([move], sizes)
     }
     let slowest = (read.values.max() ?? 0) / plan.record.bytesPerSecond
@@ -63,15 +62,19 @@ package enum RingText {
     for store in stores {
       let before = plan.before.loads.first { $0.store == store }
       let after = plan.after.loads.first { $0.store == store }
-      let name =
-        plan.record.members.first { $0.store == store }?.name
-        ?? status.ring.members.first { $0.store == store }?.name ?? store.description
       rows.append([
-        name, "\(before?.replicas ?? 0)", "\(after?.replicas ?? 0)", "\(before?.leads ?? 0)",
+        name(store, plan, status), "\(before?.replicas ?? 0)", "\(after?.replicas ?? 0)",
+        "\(before?.leads ?? 0)",
         "\(after?.leads ?? 0)",
       ])
     }
     return RingStatus.aligned(rows)
+  }
+
+  /// Of a member that comes, stays or goes.
+  private static func name(_ store: StoreID, _ plan: RingPlan, _ status: RingStatus) -> String {
+    (plan.record.members + status.ring.members).first { $0.store == store }?.name
+      ?? store.description
   }
 
   /// **Shape**: `{"kind", "subject", "partitions", "replicaMoves", "idealMoves", "leaderChanges",
@@ -81,11 +84,7 @@ package enum RingText {
     _ plan: RingPlan, _ status: RingStatus, _ sizes: PartitionSizes
   ) -> String {
     func names(_ stores: [StoreID]) -> String {
-      JSONText.strings(
-        stores.map { store in
-          (plan.record.members + status.ring.members).first { $0.store == store }?.name
-            ?? store.description
-        })
+      JSONText.strings(stores.map { name($0, plan, status) })
     }
     return JSONText.object([
       ("kind", JSONText.string(plan.record.change?.kind.word ?? "")),
@@ -152,6 +151,59 @@ package enum RingText {
     JSONText.object([
       ("done", "\(progress.done)"), ("underWay", "\(progress.underWay)"),
       ("total", "\(progress.total)"), ("turnedBack", "\(isTurnedBack)"),
+    ]) + "\n"
+  }
+
+  /// **Shape**: `{"finished": true, "turnedBack"}`.
+  package static func json(finishedTurnedBack isTurnedBack: Bool) -> String {
+    JSONText.object([("finished", "true"), ("turnedBack", "\(isTurnedBack)")]) + "\n"
+  }
+
+  // MARK: Verification
+
+  /// A line for each partition of which it is not shown, and how many are in order.
+  package static func findings(
+    _ findings: [(PartitionID, RingVerification.Finding)], _ status: RingStatus
+  ) -> String {
+    var equal = 0
+    var text = ""
+    for (partition, finding) in findings {
+      switch finding {
+      case .equal: equal += 1
+      case .open: text += "\(partition): not seen equal in time\n"
+      case .differs(let index, let one, let other):
+        text +=
+          "\(partition): after entry \(index) the states of \(status.plain(one)) and "
+          + "\(status.plain(other)) differ\n"
+      case .owned(let stores):
+        let names = stores.map { status.plain($0) }.joined(separator: ", ")
+        text += "\(partition): led by \(names.isEmpty ? "nobody" : names)\n"
+      }
+    }
+    return text
+      + "\(equal) of \(status.cluster.partitionCount) partitions are owned once and equal\n"
+  }
+
+  /// **Shape**: `{"equal", "partitionCount", "others": [{"partition", "finding": "open", "differs" or
+  /// "notOwnedOnce"}]}`.
+  package static func json(
+    _ findings: [(PartitionID, RingVerification.Finding)], _ status: RingStatus
+  ) -> String {
+    let others = findings.compactMap { partition, finding -> String? in
+      let what: String
+      switch finding {
+      case .equal: return nil
+      case .open: what = "open"
+      case .differs: what = "differs"
+      case .owned: what = "notOwnedOnce"
+      }
+      return JSONText.object([
+        ("partition", "\(partition.rawValue)"), ("finding", JSONText.string(what)),
+      ])
+    }
+    return JSONText.object([
+      ("equal", "\(findings.count - others.count)"),
+      ("partitionCount", "\(status.cluster.partitionCount)"), ("others", JSONText.array(others)),
     ]) + "\n"
   }
 

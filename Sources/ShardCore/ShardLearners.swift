@@ -62,15 +62,8 @@ extension ShardCore {
       learning.fill(now: now)
       guard learning.left > 0 else { return learning.wait(load) }
     }
-    do throws(StateReadError) {
-      let entries = try entries(load, isLearner: isLearner)
-      hosts[position].visit {
-        $0.entriesLoaded(
-          for: load.replica, from: load.index, entries: entries, now: now, into: &pending)
-      }
-    } catch {
-      hosts[position].visit { $0.gaveUp(.damaged("\(error)"), into: &pending) }
-    }
+    let entries = read(load, isLearner: isLearner)
+    hosts[position].visit { Self.give(entries, of: load, to: &$0, now: now, into: &pending) }
   }
 
   /// Reads what waited, as far as the budget goes.
@@ -81,27 +74,36 @@ extension ShardCore {
       guard let position = position(of: load.partition), hosts[position].standing.isLeader else {
         continue
       }
-      do throws(StateReadError) {
-        let entries = try entries(load, isLearner: isLearner(load.replica, position))
-        drive(position, now: now, into: &actions) { replica, pending in
-          replica.entriesLoaded(
-            for: load.replica, from: load.index, entries: entries, now: now, into: &pending)
-        }
-      } catch {
-        drive(position, now: now, into: &actions) { replica, pending in
-          replica.gaveUp(.damaged("\(error)"), into: &pending)
-        }
+      let entries = read(load, isLearner: isLearner(load.replica, position))
+      drive(position, now: now, into: &actions) { replica, pending in
+        Self.give(entries, of: load, to: &replica, now: now, into: &pending)
       }
     }
   }
 
-  private mutating func entries(
+  private mutating func read(
     _ load: LearningBudget.Load, isLearner: Bool
-  ) throws(StateReadError) -> [Entry] {
-    let entries = try storage.entries(
-      of: load.partition, from: load.index, bytesMax: load.bytesMax)
-    if isLearner { learning.take(entries.reduce(0) { $0 + $1.bytes }) }
-    return entries
+  ) -> Result<[Entry], StateReadError> {
+    do throws(StateReadError) {
+      let entries = try storage.entries(
+        of: load.partition, from: load.index, bytesMax: load.bytesMax)
+      if isLearner { learning.take(entries.reduce(0) { $0 + $1.bytes }) }
+      return .success(entries)
+    } catch {
+      return .failure(error)
+    }
+  }
+
+  private static func give(
+    _ entries: Result<[Entry], StateReadError>, of load: LearningBudget.Load,
+    to replica: inout Replica, now: Instant, into pending: inout [ReplicaAction]
+  ) {
+    switch entries {
+    case .success(let entries):
+      replica.entriesLoaded(
+        for: load.replica, from: load.index, entries: entries, now: now, into: &pending)
+    case .failure(let error): replica.gaveUp(.damaged("\(error)"), into: &pending)
+    }
   }
 
   /// Whether a replica counts for nothing yet.

@@ -81,9 +81,16 @@ extension ShardCore {
     peers[position].condition = .fit
     peers[position].deafSince = nil
     judgePeers(now: now, into: &actions)
+    tellPresent(store, hello.boot, now: now, into: &actions)
+  }
+
+  /// Tells every replica which process serves a store now.
+  private mutating func tellPresent(
+    _ store: StoreID, _ boot: BootID, now: Instant, into actions: inout [ShardAction]
+  ) {
     for host in hosts.indices {
       drive(host, now: now, into: &actions) { replica, pending in
-        replica.peerRestarted(store: store, boot: hello.boot, now: now, into: &pending)
+        replica.peerRestarted(store: store, boot: boot, now: now, into: &pending)
       }
     }
   }
@@ -136,12 +143,7 @@ extension ShardCore {
       peers[peer].link = id
       peers[peer].boot = link.boot
       peers[peer].fitSince = now
-      let boot = link.boot
-      for host in hosts.indices {
-        drive(host, now: now, into: &actions) { replica, pending in
-          replica.peerRestarted(store: store, boot: boot, now: now, into: &pending)
-        }
-      }
+      tellPresent(store, link.boot, now: now, into: &actions)
       return true
     }
     return false

@@ -47,6 +47,15 @@ enum OperatorClient {
     }
   }
 
+  /// The lines of `ReplicaReport` that a shard tells; `nil` when it does not answer now.
+  static func replicaReports(
+    from address: NodeAddress, within seconds: Int64 = answerTimeoutSeconds
+  ) async -> String? {
+    let answer = try? await get("/partitions?format=marks", from: address, within: seconds)
+    guard let (status, text) = answer, status == 200 else { return nil }
+    return text
+  }
+
   private final class AnswerHandler: ChannelInboundHandler {
     typealias InboundIn = NIOHTTPClientResponseFull
 

@@ -1,7 +1,6 @@
 import ArgumentParser
 import ClusterModel
 import Coordination
-import Glibc
 import Logging
 import NodeConfiguration
 import NodeRuntime
@@ -47,7 +46,7 @@ struct RingPlanCommand: AsyncParsableCommand {
     }
     try await EtcdConnection.use(source, logger: logger) { coordinator in
       let changing = try await RingChanging(in: coordinator)
-      let plan = try changing.plan(edit, now: Moment.wall())
+      let plan = try changing.plan(edit)
       let sizes = await PartitionSizes.asked(of: changing.status)
       Output.write(
         json
@@ -149,9 +148,8 @@ struct RingLimitCommand: AsyncParsableCommand {
     let moves = try source.optional("moves-max")?.number(in: 1...1_024)
     let bytes = try source.optional("bytes-per-second")?.number(in: 65_536...(16 << 30))
     try await EtcdConnection.use(source, logger: logger) { coordinator in
-      try await RingChanging(in: coordinator).limit(
+      let ring = try await RingChanging(in: coordinator).limit(
         movesMax: moves.map { UInt32($0) }, bytesPerSecond: bytes.map { UInt64($0) })
-      let ring = try await RingChanging(in: coordinator).status.ring
       Output.write(
         "\(ring.movesMax) partitions at a time, \(ring.bytesPerSecond) bytes per second and shard\n"
       )
@@ -190,7 +188,7 @@ struct RingChangeOptions: ParsableArguments {
     guard !abort else {
       throw Failure("\(edit.subject) is not being changed: nothing to turn back")
     }
-    let plan = try changing.plan(edit, now: Moment.wall())
+    let plan = try changing.plan(edit)
     if !json {
       let sizes = await PartitionSizes.asked(of: changing.status)
       Output.write(RingText.plan(plan, changing.status, sizes))
@@ -225,7 +223,7 @@ struct RingChangeOptions: ParsableArguments {
       if let now = try? await RingChanging(in: coordinator).status { status = now }
     }
     if json {
-      Output.write("{\"finished\":true,\"turnedBack\":\(wasTurnedBack)}\n")
+      Output.write(RingText.json(finishedTurnedBack: wasTurnedBack))
     } else {
       say(RingText.waiting(status))
       say(wasTurnedBack ? "turned back: everything is as it was" : "done")
@@ -256,26 +254,13 @@ extension PartitionSizes {
       for node in status.nodes where node.role == .shard {
         guard let address = node.operatorAddress, let store = node.store else { continue }
         group.addTask {
-          let answer = try? await OperatorClient.get(
-            "/partitions?format=marks", from: address, within: answerSeconds)
-          guard let (code, text) = answer, code == 200 else { return nil }
-          return (store, text)
+          await OperatorClient.replicaReports(from: address, within: answerSeconds)
+            .map { (store, $0) }
         }
       }
       var sizes = PartitionSizes()
       for await case (let store, let text)? in group { sizes.take(text, from: store) }
       return sizes
     }
-  }
-}
-
-/// The time of day here.
-enum Moment {
-  static func wall() -> WallTime {
-    var time = timespec()
-    clock_gettime(CLOCK_REALTIME, &time)
-    return WallTime(
-      milliseconds: UInt64(clamping: time.tv_sec) * 1_000 + UInt64(clamping: time.tv_nsec)
-        / 1_000_000)
   }
 }

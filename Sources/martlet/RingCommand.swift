@@ -170,24 +170,24 @@ struct RingStatusCommand: AsyncParsableCommand {
         try await poll(until: deadline) { try await read(coordinator) }
       }
     }
-    Output.write(answer.text)
+    Output.write(await answer.text())
     if !answer.isWhole { throw ExitCode(1) }
   }
 
   private struct Answer {
     let isWhole: Bool
-    let text: String
+    /// Made once it is known which answer counts: it may take a question to every shard.
+    let text: @Sendable () async -> String
   }
 
   private func read(_ coordinator: any Coordinator) async throws -> Answer {
     guard let status = try await RingStatus.read(coordinator) else {
       throw Failure("there is no ring yet: `martlet ring init` makes it")
     }
-    let sizes = await PartitionSizes.asked(of: status)
-    return Answer(
-      isWhole: status.isWhole,
-      text: json
-        ? status.json(sizes: sizes) + "\n" : status.table(listsAll: all, sizes: sizes))
+    return Answer(isWhole: status.isWhole) { [json, all] in
+      let sizes = await PartitionSizes.asked(of: status)
+      return json ? status.json(sizes: sizes) + "\n" : status.table(listsAll: all, sizes: sizes)
+    }
   }
 
   private func ask(_ address: NodeAddress) async throws -> Answer {
@@ -196,7 +196,7 @@ struct RingStatusCommand: AsyncParsableCommand {
     guard status == 200 || status == 503 else {
       throw Failure("\(address) answers \(status)", code: Failure.unavailableCode)
     }
-    return Answer(isWhole: status == 200, text: text)
+    return Answer(isWhole: status == 200) { text }
   }
 
   /// Asks until the answer is good or the time is over; then the last answer or error counts.

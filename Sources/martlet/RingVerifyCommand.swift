@@ -44,7 +44,8 @@ struct RingVerifyCommand: AsyncParsableCommand {
         let differs = findings.contains { if case .differs = $0.1 { true } else { false } }
         let isWhole = findings.count == Int(status.cluster.partitionCount)
         if isEqual && isWhole || differs || ContinuousClock.now >= deadline {
-          Output.write(json ? Self.json(findings, status) : Self.text(findings, status))
+          Output.write(
+            json ? RingText.json(findings, status) : RingText.findings(findings, status))
           return isEqual && isWhole
         }
         await Mirror.sleep(Self.pollInterval)
@@ -58,56 +59,9 @@ struct RingVerifyCommand: AsyncParsableCommand {
       throw Failure("\(node.name) has no operator address, so it cannot be asked")
     }
     // One that does not answer now may answer next time.
-    guard
-      let (status, text) = try? await OperatorClient.get("/partitions?format=marks", from: address),
-      status == 200
-    else { return }
+    guard let text = await OperatorClient.replicaReports(from: address) else { return }
     guard verification.take(text, from: store) else {
       throw Failure("\(node.name) answers what this version does not know")
     }
-  }
-
-  private static func text(
-    _ findings: [(PartitionID, RingVerification.Finding)], _ status: RingStatus
-  ) -> String {
-    var equal = 0
-    var text = ""
-    for (partition, finding) in findings {
-      switch finding {
-      case .equal: equal += 1
-      case .open: text += "\(partition): not seen equal in time\n"
-      case .differs(let index, let one, let other):
-        text +=
-          "\(partition): after entry \(index) the states of \(name(one, status)) and "
-          + "\(name(other, status)) differ\n"
-      case .owned(let stores):
-        let names = stores.map { name($0, status) }.joined(separator: ", ")
-        text += "\(partition): led by \(names.isEmpty ? "nobody" : names)\n"
-      }
-    }
-    return text
-      + "\(equal) of \(status.cluster.partitionCount) partitions are owned once and equal\n"
-  }
-
-  private static func json(
-    _ findings: [(PartitionID, RingVerification.Finding)], _ status: RingStatus
-  ) -> String {
-    let equal = findings.count { if case .equal = $0.1 { true } else { false } }
-    let others = findings.compactMap { partition, finding -> String? in
-      let what =
-        switch finding {
-        case .equal: String?.none
-        case .open: "open"
-        case .differs: "differs"
-        case .owned: "notOwnedOnce"
-        }
-      return what.map { "{\"partition\":\(partition.rawValue),\"finding\":\"\($0)\"}" }
-    }
-    return "{\"equal\":\(equal),\"partitionCount\":\(status.cluster.partitionCount),"
-      + "\"others\":[\(others.joined(separator: ","))]}\n"
-  }
-
-  private static func name(_ store: StoreID, _ status: RingStatus) -> String {
-    status.nodes.first { $0.store == store }?.name ?? store.description
   }
 }
