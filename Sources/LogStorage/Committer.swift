@@ -48,15 +48,17 @@ package final class Committer: @unchecked Sendable {
   private var writeBegan: UInt64 = 0
   private var counters = CommitterMetrics()
 
-  /// Starts the thread. Truncations that an earlier process left unfinished go on.
+  /// Starts the thread. What an earlier process had no time to delete is deleted.
   ///
+  /// - Parameter dropsOrphans: every prefix belongs to a replica, so what lies under one that no
+  ///   meta names is of no use.
   /// **Throws**: what reading the store's metas throws.
   package init(
-    store: Store, limits: CommitterLimits = CommitterLimits()
+    store: Store, limits: CommitterLimits = CommitterLimits(), dropsOrphans: Bool = false
   ) throws(StorageError) {
     self.store = store
     self.limits = limits
-    let start = ThreadStart(self, Sweeper(try store.unfinishedTruncations()))
+    let start = ThreadStart(self, Sweeper(try store.unfinishedSweeps(dropsOrphans: dropsOrphans)))
     let result = pthread_create(
       &thread, nil,
       { argument in

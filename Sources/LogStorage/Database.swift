@@ -11,6 +11,22 @@ func engineCall<Result>(
   throw EngineError(text: String(cString: message))
 }
 
+/// Lends strings to a call that takes an array of them.
+func withCStrings<Result>(
+  _ strings: [String],
+  _ body: (UnsafePointer<UnsafePointer<CChar>?>, Int) throws(EngineError) -> Result
+) throws(EngineError) -> Result {
+  let copies = strings.map { string in
+    let bytes = string.utf8CString
+    let copy = UnsafeMutableBufferPointer<CChar>.allocate(capacity: bytes.count)
+    _ = copy.initialize(from: bytes)
+    return copy
+  }
+  defer { for copy in copies { copy.deallocate() } }
+  let pointers: [UnsafePointer<CChar>?] = copies.map { UnsafePointer($0.baseAddress) }
+  return try body(pointers, pointers.count)
+}
+
 extension UnsafeRawBufferPointer {
   /// RocksDB takes bytes as `const char *`.
   var characters: UnsafePointer<CChar>? { baseAddress?.assumingMemoryBound(to: CChar.self) }
@@ -151,6 +167,19 @@ final class Database: @unchecked Sendable {
         rocksdb_property_int(pointer, name, &value)
       }
     return failed == 0 ? value : 0
+  }
+
+  /// Takes files of sorted keys, none of which the family holds, in at once and durably. The files
+  /// are moved.
+  func ingest(_ paths: [String], into family: ColumnFamily) throws(EngineError) {
+    let options = rocksdb_ingestexternalfileoptions_create()
+    defer { rocksdb_ingestexternalfileoptions_destroy(options) }
+    rocksdb_ingestexternalfileoptions_set_move_files(options, 1)
+    try withCStrings(paths) { (paths, count) throws(EngineError) in
+      try engineCall {
+        rocksdb_ingest_external_file_cf(pointer, family.pointer, paths, count, options, $0)
+      }
+    }
   }
 
   /// Writes a family's memtable to a file now.

@@ -4,7 +4,7 @@ import CRocksDB
 /// because text can be compared with the OPTIONS file that RocksDB writes.
 enum EngineOptions {
   /// One option object, freed with this value.
-  private struct Handle: ~Copyable {
+  struct Handle: ~Copyable {
     let pointer: OpaquePointer
 
     init(_ text: String) throws(EngineError) {
@@ -54,10 +54,10 @@ enum EngineOptions {
       unused.pointer, log.pointer, state.pointer, meta.pointer,
     ]
     var handles = [OpaquePointer?](repeating: nil, count: names.count)
-    let opened = try withCStrings(names) { (names) throws(EngineError) in
+    let opened = try withCStrings(names) { (names, count) throws(EngineError) in
       try engineCall {
         rocksdb_open_column_families(
-          database.pointer, directory, Int32(familyOptions.count), names, familyOptions, &handles,
+          database.pointer, directory, Int32(count), names, familyOptions, &handles,
           $0)
       }
     }
@@ -66,6 +66,15 @@ enum EngineOptions {
       throw EngineError(text: "the engine returned no handle")
     }
     return (opened, families)
+  }
+
+  /// Those of files that are written for the state beside the database.
+  static func stateFiles(_ options: StoreOptions) throws(EngineError) -> Handle {
+    let state = try Handle(options.stateFamilyText)
+    let cache = rocksdb_cache_create_lru(0)
+    defer { rocksdb_cache_destroy(cache) }
+    useTables(state.pointer, cache: cache, filtered: true)
+    return state
   }
 
   private static func useTables(
@@ -84,20 +93,5 @@ enum EngineOptions {
       rocksdb_block_based_options_set_whole_key_filtering(tables, 1)
     }
     rocksdb_options_set_block_based_table_factory(family, tables)
-  }
-
-  private static func withCStrings<Result>(
-    _ strings: [String],
-    _ body: (UnsafePointer<UnsafePointer<CChar>?>) throws(EngineError) -> Result
-  ) throws(EngineError) -> Result {
-    let copies = strings.map { string in
-      let bytes = string.utf8CString
-      let copy = UnsafeMutableBufferPointer<CChar>.allocate(capacity: bytes.count)
-      _ = copy.initialize(from: bytes)
-      return copy
-    }
-    defer { for copy in copies { copy.deallocate() } }
-    let pointers: [UnsafePointer<CChar>?] = copies.map { UnsafePointer($0.baseAddress) }
-    return try body(pointers)
   }
 }

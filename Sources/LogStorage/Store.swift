@@ -107,6 +107,7 @@ package final class Store: Sendable {
     let stated = StoreIdentity(of: record).encoded()
     if directory.readIdentity() != stated { try directory.writeIdentity(stated) }
     if creating { try directory.unmark() }
+    directory.removeImports()
     let store = Store(directory: path, database: database, options: options, record: record)
     if let clusterID = expectation.clusterID { try store.bindCluster(clusterID) }
     return store

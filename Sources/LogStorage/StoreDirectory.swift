@@ -112,7 +112,28 @@ struct StoreDirectory {
   /// What is not part of a database: a file system mounted as the data directory brings
   /// `lost+found`.
   private static func isBeside(_ name: String) -> Bool {
-    name == "lost+found" || name == identityName || name.hasPrefix(asidePrefix)
+    name == "lost+found" || name == identityName || name == importsName
+      || name.hasPrefix(asidePrefix)
+  }
+
+  // MARK: Files beside the database
+
+  /// Files that are made for the database and not in it yet.
+  private static let importsName = "imports"
+  private var importsPath: String { "\(path)/\(Self.importsName)" }
+
+  func importPath(_ name: String) -> String { "\(importsPath)/\(name)" }
+
+  func makeImports() throws(StorageError) {
+    guard mkdir(importsPath, 0o700) == 0 || errno == EEXIST else {
+      throw failure("mkdir \(Self.importsName)")
+    }
+  }
+
+  /// Removes what an earlier process left there.
+  func removeImports() {
+    for name in DirectoryContent.names(in: importsPath) ?? [] { unlink(importPath(name)) }
+    rmdir(importsPath)
   }
 
   // MARK: Setting aside

@@ -47,9 +47,12 @@ extension Store {
   }
 
   /// **Throws**: `damaged`, `readFailed`.
-  package func meta(of partition: PartitionID) throws(StorageError) -> PartitionMeta? {
+  package func meta(
+    of partition: PartitionID, at snapshot: StoreSnapshot? = nil
+  ) throws(StorageError) -> PartitionMeta? {
     let value: [UInt8]?
-    do { value = try database.get(database.meta, KeyLayout.metaKey(partition)) } catch {
+    do { value = try database.get(database.meta, KeyLayout.metaKey(partition), at: snapshot) } catch
+    {
       throw error.reading(.meta(partition))
     }
     guard let value else { return nil }
@@ -201,7 +204,11 @@ extension Store {
   ///
   /// **Throws**: `damaged`, `readFailed`.
   package func orphanPrefixes() throws(StorageError) -> [UInt32] {
-    let known = Set(try partitions().values.map(\.prefix))
+    var known: Set<UInt32> = []
+    for meta in try partitions().values {
+      known.insert(meta.prefix)
+      known.formUnion(meta.former.map(\.prefix))
+    }
     var orphans: Set<UInt32> = []
     for family in [database.log, database.state] {
       let iterator = KeyIterator(database, family, from: [], to: nil, fillCache: false)
@@ -229,6 +236,15 @@ extension Store {
       return try database.approximateBytes(database.log, from: lower, to: upper)
         + database.approximateBytes(database.state, from: lower, to: upper)
     } catch { throw error.reading(.prefix(prefix)) }
+  }
+
+  /// The same of the log alone.
+  package func approximateLogBytes(_ prefix: UInt32) throws(StorageError) -> UInt64 {
+    let lower = KeyLayout.prefixKey(prefix)
+    let upper = KeyLayout.prefixEnd(prefix) ?? KeyLayout.prefixKey(prefix) + [0xff]
+    do { return try database.approximateBytes(database.log, from: lower, to: upper) } catch {
+      throw error.reading(.prefix(prefix))
+    }
   }
 
   /// Figures of the engine for metrics and alarms.

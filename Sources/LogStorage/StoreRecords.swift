@@ -11,7 +11,7 @@ package struct PartitionMeta: Hashable, Sendable {
   package var promise: Epoch
   /// The first index that the log still holds, or would hold next when it is empty.
   package var firstIndex: LogIndex
-  /// The entry before `firstIndex` that an installed snapshot ended with.
+  /// The entry before `firstIndex`, all of whose effects are in the state.
   package var snapshotIndex: LogIndex
   package var snapshotEpoch: Epoch
   /// The last entry whose effects are in the state family.
@@ -61,6 +61,7 @@ package struct PartitionMeta: Hashable, Sendable {
         $0.uint(1, earlier.replica.number)
         $0.uint(2, earlier.prefix)
         $0.bool(3, earlier.isSetAside)
+        $0.uint(4, earlier.firstIndex.rawValue)
       }
     }
     writer.bool(13, isSetAside)
@@ -72,7 +73,7 @@ package struct PartitionMeta: Hashable, Sendable {
       replica: ReplicaID(store: StoreID(0), number: 0), prefix: 0, firstIndex: .zero)
     var store = StoreID(0)
     var number: UInt32 = 0
-    var earlier: [(number: UInt32, prefix: UInt32, isSetAside: Bool)] = []
+    var earlier: [(number: UInt32, prefix: UInt32, isSetAside: Bool, first: LogIndex)] = []
     var reader = ProtobufReader(bytes)
     while let field = try reader.next() {
       switch field.number {
@@ -96,20 +97,23 @@ package struct PartitionMeta: Hashable, Sendable {
     former = earlier.map {
       FormerReplica(
         replica: ReplicaID(store: store, number: $0.number), prefix: $0.prefix,
-        isSetAside: $0.isSetAside)
+        isSetAside: $0.isSetAside, firstIndex: $0.first)
     }
   }
 
   private static func decodeFormer(
     _ reader: ProtobufReader
-  ) throws(ProtobufError) -> (number: UInt32, prefix: UInt32, isSetAside: Bool) {
+  ) throws(ProtobufError) -> (number: UInt32, prefix: UInt32, isSetAside: Bool, first: LogIndex) {
     var reader = reader
-    var found: (number: UInt32, prefix: UInt32, isSetAside: Bool) = (0, 0, false)
+    var found: (number: UInt32, prefix: UInt32, isSetAside: Bool, first: LogIndex) = (
+      0, 0, false, LogIndex(1)
+    )
     while let field = try reader.next() {
       switch field.number {
       case 1: found.number = try field.uint32()
       case 2: found.prefix = try field.uint32()
       case 3: found.isSetAside = try field.bool()
+      case 4: found.first = LogIndex(try field.uint64())
       default: break
       }
     }
@@ -123,11 +127,17 @@ package struct FormerReplica: Hashable, Sendable {
   package let prefix: UInt32
   /// Kept for a person to look at.
   package let isSetAside: Bool
+  /// Of its log.
+  package let firstIndex: LogIndex
 
-  package init(replica: ReplicaID, prefix: UInt32, isSetAside: Bool = false) {
+  package init(
+    replica: ReplicaID, prefix: UInt32, isSetAside: Bool = false,
+    firstIndex: LogIndex = LogIndex(1)
+  ) {
     self.replica = replica
     self.prefix = prefix
     self.isSetAside = isSetAside
+    self.firstIndex = firstIndex
   }
 }
 

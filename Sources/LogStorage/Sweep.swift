@@ -101,9 +101,16 @@ struct Sweeper {
 }
 
 extension Store {
-  /// The truncations that an earlier process did not finish.
-  func unfinishedTruncations() throws(StorageError) -> [Sweep] {
+  /// What an earlier process had no time to delete: the beginnings of logs, states that were
+  /// prepared and never put in their place, what was left of replicas.
+  func unfinishedSweeps(dropsOrphans: Bool) throws(StorageError) -> [Sweep] {
     var sweeps: [Sweep] = []
+    do throws(StorageError) {
+      if dropsOrphans { sweeps += try orphanPrefixes().map { .drop(prefix: $0) } }
+    } catch {
+      // What cannot be read is in nobody's way.
+      guard error.isDamage else { throw error }
+    }
     for meta in try partitions().values.sorted(by: { $0.prefix < $1.prefix }) {
       let lower = KeyLayout.logKey(meta.prefix, .zero)
       let iterator = KeyIterator(

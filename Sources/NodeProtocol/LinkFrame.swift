@@ -6,8 +6,8 @@ package import Primitives
 /// node and an event loop of another.
 ///
 /// Order of service on a side that has more to say than the connection takes: control (`hello`,
-/// `heartbeat`, replica messages but appends), then requests, responses and appends, then
-/// deliveries.
+/// `heartbeat`, most replica messages), then requests, responses and appends, then deliveries, then
+/// parts of snapshots.
 package enum LinkFrame: Equatable, Sendable {
   /// The first frame of both sides.
   case hello(LinkHello)
@@ -28,6 +28,7 @@ package enum LinkFrame: Equatable, Sendable {
     case control = 0
     case request = 1
     case delivery = 2
+    case bulk = 3
 
     package static func < (left: Self, right: Self) -> Bool { left.rawValue < right.rawValue }
   }
@@ -37,10 +38,10 @@ package enum LinkFrame: Equatable, Sendable {
     switch self {
     case .hello, .heartbeat, .draining: .control
     case .replica(let message):
-      if case .append(_, let entries, _) = message.body, !entries.isEmpty {
-        .request
-      } else {
-        .control
+      switch message.body {
+      case .append(_, let entries, _) where !entries.isEmpty: .request
+      case .snapshotChunk: .bulk
+      default: .control
       }
     case .request, .response, .subscribe, .unsubscribe: .request
     // A subscription's beginning and end must not overtake its deliveries.

@@ -64,6 +64,12 @@ package struct ReplicaMessage: Equatable, Sendable {
     case stateTold(index: LogIndex, hash: UInt64)
     /// The leader takes no commands for a moment and everything up to `last` is committed: lead.
     case takeOver(last: EntryID)
+    /// Leader → one whose log ends before the leader's begins: here is the state with everything up
+    /// to `last` applied, to be asked for. `number` names it within the leadership.
+    case snapshotOffered(number: UInt64, last: EntryID)
+    /// The records of a snapshot after a key; the first ones after none.
+    case snapshotWanted(number: UInt64, after: [UInt8], leaderBoot: BootID)
+    case snapshotChunk(SnapshotChunk)
   }
 
   package init(

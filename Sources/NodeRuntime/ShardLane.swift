@@ -1,3 +1,4 @@
+import ChatCore
 import ClusterModel
 import Coordination
 import DequeModule
@@ -35,7 +36,7 @@ final class ShardLane: CompletionSink, @unchecked Sendable {
   private let committer: Committer
   private let coordinator: any Coordinator
   private let dialer: ShardDialer
-  private let logger: Logger
+  let logger: Logger
   private let storeID: StoreID
 
   private var links: [LinkID: LinkConnection] = [:]
@@ -50,6 +51,7 @@ final class ShardLane: CompletionSink, @unchecked Sendable {
   /// Batches that the committer had no room for, in their order.
   private var deferred: Deque<(ticket: UInt64, batch: StorageBatch)> = []
   private var hasFailed = false
+  private let preparation: StatePreparation
   private let hasStopped = Mutex(false)
   /// The coordinator's highest revision that this process has seen, and that it has written.
   private var seenRevision = Revision.zero
@@ -66,7 +68,7 @@ final class ShardLane: CompletionSink, @unchecked Sendable {
 
   private enum Submitted {
     case writes([WrittenTicket])
-    case checkpoint(PartitionID, ReplicaID)
+    case checkpoint(PartitionID, ReplicaID, through: LogIndex)
     case deletion
   }
 
@@ -84,12 +86,21 @@ final class ShardLane: CompletionSink, @unchecked Sendable {
     self.dialer = dialer
     self.eventLoop = eventLoop
     self.logger = logger
+    preparation = StatePreparation(store, on: eventLoop, logger: logger)
     (failures, failed) = AsyncStream.makeStream(of: StorageError.self)
   }
 
   func start() {
     eventLoop.preconditionInEventLoop()
     perform()
+    preparation.onOutcome = { [weak self] partition, replica, id, outcome in
+      self?.turn { $0.prepared(partition, replica, id, outcome, now: $1, into: &$2) }
+    }
+    preparation.onLeftover = { [weak self] prefix in
+      var batch = StorageBatch(needsSync: true)
+      batch.dropPrefix(prefix)
+      self?.submit(batch, .deletion)
+    }
     dialer.onLink = { [weak self] _, link in self?.opened(link) }
     dialer.onRefused = { [weak self] store in
       self?.turn { $0.connectionRefused(by: store, now: $1, into: &$2) }
@@ -159,6 +170,7 @@ final class ShardLane: CompletionSink, @unchecked Sendable {
     hasStopped.withLock { $0 = true }
     ticking?.cancel()
     dialer.stop()
+    preparation.stop()
     for link in links.values { link.close() }
   }
 
@@ -239,7 +251,18 @@ final class ShardLane: CompletionSink, @unchecked Sendable {
       submitBatch()
       var batch = StorageBatch(needsSync: false)
       store.add(checkpoint, of: partition, replica, commitIndex: commitIndex, to: &batch)
-      submit(batch, .checkpoint(partition, replica))
+      submit(batch, .checkpoint(partition, replica, through: checkpoint.appliedIndex))
+    case .install(let partition, let replica, let installation):
+      store.add(installation, of: partition, replica, to: &batch)
+      batchTickets.append(
+        WrittenTicket(partition: partition, replica: replica, ticket: installation.ticket))
+    case .prepare(let partition, let replica, let id, let step):
+      preparation.perform(step, of: id, partition, replica)
+    case .truncate(let partition, let replica, let base):
+      submitBatch()
+      var batch = StorageBatch(needsSync: false)
+      store.truncate(replica, of: partition, base: base, in: &batch)
+      submit(batch, .deletion)
     case .forget(let partition, let replica):
       submitBatch()
       var batch = StorageBatch(needsSync: true)
@@ -308,8 +331,9 @@ final class ShardLane: CompletionSink, @unchecked Sendable {
               core.persisted(
                 write.partition, write.replica, ticket: write.ticket, now: now, into: &actions)
             }
-          case .checkpoint(let partition, let replica)?:
-            core.checkpointWritten(partition, replica, now: now)
+          case .checkpoint(let partition, let replica, let through)?:
+            core.checkpointWritten(
+              partition, replica, through: through, now: now, into: &actions)
           case .deletion?, nil: break
           }
         }
@@ -318,7 +342,7 @@ final class ShardLane: CompletionSink, @unchecked Sendable {
   }
 
   /// A store that is not the only one is made anew at its next start.
-  private func noteDamage() {
+  func noteDamage() {
     if core.configuration.replica.minInSync >= 2 { store.store.markDamaged() }
   }
 
@@ -369,50 +393,6 @@ final class ShardLane: CompletionSink, @unchecked Sendable {
       hop { [self] in
         turn { $0.recordRead(partition, ticket: ticket, found, now: $1, into: &$2) }
       }
-    }
-  }
-
-  private func write(_ note: ShardNote) {
-    switch note {
-    case .becameLeader(let partition, let epoch):
-      logger.info("leads", metadata: ["partition": "\(partition)", "epoch": "\(epoch)"])
-    case .steppedDown(let partition, let epoch):
-      logger.info("leads no more", metadata: ["partition": "\(partition)", "epoch": "\(epoch)"])
-    case .replicaStopped(let partition, let why):
-      if case .damaged = why { noteDamage() }
-      if case .stateDiffers = why {
-        logger.critical(
-          "the state differs from the leader's: one of the two is wrong, and this one stops",
-          metadata: ["partition": "\(partition)"])
-      }
-      logger.log(
-        level: why == .removed ? .info : .error, "a replica stopped",
-        metadata: ["partition": "\(partition)", "why": "\(why)"])
-    case .peerSuspected(let store):
-      logger.warning("a peer is silent or gone", metadata: ["store": "\(store)"])
-    case .peerReachable(let store):
-      logger.info("a peer is back", metadata: ["store": "\(store)"])
-    case .storageStalled:
-      logger.error("the store takes too long to write; others are asked to lead")
-    case .storageRecovered:
-      logger.info("the store writes again")
-    case .clockDisagrees(let milliseconds):
-      logger.error(
-        "the clock differs from those of most peers; this store does not lead",
-        metadata: ["milliseconds": "\(milliseconds)"])
-    case .pausedFor(let pause):
-      logger.warning("the process stood still", metadata: ["milliseconds": "\(pause.rawValue)"])
-    case .replicaSetAside(let partition, let replica):
-      logger.warning(
-        "a leader was forced; what this store has of the partition from before is set aside",
-        metadata: ["partition": "\(partition)", "replica": "\(replica)"])
-    case .replicaReplaced(let partition, let old, let new):
-      logger.warning(
-        "a fresh replica takes the place of an earlier one",
-        metadata: ["partition": "\(partition)", "old": "\(old)", "new": "\(new)"])
-    case .replicaNotCreated(let partition, let error):
-      logger.error(
-        "no replica was made", metadata: ["partition": "\(partition)", "why": "\(error)"])
     }
   }
 }

@@ -74,7 +74,7 @@ package final class ShardNode: Sendable {
     try store.bindCluster(cluster.clusterID)
     try bind(store, to: coordinator)
 
-    let committer = try Committer(store: store)
+    let committer = try Committer(store: store, dropsOrphans: true)
     var configuration = ShardConfiguration(
       clusterID: cluster.clusterID, node: options.name, store: store.id, boot: boot,
       partitionCount: cluster.partitionCount, minInSync: Int(cluster.minInSync))

@@ -17,6 +17,8 @@ final class ShardStore: ShardStorage {
   private var appended: [PartitionID: UInt64] = [:]
   /// Replicas whose meta no batch holds yet.
   private var isUnwritten: Set<PartitionID> = []
+  /// States that are being prepared, or are and were not put in their place yet.
+  private var imports: [PartitionID: (id: InstallationID, state: StateImport)] = [:]
 
   /// **Throws**: what reading the store throws.
   init(_ store: Store) throws(StorageError) {
@@ -34,8 +36,10 @@ final class ShardStore: ShardStorage {
       guard let meta = metas[partition] else { continue }
       var damage: String?
       var replica = RecoveredReplica(empty: meta.replica)
+      var logBytes: UInt64 = 0
       do throws(StorageError) {
         replica = try recovered(partition, meta)
+        logBytes = try store.approximateLogBytes(meta.prefix)
       } catch {
         switch error {
         case .damaged, .entryMissing: damage = "\(error)"
@@ -45,6 +49,7 @@ final class ShardStore: ShardStorage {
       found.append(
         RecoveredPartition(
           partition: partition, replica: replica, generation: meta.generation,
+          logBytes: logBytes,
           former: meta.former.filter { !$0.isSetAside }.map(\.replica), damage: damage))
     }
     return found
@@ -65,6 +70,7 @@ final class ShardStore: ShardStorage {
     return RecoveredReplica(
       id: meta.replica, promise: meta.promise,
       commitIndex: min(meta.commitIndex, last.index), appliedIndex: meta.appliedIndex,
+      base: EntryID(epoch: meta.snapshotEpoch, index: meta.snapshotIndex),
       epochStarts: extent.epochStarts, last: last, tail: try tail(meta, through: last.index))
   }
 
@@ -112,7 +118,7 @@ final class ShardStore: ShardStorage {
           meta.former.append(
             FormerReplica(
               replica: earlier.replica, prefix: earlier.prefix,
-              isSetAside: settingAside || earlier.isSetAside))
+              isSetAside: settingAside || earlier.isSetAside, firstIndex: earlier.firstIndex))
         }
       }
       metas[partition] = meta
@@ -137,7 +143,74 @@ final class ShardStore: ShardStorage {
     }
   }
 
+  func freezeState(of partition: PartitionID) throws(StateReadError) -> any FrozenState {
+    do {
+      return try StoredSnapshot(store, partition)
+    } catch {
+      throw .unreadable("\(error)")
+    }
+  }
+
+  func preparedState(of partition: PartitionID, _ id: InstallationID) -> any StateReader {
+    guard let prepared = imports[partition], prepared.id == id else {
+      preconditionFailure("\(partition): installation \(id.rawValue) was not prepared")
+    }
+    return StoredState(store: store, prefix: prepared.state.prefix)
+  }
+
+  // MARK: Preparing another state
+
+  /// Reserves a prefix for another state of a partition.
+  func beginImport(_ id: InstallationID, of partition: PartitionID) throws(StorageError) {
+    imports[partition] = (id, StateImport(store: store, prefix: try store.reservePrefix()))
+  }
+
+  func preparing(_ id: InstallationID, of partition: PartitionID) -> StateImport? {
+    imports[partition].flatMap { $0.id == id ? $0.state : nil }
+  }
+
+  /// It will not be put in its place.
+  func endImport(_ id: InstallationID, of partition: PartitionID) {
+    if imports[partition]?.id == id { imports[partition] = nil }
+  }
+
   // MARK: Batches
+
+  /// Puts the state that was prepared, and an empty log, in the place of a replica's present ones.
+  func add(
+    _ installation: ReplicaInstallation, of partition: PartitionID, _ replica: ReplicaID,
+    to batch: inout StorageBatch
+  ) {
+    guard var meta = metas[partition], meta.replica == replica,
+      let prepared = imports.removeValue(forKey: partition), prepared.id == installation.id
+    else { return }
+    batch.dropPrefix(meta.prefix)
+    meta.prefix = prepared.state.prefix
+    meta.promise = installation.promise
+    meta.firstIndex = installation.last.index.successor
+    meta.snapshotIndex = installation.last.index
+    meta.snapshotEpoch = installation.last.epoch
+    meta.appliedIndex = installation.last.index
+    meta.commitIndex = installation.last.index
+    metas[partition] = meta
+    ends[partition] = installation.last.index
+    appended[partition] = nil
+    isUnwritten.remove(partition)
+    batch.setMeta(of: partition, meta)
+  }
+
+  /// Lets a log begin after `base`.
+  func truncate(
+    _ replica: ReplicaID, of partition: PartitionID, base: EntryID, in batch: inout StorageBatch
+  ) {
+    guard var meta = metas[partition], meta.replica == replica else { return }
+    let first = meta.firstIndex
+    meta.firstIndex = base.index.successor
+    meta.snapshotIndex = base.index
+    meta.snapshotEpoch = base.epoch
+    metas[partition] = meta
+    batch.truncatePrefix(of: partition, to: meta, from: first)
+  }
 
   /// Adds a replica's write to the batch of this turn. One that another has taken the place of
   /// since it wrote is written no more.
@@ -211,39 +284,5 @@ final class ShardStore: ShardStorage {
       isUnwritten.remove(partition)
       batch.setMeta(of: partition, meta)
     }
-  }
-}
-
-/// The checkpointed state of one partition.
-struct StoredState: StateReader {
-  /// Of one scan. A value is at most a block of events.
-  private static let scanBytesMax = 16 << 20
-
-  let store: Store
-  let prefix: UInt32
-
-  func value(_ key: [UInt8]) throws(StateReadError) -> [UInt8]? {
-    do { return try store.get(prefix, key) } catch { throw .unreadable("\(error)") }
-  }
-
-  func scan(
-    from: [UInt8], upTo: [UInt8], reverse: Bool, countMax: Int
-  ) throws(StateReadError) -> [(key: [UInt8], value: [UInt8])] {
-    var found: [(key: [UInt8], value: [UInt8])] = []
-    var lower = from
-    var upper = upTo
-    do {
-      while found.count < countMax {
-        let page = try store.scan(
-          prefix, StateRange(from: lower, upTo: upper), reversed: reverse,
-          countMax: countMax - found.count, bytesMax: Self.scanBytesMax)
-        found += page.records.map { ($0.key, $0.value) }
-        guard !page.isComplete, let last = page.records.last else { break }
-        if reverse { upper = last.key } else { lower = last.key + [0] }
-      }
-    } catch {
-      throw .unreadable("\(error)")
-    }
-    return found
   }
 }

@@ -50,7 +50,7 @@ package final class StoreInspection {
       for former in meta.former {
         found.append(
           try replica(
-            former.replica, of: partition, prefix: former.prefix, from: LogIndex(1),
+            former.replica, of: partition, prefix: former.prefix, from: former.firstIndex,
             isSetAside: former.isSetAside))
       }
       found.append(

@@ -3,18 +3,29 @@ import NodeProtocol
 import Primitives
 
 /// What a replica knows of its log without the disk: the newest entries, and for the whole log
-/// where each epoch begins.
+/// where each epoch begins. What came before the log is in the state, and committed.
+///
+/// ```
+///   in the state  │ the log ──────────────────────────────▶
+///                 │ on the disk          │ in memory, too
+///               base              firstInMemory         last
+/// ```
 ///
 /// **Invariant**: entries in memory are contiguous and end with `last`; epochs never go down.
 struct LogTail {
   private var entries: Deque<Entry> = []
   private var bytes = 0
+  /// The entry before the first one.
+  private(set) var base: EntryID
   private(set) var last: EntryID
-  /// (epoch, first index of it), ascending in both.
+  /// (epoch, first index of it), ascending in both, of what follows `base`. Where the log goes on
+  /// in the epoch of `base`, that one may be missing.
   private(set) var epochStarts: [EntryID]
 
-  init(last: EntryID, epochStarts: [EntryID], tail: [Entry]) {
+  init(base: EntryID = .zero, last: EntryID, epochStarts: [EntryID], tail: [Entry]) {
     precondition(tail.last.map { $0.id == last } ?? true, "the tail does not end the log")
+    precondition(last.index >= base.index, "the log ends at \(last), before it begins at \(base)")
+    self.base = base
     self.last = last
     self.epochStarts = epochStarts
     entries = Deque(tail)
@@ -24,18 +35,20 @@ struct LogTail {
   /// The first index that is in memory; one past the end when nothing is.
   var firstInMemory: LogIndex { entries.first?.index ?? last.index.successor }
 
-  /// The epoch of the entry at `index`; `zero` before the first entry, `nil` beyond the end.
+  /// The epoch of the entry at `index`; `zero` before the first entry of all, `nil` before `base`
+  /// and beyond the end.
   func epoch(at index: LogIndex) -> Epoch? {
-    if index == .zero { return .zero }
-    guard index <= last.index else { return nil }
+    guard index >= base.index, index <= last.index else { return nil }
     // Almost every question is about the newest epoch.
     for start in epochStarts.reversed() where start.index <= index { return start.epoch }
-    return nil
+    return base.epoch
   }
 
-  /// The last entry of this log that another log could hold too, if that one holds `id`: no later
-  /// epoch and no higher index.
-  func lastPossiblyShared(with id: EntryID) -> EntryID {
+  /// The last entry of this log, or `base`, that another log could hold too, if that one holds
+  /// `id`: no later epoch and no higher index.
+  ///
+  /// **Returns**: `nil` when it lies before `base`.
+  func lastPossiblyShared(with id: EntryID) -> EntryID? {
     var end = last.index
     for start in epochStarts.reversed() {
       let index = min(end, id.index)
@@ -44,7 +57,9 @@ struct LogTail {
       }
       end = start.index.predecessor
     }
-    return .zero
+    let index = min(end, id.index)
+    guard base.epoch <= id.epoch, index >= base.index else { return nil }
+    return EntryID(epoch: base.epoch, index: index)
   }
 
   func entry(at index: LogIndex) -> Entry? {
@@ -87,7 +102,19 @@ struct LogTail {
     }
     while let start = epochStarts.last, start.index >= index { epochStarts.removeLast() }
     let end = index.predecessor
-    last = EntryID(epoch: end == .zero ? .zero : epochStarts.last?.epoch ?? .zero, index: end)
+    precondition(end >= base.index, "\(index) is before the log's beginning after \(base)")
+    last = EntryID(epoch: epochStarts.last?.epoch ?? base.epoch, index: end)
+  }
+
+  /// Lets the log begin after the entry at `index`, which is in it.
+  mutating func begin(after index: LogIndex) {
+    guard index > base.index, let epoch = epoch(at: index) else { return }
+    base = EntryID(epoch: epoch, index: index)
+    epochStarts.removeAll { $0.index <= index }
+    while let first = entries.first, first.index <= index {
+      bytes -= first.bytes
+      entries.removeFirst()
+    }
   }
 
   /// Forgets the oldest entries that are over the bounds, but none after `kept`.

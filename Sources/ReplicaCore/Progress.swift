@@ -5,11 +5,14 @@ import Primitives
 /// What a leader knows about one other replica's log.
 ///
 /// ```
-///            answer that matches
-///  probing ─────────────────────▶ streaming
-///     ▲                               │
-///     └───────────────────────────────┘
-///       mismatch, no answer, restart
+///                answer that matches
+///     ┌─ probing ─────────────────────▶ streaming
+///     │     ▲  ▲                            │  ▲
+///     │     │  └────────────────────────────┘  │
+///     │     │     mismatch, no answer, restart │
+///     │     │ nothing heard for long           │ it is installed
+///     └──▶ installing ─────────────────────────┘
+///   the log does not reach back
 /// ```
 struct Progress {
   enum Mode: Equatable {
@@ -17,6 +20,8 @@ struct Progress {
     case probing
     /// Appends follow each other without waiting, within the window.
     case streaming
+    /// It is sent a snapshot.
+    case installing
   }
 
   let replica: ReplicaID
@@ -42,6 +47,8 @@ struct Progress {
   /// `match` was acknowledged by an earlier process, whose disk may have lost it since: it counts
   /// for no commit until the present one has said the same.
   var isOfEarlierProcess = false
+  /// While `mode` is `installing`.
+  var transfer: SnapshotTransfer?
 
   init(replica: ReplicaID, next: LogIndex) {
     self.replica = replica
@@ -57,26 +64,35 @@ struct Progress {
   }
 
   /// Takes an acknowledgement.
-  mutating func acknowledged(_ index: LogIndex, now: Instant) {
+  ///
+  /// - Parameter base: where the log begins, so from where on it can be sent.
+  mutating func acknowledged(_ index: LogIndex, base: LogIndex, now: Instant) {
     match = max(match, index)
+    isFenced = false
+    isOfEarlierProcess = false
+    if let transfer {
+      guard match >= base || transfer.last.map({ match >= $0.index }) ?? false else { return }
+      probe(from: match.successor)
+    }
     while let first = inFlight.first, first.last <= match {
       inFlightBytes -= first.bytes
       inFlightEntries -= first.count
       inFlight.removeFirst()
     }
     if mode == .probing {
+      // Less than what precedes the probe is no answer to it: that is still on its way.
+      guard match.rawValue + UInt64(inFlightEntries) >= next.predecessor.rawValue else { return }
       mode = .streaming
       next = match.successor
     }
     next = max(next, match.successor)
     owedSince = inFlight.isEmpty ? nil : now
-    isFenced = false
-    isOfEarlierProcess = false
   }
 
   /// Starts over from an entry that the follower may share.
   mutating func probe(from index: LogIndex) {
     mode = .probing
+    transfer = nil
     next = max(index, match.successor)
     inFlight.removeAll()
     inFlightBytes = 0

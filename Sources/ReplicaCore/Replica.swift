@@ -71,6 +71,10 @@ package struct Replica: ~Copyable {
   var deferredAnswers: [ReplicaMessage] = []
   /// Messages of a sender that the known record does not explain (rule 8).
   var heldMessages: [ReplicaMessage] = []
+  var installation: Installation?
+  var lastInstallation: UInt64 = 0
+  /// No snapshot is taken before then: one could not be written.
+  var installAfter = Instant.zero
 
   // Promotion
   var unreachable: [StoreID] = []
@@ -103,7 +107,9 @@ package struct Replica: ~Copyable {
     self.boot = boot
     self.configuration = configuration
     random = SeededRandom(seed: seed)
-    log = LogTail(last: recovered.last, epochStarts: recovered.epochStarts, tail: recovered.tail)
+    log = LogTail(
+      base: recovered.base, last: recovered.last, epochStarts: recovered.epochStarts,
+      tail: recovered.tail)
     promise = recovered.promise
     durablePromise = recovered.promise
     durableIndex = recovered.last.index
@@ -133,6 +139,8 @@ package struct Replica: ~Copyable {
   package var isLeader: Bool { if case .leader = role { true } else { false } }
   package var stop: ReplicaStop? { if case .stopped(let reason) = role { reason } else { nil } }
   package var lastEntry: EntryID { log.last }
+  /// The entry before the first one that the log holds.
+  package var baseEntry: EntryID { log.base }
   package var durablyPromised: Epoch { durablePromise }
   package var record: VersionedRecord? { known }
   package var epoch: Epoch { isLeader ? leadership.epoch : known?.record.epoch ?? promise }
@@ -164,6 +172,9 @@ package struct Replica: ~Copyable {
 
   /// The entry at `index`, while it is in memory: always so for one that is not applied yet.
   package func entry(at index: LogIndex) -> Entry? { log.entry(at: index) }
+
+  /// Of the entry at `index`, as far as the log reaches.
+  package func epoch(at index: LogIndex) -> Epoch? { log.epoch(at: index) }
 
   /// How far each other replica is, for operators. Empty unless leading.
   package var followers: [(replica: ReplicaID, match: LogIndex)] {
@@ -290,6 +301,10 @@ package struct Replica: ~Copyable {
     guard role == .leader else { return }
     for position in leadership.progress.indices
     where leadership.progress[position].replica.store == store {
+      if leadership.progress[position].mode == .installing {
+        offerSnapshot(to: position, now: now, into: &actions)
+        continue
+      }
       leadership.progress[position].probe(from: leadership.progress[position].next)
       sendAppends(to: position, now: now, into: &actions)
     }
@@ -359,6 +374,7 @@ package struct Replica: ~Copyable {
   mutating func halt(_ reason: ReplicaStop, into actions: inout [ReplicaAction]) {
     if case .stopped = role { return }
     stepDown(into: &actions)
+    abandonInstallation(into: &actions)
     role = .stopped(reason)
     promoteAt = nil
     pendingChange = nil
@@ -402,6 +418,11 @@ struct PendingWrites {
     guard count > 0 else { return nil }
     writes.removeFirst(count)
     return (index, promise)
+  }
+
+  /// A snapshot takes the log's place: earlier writes make nothing of it durable.
+  mutating func logReplaced() {
+    for position in writes.indices { writes[position].last = nil }
   }
 
   /// Entries from `index` on are replaced: earlier writes make them durable no longer.

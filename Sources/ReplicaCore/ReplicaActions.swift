@@ -15,6 +15,18 @@ package enum ReplicaAction: Equatable, Sendable {
   case readRecord(ticket: UInt64)
   /// Read entries from storage for a follower that is far behind; answer with `entriesLoaded`.
   case loadEntries(for: ReplicaID, from: LogIndex, bytesMax: Int)
+  /// Freeze the checkpointed state for a replica that the log does not reach back for, under this
+  /// number; answer with `snapshotBegun`. Until it leads no more, or asks for another for the same
+  /// replica, parts of it may be asked for.
+  case beginSnapshot(for: ReplicaID, number: UInt64)
+  /// Read the records of a snapshot after a key; answer with `chunkLoaded`.
+  case loadChunk(for: ReplicaID, number: UInt64, after: [UInt8], bytesMax: Int)
+  /// Prepare another state beside the present one, in the order of these actions; what cannot be
+  /// done is answered with `installationFailed`.
+  case prepare(InstallationID, InstallationStep)
+  /// Put the other state and an empty log in the place of the present ones, by one durable write,
+  /// answered with `persisted`. From here on the state is the other one.
+  case install(ReplicaInstallation)
   /// The leader's state has this rolling hash after the entry at `index`, which is not applied here
   /// yet or was the last: compare, and say `stateDiffers` where it does.
   case compareState(at: LogIndex, hash: UInt64)
@@ -42,6 +54,42 @@ package struct ReplicaWrite: Equatable, Sendable {
     self.promise = promise
     self.truncatingFrom = truncatingFrom
     self.entries = entries
+  }
+}
+
+/// One try of one replica in one process to install a snapshot.
+package struct InstallationID: Hashable, Sendable {
+  package let rawValue: UInt64
+
+  package init(_ rawValue: UInt64) { self.rawValue = rawValue }
+}
+
+/// What is done beside the present state.
+package enum InstallationStep: Equatable, Sendable {
+  /// Make room.
+  case begin
+  /// Write these records there; answer with `chunkInstalled`.
+  case write(SnapshotChunk)
+  /// All records are there: make them readable; answer with `installationReady`.
+  case finish
+  /// What was written is of no use.
+  case abandon
+}
+
+/// A snapshot takes the place of a replica's state and log.
+package struct ReplicaInstallation: Equatable, Sendable {
+  package let ticket: UInt64
+  package let id: InstallationID
+  /// The promise that holds from this write on.
+  package let promise: Epoch
+  /// The last entry that the snapshot holds. The log is empty and begins after it.
+  package let last: EntryID
+
+  package init(ticket: UInt64, id: InstallationID, promise: Epoch, last: EntryID) {
+    self.ticket = ticket
+    self.id = id
+    self.promise = promise
+    self.last = last
   }
 }
 
@@ -105,6 +153,8 @@ package struct RecoveredReplica: Sendable {
   package var promise: Epoch
   package var commitIndex: LogIndex
   package var appliedIndex: LogIndex
+  /// The entry before the first one that the log holds.
+  package var base: EntryID
   /// The first entry of every epoch in the log, ascending.
   package var epochStarts: [EntryID]
   package var last: EntryID
@@ -113,12 +163,13 @@ package struct RecoveredReplica: Sendable {
 
   package init(
     id: ReplicaID, promise: Epoch, commitIndex: LogIndex, appliedIndex: LogIndex,
-    epochStarts: [EntryID], last: EntryID, tail: [Entry]
+    base: EntryID = .zero, epochStarts: [EntryID], last: EntryID, tail: [Entry]
   ) {
     self.id = id
     self.promise = promise
     self.commitIndex = commitIndex
     self.appliedIndex = appliedIndex
+    self.base = base
     self.epochStarts = epochStarts
     self.last = last
     self.tail = tail

@@ -13,6 +13,12 @@ package struct ReplicaConfiguration: Sendable {
   /// Entries kept in memory for followers, and always those that are not applied yet.
   package var tailEntriesMax = 4_096
   package var tailBytesMax = 4 << 20
+  /// Bytes of keys and values in one part of a snapshot.
+  package var chunkBytesMax = 256 << 10
+  /// Parts of a snapshot that a receiver has and has not written.
+  package var chunksUnwrittenMax = 2
+  /// A snapshot of which nobody asked for anything for so long is given up.
+  package var snapshotPatience: Milliseconds = 30_000
   /// Messages kept while the record is read anew (rule 8).
   package var heldMessagesMax = 64
   /// Reads that wait for a barrier.

@@ -40,11 +40,22 @@ extension Replica {
       guard inquirerBoot == boot else { return }
       receiveInquiryAnswer(from: message.from, last: last, now: now)
     case .fenced(let acknowledged, _):
-      guard message.epoch >= promise, acknowledged > durableIndex else { return }
+      guard message.epoch >= promise, acknowledged > max(durableIndex, log.base.index) else {
+        return
+      }
       halt(.fenced(acknowledged: acknowledged, found: durableIndex), into: &actions)
     case .stateTold(let index, let hash):
       guard follows(message, into: &actions), index >= appliedIndex else { return }
       actions.append(.compareState(at: index, hash: hash))
+    case .snapshotOffered(let number, let last):
+      guard follows(message, into: &actions) else { return }
+      receiveOffer(message, number: number, last: last, now: now, into: &actions)
+    case .snapshotChunk(let chunk):
+      guard follows(message, into: &actions) else { return }
+      receiveChunk(chunk, into: &actions)
+    case .snapshotWanted(let number, let after, let leaderBoot):
+      guard speaksToThisLeadership(message, leaderBoot) else { return }
+      receiveWanted(from: message.from, number: number, after: after, now: now, into: &actions)
     case .takeOver(let last):
       // On an older revision it would ask in vain.
       guard message.revision <= known.revision else { return hold(message, into: &actions) }
@@ -92,6 +103,7 @@ extension Replica {
       matchedIndex = .zero
       acknowledgedIndex = .zero
       deferredAnswers.removeAll()
+      abandonInstallation(into: &actions)
       persist(entries: [], into: &actions)
     }
     return true
@@ -100,6 +112,8 @@ extension Replica {
   /// Rule 8: a sender that the known record does not explain is refused only after a newer look.
   private mutating func hold(_ message: ReplicaMessage, into actions: inout [ReplicaAction]) {
     guard let known, message.revision > known.revision else { return }
+    // Large, and asked for again.
+    if case .snapshotChunk = message.body { return }
     if heldMessages.count < configuration.heldMessagesMax { heldMessages.append(message) }
     readRecord(for: .refresh, into: &actions)
   }
@@ -128,7 +142,10 @@ extension Replica {
     guard Self.isContiguous(entries, after: previous, epoch: message.epoch) else { return }
     let isUnchecked = configuration.breaks(.logMatching) && previous.index <= log.last.index
     guard log.epoch(at: previous.index) == previous.epoch || isUnchecked else {
-      let hint = log.lastPossiblyShared(with: previous)
+      if previous.index == log.base.index, previous.index > .zero {
+        return halt(.conflictBelowCommit(previous.index), into: &actions)
+      }
+      let hint = log.lastPossiblyShared(with: previous) ?? log.base
       return answer(
         message, .mismatched(previous: previous, hint: hint, leaderBoot: message.fromBoot),
         into: &actions)
@@ -175,7 +192,7 @@ extension Replica {
 
   /// Tells the leader what is durable *and* known to equal its log (rule 3), once the promise is.
   /// `repeating` answers again although nothing moved: the leader asked.
-  private mutating func acknowledge(repeating: Bool, into actions: inout [ReplicaAction]) {
+  mutating func acknowledge(repeating: Bool, into actions: inout [ReplicaAction]) {
     guard durablePromise >= promise, let known, promise == known.record.epoch else { return }
     var match = min(matchedIndex, durableIndex)
     if configuration.breaks(.acknowledgeDurable) { match = matchedIndex }
@@ -199,7 +216,7 @@ extension Replica {
   }
 
   /// Answers a leader's message, not before the promise to it is durable (rule 4).
-  private mutating func answer(
+  mutating func answer(
     _ message: ReplicaMessage, _ body: ReplicaMessage.Body, into actions: inout [ReplicaAction]
   ) {
     let answer = self.message(to: message.from, epoch: message.epoch, body)

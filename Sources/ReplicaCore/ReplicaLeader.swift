@@ -24,6 +24,8 @@ struct Leadership {
   /// Nobody is asked to lead before then: one was, in vain.
   var handoffAfter = Instant.zero
   var failedHandoffCount = 0
+  /// The number of the latest snapshot that was begun.
+  var lastSnapshot: UInt64 = 0
 
   init(epoch: Epoch, epochStart: LogIndex) {
     self.epoch = epoch
@@ -83,9 +85,14 @@ extension Replica {
   /// Sends what the window of a follower allows.
   mutating func sendAppends(to position: Int, now: Instant, into actions: inout [ReplicaAction]) {
     while true {
+      if leadership.progress[position].next <= log.base.index {
+        // Whether a snapshot is needed, the answer to the first entry tells.
+        leadership.progress[position].probe(from: log.base.index.successor)
+      }
       let progress = leadership.progress[position]
       guard !progress.isLoading else { return }
       switch progress.mode {
+      case .installing: return
       case .probing:
         guard progress.owedSince == nil else { return }
       case .streaming:
@@ -161,7 +168,7 @@ extension Replica {
     if match > leadership.progress[position].match {
       leadership.progress[position].laggingSince = nil
     }
-    leadership.progress[position].acknowledged(match, now: now)
+    leadership.progress[position].acknowledged(match, base: log.base.index, now: now)
     advanceCommit(now: now, into: &actions)
     sendAppends(to: position, now: now, into: &actions)
     // What this answers may have been sent before the newest commit.
@@ -182,13 +189,23 @@ extension Replica {
       return
     }
     let progress = leadership.progress[position]
-    if previous.index <= progress.match, hint.index < progress.match {
+    // What came with the append was not taken either.
+    leadership.progress[position].toldCommit = .zero
+    noticeCommit(now: now)
+    if previous.index <= progress.match, hint.index < progress.match,
+      hint.index <= previous.index
+    {
       // It lost what it had acknowledged; if the answer is only old, it will know that it did not.
       return sendFenced(to: position, reported: hint.index, into: &actions)
     }
     // An answer to something older than what is known by now says nothing.
-    guard previous.index > progress.match, previous.index < progress.next else { return }
-    let shared = log.lastPossiblyShared(with: hint)
+    // One whose log begins later than what it was sent says where.
+    guard previous.index > progress.match || hint.index > previous.index,
+      previous.index < progress.next, progress.mode != .installing
+    else { return }
+    guard let shared = log.lastPossiblyShared(with: hint) else {
+      return beginSnapshot(for: position, now: now, into: &actions)
+    }
     leadership.progress[position].probe(from: shared.index.successor)
     sendAppends(to: position, now: now, into: &actions)
   }
@@ -235,7 +252,9 @@ extension Replica {
     if isNoticeDue { leadership.noticeAt = nil }
     for position in leadership.progress.indices {
       let progress = leadership.progress[position]
-      if let since = progress.owedSince {
+      if progress.mode == .installing {
+        tendTransfer(to: position, now: now, into: &actions)
+      } else if let since = progress.owedSince {
         if now >= since + configuration.resend {
           leadership.progress[position].probe(from: progress.match.successor)
           sendAppends(to: position, now: now, into: &actions)

@@ -22,7 +22,10 @@ extension Replica {
   // MARK: Comparing after a restart
 
   mutating func inquire(now: Instant, into actions: inout [ReplicaAction]) {
-    guard comparison.needed, let known, known.record.inSync.contains(id) else { return }
+    // Between a snapshot and its durable write the log has no end to be held against another.
+    guard comparison.needed, durableIndex >= log.base.index, let known,
+      known.record.inSync.contains(id)
+    else { return }
     let unanswered = known.record.inSync.filter { member in
       // Who was ahead is asked again while this replica waits for it to promote itself.
       member != id
@@ -205,6 +208,7 @@ extension Replica {
     acknowledgedIndex = .zero
     deferredAnswers.removeAll()
     heldMessages.removeAll()
+    abandonInstallation(into: &actions)
     persist(entries: [], into: &actions)
   }
 

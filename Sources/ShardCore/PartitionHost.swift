@@ -61,7 +61,8 @@ package final class PartitionHost {
   var chat: ChatPartition
   /// Entries that no checkpoint covers.
   private(set) var entriesToCheckpoint = 0
-  let reader: any StateReader
+  private(set) var reader: any StateReader
+  var logSize: LogSize
   /// In which the replica was made.
   let firstGeneration: UInt32
 
@@ -93,12 +94,13 @@ package final class PartitionHost {
   /// The state's rolling hash after every so many entries, the latest ones: replicas that go on
   /// applying can be compared by them.
   private(set) var marks: Deque<StateMark> = []
-  var isCheckpointing = false
+  /// Up to where the checkpoint that is being written goes.
+  var checkpointing: LogIndex?
   var lastCheckpoint: Instant
 
   init(
     partition: PartitionID, replica: consuming Replica, chat: consuming ChatPartition,
-    reader: any StateReader, generation: UInt32, now: Instant
+    reader: any StateReader, generation: UInt32, logSize: LogSize, now: Instant
   ) {
     self.partition = partition
     replicaID = replica.id
@@ -106,8 +108,23 @@ package final class PartitionHost {
     self.replica = replica
     self.chat = chat
     self.reader = reader
+    self.logSize = logSize
     firstGeneration = generation
     lastCheckpoint = now
+  }
+
+  /// A snapshot takes the place of the state and of the log.
+  func replaceState(
+    _ chat: consuming ChatPartition, _ reader: any StateReader, at index: LogIndex, now: Instant
+  ) {
+    self.chat = chat
+    self.reader = reader
+    logSize.reset(base: index, last: index, bytes: 0)
+    entriesToCheckpoint = 0
+    checkpointing = nil
+    lastCheckpoint = now
+    leaderState = nil
+    marks.removeAll()
   }
 
   /// Whether an operator has ended the generation of which this replica is.

@@ -17,6 +17,14 @@ package enum ShardAction: Sendable {
   case send(LinkID, LinkFrame)
   /// Part of the next batch of the committer; answered by `persisted`.
   case write(PartitionID, ReplicaID, ReplicaWrite)
+  /// Part of the next batch of the committer, too: what was prepared takes the place of log and
+  /// state; answered by `persisted`.
+  case install(PartitionID, ReplicaID, ReplicaInstallation)
+  /// A step of preparing another state for a replica; answered as `InstallationStep` says.
+  case prepare(PartitionID, ReplicaID, InstallationID, InstallationStep)
+  /// Let the log of a replica begin after this entry, which a written checkpoint covers. Nobody
+  /// waits for it.
+  case truncate(PartitionID, ReplicaID, base: EntryID)
   /// Applied state to write without waiting for it; answered by `checkpointWritten`.
   case checkpoint(PartitionID, ReplicaID, Checkpoint, commitIndex: LogIndex)
   /// No record lists this replica any more: delete what is left of it.
@@ -47,6 +55,10 @@ package enum ShardNote: Equatable, Sendable {
   case replicaReplaced(PartitionID, old: ReplicaID, new: ReplicaID)
   /// A replica of a generation that an operator has ended: its data is kept for a person to see.
   case replicaSetAside(PartitionID, ReplicaID)
+  /// A snapshot of the state with everything up to an entry applied is sent to a replica.
+  case snapshotBegun(PartitionID, to: ReplicaID, through: EntryID)
+  case snapshotInstalled(PartitionID, through: EntryID)
+  case snapshotNotInstalled(PartitionID)
 }
 
 /// What a shard reads synchronously from its store.
@@ -64,6 +76,22 @@ package protocol ShardStorage: AnyObject {
   func entries(
     of partition: PartitionID, from index: LogIndex, bytesMax: Int
   ) throws(StateReadError) -> [Entry]
+  /// The checkpointed state of a partition's present replica as it is now, whatever is written
+  /// later.
+  func freezeState(of partition: PartitionID) throws(StateReadError) -> any FrozenState
+  /// The state that an installation has prepared, once that is ready.
+  func preparedState(of partition: PartitionID, _ id: InstallationID) -> any StateReader
+}
+
+/// A state that changes no more. What it shows stays on the disk while it is referred to.
+package protocol FrozenState: AnyObject {
+  /// Everything up to here is in it.
+  var appliedIndex: LogIndex { get }
+  /// The records after `key` in the order of their keys: at least one, if there is one, and
+  /// otherwise at most `bytesMax`.
+  func records(
+    after key: [UInt8], bytesMax: Int
+  ) throws(StateReadError) -> (records: StateRecords, isComplete: Bool)
 }
 
 /// One replica as its store has it when the process starts.
@@ -72,18 +100,21 @@ package struct RecoveredPartition: Sendable {
   package var replica: RecoveredReplica
   /// In which the replica was made.
   package var generation: UInt32
+  /// About how much disk its log takes.
+  package var logBytes: UInt64
   /// Earlier replicas of the partition whose data is still here.
   package var former: [ReplicaID]
   /// What of it cannot be read; then `replica` has nothing but its id.
   package var damage: String?
 
   package init(
-    partition: PartitionID, replica: RecoveredReplica, generation: UInt32,
+    partition: PartitionID, replica: RecoveredReplica, generation: UInt32, logBytes: UInt64 = 0,
     former: [ReplicaID] = [], damage: String? = nil
   ) {
     self.partition = partition
     self.replica = replica
     self.generation = generation
+    self.logBytes = logBytes
     self.former = former
     self.damage = damage
   }
@@ -125,6 +156,15 @@ package struct ShardConfiguration: Sendable {
   package var checkpointInterval: Milliseconds = 5_000
   package var checkpointEntries = 4_096
   package var checkpointOverlayBytes = 4 << 20
+  /// Beyond these a log gives up its oldest entries, once a checkpoint covers them and the other
+  /// replicas have them.
+  package var logEntriesMax = 65_536
+  package var logBytesMax = 16 << 20
+  /// By how much a log may grow beyond that for a replica that can be reached and has not got
+  /// there.
+  package var logPatienceFactor = 4
+  /// Snapshots that are sent at a time.
+  package var snapshotsMax = 4
   /// Deliveries from outboxes that are on their way at a time, per source partition.
   package var outboxWindow = 64
   /// Before an outbox delivery without an answer, or with a refusal that may pass, is tried again.

@@ -43,6 +43,8 @@ package struct ShardCore: ~Copyable {
   var nextHandoffs = Instant.zero
   /// What learners are read from the disk, and what waits for its turn.
   var learning = LearningBudget()
+  /// States that are being sent, frozen.
+  var snapshots: [OutgoingSnapshot] = []
   /// What this store tells its peers of itself.
   var condition = Heartbeat.Condition.fit
   var clockDisagreesSince: Instant?
@@ -106,9 +108,15 @@ package struct ShardCore: ~Copyable {
       replica: Replica(
         partition: found.partition, boot: configuration.boot, recovered: replica,
         configuration: configuration.replica, seed: random.next()),
-      chat: chat, reader: reader, generation: found.generation, now: now)
+      chat: chat, reader: reader, generation: found.generation, logSize: emptyLogSize, now: now)
     host.former = found.former
+    host.logSize.reset(
+      base: replica.base.index, last: replica.last.index, bytes: found.logBytes)
     install(host)
+  }
+
+  var emptyLogSize: LogSize {
+    LogSize(entriesMax: configuration.logEntriesMax, bytesMax: configuration.logBytesMax)
   }
 
   /// Puts a host in the place of the partition's earlier one, or at the end.
@@ -179,14 +187,20 @@ package struct ShardCore: ~Copyable {
     }
   }
 
+  /// A checkpoint of everything up to `index` is written.
   package mutating func checkpointWritten(
-    _ partition: PartitionID, _ replica: ReplicaID, now: Instant
+    _ partition: PartitionID, _ replica: ReplicaID, through index: LogIndex, now: Instant,
+    into actions: inout [ShardAction]
   ) {
-    guard let position = position(of: partition, hosting: replica) else { return }
+    // One of a state that a snapshot has taken the place of is none of this one.
+    guard let position = position(of: partition, hosting: replica),
+      hosts[position].checkpointing == index
+    else { return }
     hosts[position].chat.checkpointWritten()
     hosts[position].noteEntries()
-    hosts[position].isCheckpointing = false
+    hosts[position].checkpointing = nil
     hosts[position].lastCheckpoint = now
+    shortenLog(position, checkpointed: index, into: &actions)
   }
 
   /// The store does not write any more: every replica stops (rule 9).
@@ -256,6 +270,7 @@ package struct ShardCore: ~Copyable {
       tellStateIfDue(position, now: now, into: &actions)
     }
     considerHandoffs(now: now, into: &actions)
+    dropUnusedSnapshots()
     loadForLearners(now: now, into: &actions)
   }
 
@@ -276,15 +291,14 @@ package struct ShardCore: ~Copyable {
     _ position: Int, now: Instant, into actions: inout [ShardAction]
   ) {
     let entries = hosts[position].entriesToCheckpoint
-    guard entries > 0, !hosts[position].isCheckpointing, !hosts[position].standing.isStopped else {
-      return
-    }
+    guard entries > 0, hosts[position].checkpointing == nil, !hosts[position].standing.isStopped
+    else { return }
     guard
       entries >= configuration.checkpointEntries
         || now >= hosts[position].lastCheckpoint + configuration.checkpointInterval
         || hosts[position].visitChat({ $0.overlayBytes }) >= configuration.checkpointOverlayBytes
     else { return }
-    hosts[position].isCheckpointing = true
+    hosts[position].checkpointing = hosts[position].standing.appliedIndex
     actions.append(
       .checkpoint(
         hosts[position].partition, hosts[position].replica.id,

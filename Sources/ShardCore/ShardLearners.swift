@@ -5,15 +5,27 @@ import Primitives
 import ReplicaCore
 import Routing
 
-/// How fast this store reads its logs for replicas that learn them, so that a move does not take
+/// How fast this store reads its logs and states for replicas that learn them, so that a move does not take
 /// the disk and the network from the messages of the day. A follower that is in sync and fell
 /// behind does not wait.
 struct LearningBudget {
   struct Load {
     let partition: PartitionID
     let replica: ReplicaID
-    let index: LogIndex
+    let what: Content
     let bytesMax: Int
+
+    enum Content: Equatable {
+      case entries(from: LogIndex)
+      /// Of the snapshot with this number.
+      case chunk(UInt64, after: [UInt8])
+    }
+  }
+
+  /// What was read.
+  enum Page {
+    case entries([Entry])
+    case chunk(SnapshotChunk?)
   }
 
   var bytesPerSecond: UInt64 = RingRecord.usualBytesPerSecond
@@ -52,8 +64,8 @@ struct LearningBudget {
 }
 
 extension ShardCore {
-  /// Reads entries for a follower that is far behind; for one that only learns, when it is its
-  /// turn.
+  /// Reads entries or a part of a snapshot for a follower that is far behind; for one that only
+  /// learns, when it is its turn.
   mutating func load(
     _ load: LearningBudget.Load, _ position: Int, pending: inout [ReplicaAction], now: Instant
   ) {
@@ -62,8 +74,8 @@ extension ShardCore {
       learning.fill(now: now)
       guard learning.left > 0 else { return learning.wait(load) }
     }
-    let entries = read(load, isLearner: isLearner)
-    hosts[position].visit { Self.give(entries, of: load, to: &$0, now: now, into: &pending) }
+    let page = read(load, position, isLearner: isLearner)
+    hosts[position].visit { Self.give(page, of: load, to: &$0, now: now, into: &pending) }
   }
 
   /// Reads what waited, as far as the budget goes.
@@ -74,34 +86,50 @@ extension ShardCore {
       guard let position = position(of: load.partition), hosts[position].standing.isLeader else {
         continue
       }
-      let entries = read(load, isLearner: isLearner(load.replica, position))
+      let page = read(load, position, isLearner: isLearner(load.replica, position))
       drive(position, now: now, into: &actions) { replica, pending in
-        Self.give(entries, of: load, to: &replica, now: now, into: &pending)
+        Self.give(page, of: load, to: &replica, now: now, into: &pending)
       }
     }
   }
 
   private mutating func read(
-    _ load: LearningBudget.Load, isLearner: Bool
-  ) -> Result<[Entry], StateReadError> {
+    _ load: LearningBudget.Load, _ position: Int, isLearner: Bool
+  ) -> Result<LearningBudget.Page, StateReadError> {
     do throws(StateReadError) {
-      let entries = try storage.entries(
-        of: load.partition, from: load.index, bytesMax: load.bytesMax)
-      if isLearner { learning.take(entries.reduce(0) { $0 + $1.bytes }) }
-      return .success(entries)
+      switch load.what {
+      case .entries(let index):
+        // The log may have been shortened since.
+        guard index > hosts[position].visit({ $0.baseEntry.index }) else {
+          return .success(.entries([]))
+        }
+        let entries = try storage.entries(
+          of: load.partition, from: index, bytesMax: load.bytesMax)
+        if isLearner { learning.take(entries.reduce(0) { $0 + $1.bytes }) }
+        return .success(.entries(entries))
+      case .chunk(let number, let key):
+        let chunk = try readChunk(
+          number, after: key, bytesMax: load.bytesMax, of: load.partition, for: load.replica)
+        if isLearner { learning.take(chunk?.records.count ?? 0) }
+        return .success(.chunk(chunk))
+      }
     } catch {
       return .failure(error)
     }
   }
 
   private static func give(
-    _ entries: Result<[Entry], StateReadError>, of load: LearningBudget.Load,
+    _ page: Result<LearningBudget.Page, StateReadError>, of load: LearningBudget.Load,
     to replica: inout Replica, now: Instant, into pending: inout [ReplicaAction]
   ) {
-    switch entries {
-    case .success(let entries):
+    switch page {
+    case .success(.entries(let entries)):
+      guard case .entries(let index) = load.what else { return }
       replica.entriesLoaded(
-        for: load.replica, from: load.index, entries: entries, now: now, into: &pending)
+        for: load.replica, from: index, entries: entries, now: now, into: &pending)
+    case .success(.chunk(let chunk)):
+      guard case .chunk(let number, _) = load.what else { return }
+      replica.chunkLoaded(for: load.replica, number: number, chunk, now: now, into: &pending)
     case .failure(let error): replica.gaveUp(.damaged("\(error)"), into: &pending)
     }
   }

@@ -70,7 +70,7 @@ extension ShardCore {
           partition: partition, boot: configuration.boot,
           recovered: RecoveredReplica(empty: replica), configuration: configuration.replica,
           seed: random.next()),
-        chat: chat, reader: reader, generation: record.generation, now: now)
+        chat: chat, reader: reader, generation: record.generation, logSize: emptyLogSize, now: now)
       host.former = former
       install(host)
     } catch {

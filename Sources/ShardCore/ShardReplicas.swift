@@ -44,6 +44,7 @@ extension ShardCore {
     let partition = hosts[position].partition
     switch action {
     case .persist(let write):
+      hosts[position].logSize.write(truncatingFrom: write.truncatingFrom, write.entries)
       actions.append(.write(partition, hosts[position].replica.id, write))
     case .send(let message):
       if message.to.store == configuration.store {
@@ -59,8 +60,20 @@ extension ShardCore {
       actions.append(.readRecord(partition, ticket: ticket))
     case .loadEntries(let replica, let index, let bytesMax):
       let wanted = LearningBudget.Load(
-        partition: partition, replica: replica, index: index, bytesMax: bytesMax)
+        partition: partition, replica: replica, what: .entries(from: index), bytesMax: bytesMax)
       load(wanted, position, pending: &pending, now: now)
+    case .beginSnapshot(let replica, let number):
+      beginSnapshot(
+        for: replica, number: number, position, pending: &pending, now: now, into: &actions)
+    case .loadChunk(let replica, let number, let key, let bytesMax):
+      let wanted = LearningBudget.Load(
+        partition: partition, replica: replica, what: .chunk(number, after: key),
+        bytesMax: bytesMax)
+      load(wanted, position, pending: &pending, now: now)
+    case .prepare(let id, let step):
+      actions.append(.prepare(partition, hosts[position].replicaID, id, step))
+    case .install(let installation):
+      install(installation, position, pending: &pending, now: now, into: &actions)
     case .compareState(let index, let hash):
       // One that is far behind keeps what it was told first, or it would never get there.
       if hosts[position].leaderState == nil { hosts[position].leaderState = (index, hash) }
@@ -251,6 +264,8 @@ extension ShardCore {
     _ position: Int, epoch: Epoch, now: Instant, into actions: inout [ShardAction]
   ) {
     actions.append(.note(.steppedDown(hosts[position].partition, epoch)))
+    // Before anything of the partition is deleted.
+    dropUnusedSnapshots()
     let waiting =
       hosts[position].inFlight.flatMap { $0.commands.map(\.origin) }
       + hosts[position].pending.map(\.origin) + hosts[position].accountWaiters.map(\.origin)

@@ -35,7 +35,7 @@ extension ReplicaMessage {
       case 4: to = try ReplicaID(decoding: try field.reader())
       case 5: epoch = Epoch(try field.uint64())
       case 6: revision = Revision(try field.int64())
-      case 7...17:
+      case 7...20:
         guard body == nil else { throw .unknownVariant }
         body = try Body(decoding: try field.reader(), variant: field.number)
       default: break
@@ -99,13 +99,30 @@ extension ReplicaMessage.Body {
         $0.fixed64(2, hash)
       }
     case .takeOver(let last): writer.message(17) { $0.message(1) { last.encode(into: &$0) } }
+    case .snapshotOffered(let number, let last):
+      writer.message(18) {
+        $0.uint(1, number)
+        $0.message(2) { last.encode(into: &$0) }
+      }
+    case .snapshotWanted(let number, let after, let leaderBoot):
+      writer.message(19) {
+        $0.uint(1, number)
+        $0.data(2, after)
+        $0.fixed64(3, leaderBoot.rawValue)
+      }
+    case .snapshotChunk(let chunk): writer.message(20) { chunk.encode(into: &$0) }
     }
   }
 
   fileprivate init(decoding reader: FrameReader, variant: Int) throws(ProtobufError) {
-    if variant == 7 {
+    switch variant {
+    case 7:
       self = try Self.append(decoding: reader)
       return
+    case 19, 20:
+      self = try Self.snapshot(decoding: reader, isChunk: variant == 20)
+      return
+    default: break
     }
     var reader = reader
     var entry: EntryID?
@@ -115,7 +132,8 @@ extension ReplicaMessage.Body {
     var boot = BootID.none
     while let field = try reader.next() {
       switch (variant, field.number) {
-      case (9, 1), (13, 1), (14, 1), (17, 1): entry = try EntryID(decoding: try field.reader())
+      case (9, 1), (13, 1), (14, 1), (17, 1), (18, 2):
+        entry = try EntryID(decoding: try field.reader())
       case (9, 2): hint = try EntryID(decoding: try field.reader())
       case (8, 2), (9, 3), (12, 2), (14, 2): boot = BootID(try field.fixed64())
       case (15, 2): second = try field.uint64()
@@ -134,8 +152,41 @@ extension ReplicaMessage.Body {
     case 14: self = .inquiryAnswered(last: entry, inquirerBoot: boot)
     case 15: self = .fenced(acknowledged: LogIndex(first), reported: LogIndex(second))
     case 16: self = .stateTold(index: LogIndex(first), hash: second)
-    default: self = .takeOver(last: entry ?? .zero)
+    case 17: self = .takeOver(last: entry ?? .zero)
+    default: self = .snapshotOffered(number: first, last: entry ?? .zero)
     }
+  }
+
+  private static func snapshot(
+    decoding reader: FrameReader, isChunk: Bool
+  ) throws(ProtobufError) -> Self {
+    var reader = reader
+    var number: UInt64 = 0
+    var after: [UInt8] = []
+    var through: [UInt8] = []
+    var records: [UInt8] = []
+    var checksum: UInt32 = 0
+    var isLast = false
+    var boot = BootID.none
+    while let field = try reader.next() {
+      switch (isChunk, field.number) {
+      case (_, 1): number = try field.uint64()
+      case (_, 2): after = try field.bytes()
+      case (true, 3): through = try field.bytes()
+      case (true, 4): records = try field.bytes()
+      case (true, 5): checksum = try field.uint32()
+      case (true, 6): isLast = try field.bool()
+      case (false, 3): boot = BootID(try field.fixed64())
+      default: break
+      }
+    }
+    guard isChunk else {
+      return .snapshotWanted(number: number, after: after, leaderBoot: boot)
+    }
+    return .snapshotChunk(
+      SnapshotChunk(
+        number: number, after: after, through: through, records: records, checksum: checksum,
+        isLast: isLast))
   }
 
   private static func append(decoding reader: FrameReader) throws(ProtobufError) -> Self {
@@ -152,6 +203,17 @@ extension ReplicaMessage.Body {
       }
     }
     return .append(previous: previous, entries: entries, commitIndex: commitIndex)
+  }
+}
+
+extension SnapshotChunk {
+  fileprivate func encode(into writer: inout FrameWriter) {
+    writer.uint(1, number)
+    writer.data(2, after)
+    writer.data(3, through)
+    writer.data(4, records)
+    writer.uint(5, checksum)
+    writer.bool(6, isLast)
   }
 }
 

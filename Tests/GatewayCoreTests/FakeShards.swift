@@ -141,7 +141,7 @@ struct FakeShards {
     guard let found = stores[store], let link = found.link else { return }
     let at = now + UInt64(dice.between(faults.latency))
     switch frame.priority {
-    case .delivery:
+    case .delivery, .bulk:
       let arrival = max(at, found.lastDelivery, found.lastResponse)
       stores[store]?.lastDelivery = arrival
       queue.schedule(.toGateway(store, link: link, frame), at: arrival)

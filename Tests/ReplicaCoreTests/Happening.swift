@@ -12,6 +12,8 @@ enum Happening {
   case storageFailed(store: Int, life: Int)
   case applied(store: Int, life: Int, through: LogIndex)
   case loaded(store: Int, life: Int, replica: ReplicaID, from: LogIndex, entries: [Entry])
+  case chunkRead(store: Int, life: Int, replica: ReplicaID, number: UInt64, SnapshotChunk?)
+  case prepared(store: Int, life: Int, InstallationID, Preparation)
   case recordSeen(store: Int, VersionedRecord)
   case recordAsked(store: Int, boot: BootID)
   case changeArrived(Int)
@@ -30,11 +32,15 @@ enum Happening {
   case mayLead(store: Int)
   case rebuilt(store: Int)
 
+  /// What came of a step of preparing a state.
+  enum Preparation { case written, ready, failed }
+
   /// The store that must be running for it to happen, when there is one.
   var store: Int? {
     switch self {
     case .tick(let store, _), .synced(let store, _, _), .storageFailed(let store, _),
-      .applied(let store, _, _), .loaded(let store, _, _, _, _), .recordSeen(let store, _),
+      .applied(let store, _, _), .loaded(let store, _, _, _, _),
+      .chunkRead(let store, _, _, _, _), .prepared(let store, _, _, _), .recordSeen(let store, _),
       .recordAsked(let store, _), .changeAnswered(let store, _, _, _),
       .readAnswered(let store, _, _, _), .reachabilitySeen(let store),
       .restartAnnounced(let store, _, _), .linkReset(let store, _), .barrierDue(let store, _),

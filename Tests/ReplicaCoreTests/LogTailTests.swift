@@ -73,4 +73,30 @@ import WalkSupport
       .last { $0.epoch <= id.epoch && $0.index <= id.index }
     #expect(tail(mine).lastPossiblyShared(with: id) == found ?? .zero, "seed \(seed)")
   }
+
+  @Test func `a log that was shortened knows what is left, and the epoch of what was before`() {
+    var tail = tail([1, 1, 3, 3, 4])
+    tail.begin(after: LogIndex(3))
+    #expect(tail.base == F.id(3, 3))
+    let epochs = (2...6).map { tail.epoch(at: LogIndex($0))?.rawValue }
+    #expect(epochs == [nil, 3, 3, 4, nil])
+    #expect(tail.slice(from: LogIndex(3), bytesMax: 1_000, countMax: 9) == nil)
+    #expect(tail.firstInMemory == LogIndex(4))
+    tail.begin(after: LogIndex(2))
+    #expect(tail.base == F.id(3, 3), "it never goes back")
+    tail.truncate(from: LogIndex(4))
+    #expect(tail.last == F.id(3, 3))
+    tail.append(F.entry(3, 4))
+    #expect(tail.epoch(at: LogIndex(4)) == Epoch(3))
+  }
+
+  @Test func `what is shared lies in the log, or is not known`() {
+    var tail = tail([1, 1, 3, 3, 4])
+    tail.begin(after: LogIndex(3))
+    #expect(tail.lastPossiblyShared(with: F.id(4, 9)) == F.id(4, 5))
+    #expect(tail.lastPossiblyShared(with: F.id(3, 9)) == F.id(3, 4))
+    #expect(tail.lastPossiblyShared(with: F.id(3, 3)) == F.id(3, 3))
+    #expect(tail.lastPossiblyShared(with: F.id(3, 2)) == nil)
+    #expect(tail.lastPossiblyShared(with: F.id(2, 9)) == nil)
+  }
 }

@@ -24,6 +24,8 @@ extension RandomWalk {
       schedule(.readArrived(store: store, life: life, ticket: ticket), in: 0...3_000)
     case .loadEntries(let replica, let from, let bytesMax):
       load(for: replica, from: from, bytesMax: bytesMax, of: store)
+    case .beginSnapshot, .loadChunk, .prepare, .install:
+      try performSnapshot(action, of: store)
     case .compareState: preconditionFailure("these replicas have no state, and nobody tells any")
     case .readsReady(let reads):
       events.count(kind == .recordRead ? .barrierByRecord : .barrierByMembers)
@@ -49,11 +51,14 @@ extension RandomWalk {
     if phase == .faulting, plan.faults.contains(.failStorage), dice.chance(permille: 1) {
       schedule(.storageFailed(store: store, life: stores[store].life), in: 0...1_000)
     }
+    scheduleSync(of: store, ticket: write.ticket)
+  }
+
+  mutating func scheduleSync(of store: Int, ticket: UInt64) {
     let slowest = phase == .faulting ? plan.syncMicrosecondsMax : 1_000
     let at = max(after(dice.between(0...slowest)), stores[store].syncsUntil)
     stores[store].syncsUntil = at
-    queue.schedule(
-      .synced(store: store, life: stores[store].life, ticket: write.ticket), at: at)
+    queue.schedule(.synced(store: store, life: stores[store].life, ticket: ticket), at: at)
   }
 
   mutating func sync(_ store: Int, life: Int, ticket: UInt64) throws {
@@ -86,6 +91,7 @@ extension RandomWalk {
     if dice.chance(permille: 200), let replica = stores[store].replica {
       stores[store].disk?.submit(
         .checkpoint(applied: replica.appliedIndex, commit: replica.commitIndex))
+      shortenLog(of: store)
     }
   }
 
@@ -93,6 +99,8 @@ extension RandomWalk {
     events.count(.loadFromStorage)
     var entries: [Entry] = []
     var bytes = 0
+    precondition(
+      from > stores[store].replica?.value.baseEntry.index ?? .zero, "\(from) is not in the log")
     if !(phase == .faulting && dice.chance(permille: 100)), let disk = stores[store].disk {
       var index = from.rawValue
       while let entry = disk.entry(at: index), entries.isEmpty || bytes + entry.bytes <= bytesMax {
@@ -141,6 +149,8 @@ extension RandomWalk {
     stores[store].life += 1
     stores[store].proposed.removeAll()
     stores[store].reads.removeAll()
+    stores[store].frozen.removeAll()
+    stores[store].prepared = nil
     stores[store].appliesThrough = .zero
     stores[store].tickAt = .distantFuture
     stores[store].syncsUntil = .zero

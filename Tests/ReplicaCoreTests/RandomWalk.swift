@@ -26,6 +26,10 @@ struct WalkStore {
   var tickAt = Instant.distantFuture
   var syncsUntil = Instant.zero
   var watchStallsUntil = Instant.zero
+  /// States that are being sent, by receiver.
+  var frozen: [ReplicaID: (number: UInt64, state: [Entry])] = [:]
+  /// The state that comes in.
+  var prepared: (id: InstallationID, state: [Entry])?
   /// The replica here that lost acknowledged entries and has not got them back.
   var damaged: ReplicaID?
   /// How far its log went before.
@@ -155,6 +159,12 @@ struct RandomWalk {
       try input(store, life: life) {
         $0.entriesLoaded(for: replica, from: from, entries: entries, now: $1, into: &$2)
       }
+    case .chunkRead(let store, let life, let replica, let number, let chunk):
+      try input(store, life: life) {
+        $0.chunkLoaded(for: replica, number: number, chunk, now: $1, into: &$2)
+      }
+    case .prepared(let store, let life, let id, let outcome):
+      try prepared(store, life: life, id, outcome)
     case .recordSeen(let store, let record): try seeRecord(store, record)
     case .recordAsked(let store, let boot): askRecord(store, boot: boot)
     case .changeArrived(let number): try arrive(change: number)
@@ -236,7 +246,8 @@ struct RandomWalk {
         if areEqual { idle = (now, false, 0, 0) }
         break
       }
-      guard now.milliseconds(since: idle.since) >= 600 else { break }
+      // Longer than anything is waited for, `firstOwnerPatience` included.
+      guard now.milliseconds(since: idle.since) >= 1_200 else { break }
       if idle.isCounted {
         try checkQuiet()
         return true

@@ -3,15 +3,31 @@ import Primitives
 import ReplicaCore
 
 /// What one store keeps of one replica: what is durable, and the writes that a crash may lose.
+///
+/// Its state is the list of the entries that were applied, so that a snapshot can be held against
+/// what was committed, entry by entry. So nothing is really deleted when the log is shortened.
 struct WalkDisk {
   enum Write {
     case log(ReplicaWrite)
     case checkpoint(applied: LogIndex, commit: LogIndex)
+    case truncation(base: EntryID)
+    case snapshot(ReplicaInstallation, [Entry])
+
+    /// Of one that is waited for.
+    var ticket: UInt64? {
+      switch self {
+      case .log(let write): write.ticket
+      case .snapshot(let installation, _): installation.ticket
+      case .checkpoint, .truncation: nil
+      }
+    }
   }
 
   let id: ReplicaID
   private(set) var promise = Epoch.zero
   private(set) var entries: [Entry] = []
+  /// Where the log begins.
+  private(set) var base = EntryID.zero
   private(set) var applied = LogIndex.zero
   private(set) var commit = LogIndex.zero
   private var pending: [Write] = []
@@ -21,7 +37,13 @@ struct WalkDisk {
   var last: EntryID { entries.last?.id ?? .zero }
   /// The promise that holds once everything pending is durable.
   var latestPromise: Epoch {
-    for write in pending.reversed() { if case .log(let log) = write { return log.promise } }
+    for write in pending.reversed() {
+      switch write {
+      case .log(let log): return log.promise
+      case .snapshot(let installation, _): return installation.promise
+      case .checkpoint, .truncation: break
+      }
+    }
     return promise
   }
   var pendingCount: Int { pending.count }
@@ -30,14 +52,17 @@ struct WalkDisk {
     index >= 1 && index <= UInt64(entries.count) ? entries[Int(index) - 1] : nil
   }
 
+  /// The entries whose effects a checkpoint holds.
+  var state: [Entry] { Array(entries.prefix(Int(applied.rawValue))) }
+
   mutating func submit(_ write: Write) { pending.append(write) }
 
   /// Makes every write up to the one with this ticket durable.
   mutating func sync(through ticket: UInt64) throws {
     var count = 0
     for (position, write) in pending.enumerated() {
-      guard case .log(let log) = write else { continue }
-      guard log.ticket <= ticket else { break }
+      guard let waited = write.ticket else { continue }
+      guard waited <= ticket else { break }
       count = position + 1
     }
     try persist(count)
@@ -56,6 +81,17 @@ struct WalkDisk {
       case .checkpoint(let applied, let commit):
         self.applied = applied
         self.commit = commit
+      case .truncation(let base):
+        guard base.index <= applied, entry(at: base.index.rawValue)?.id == base else {
+          throw Violation(kind: .divergence, text: "\(id) gives up to \(base), applied \(applied)")
+        }
+        self.base = base
+      case .snapshot(let installation, let state):
+        promise = installation.promise
+        entries = state
+        base = installation.last
+        applied = base.index
+        commit = base.index
       }
     }
     pending.removeFirst(count)
@@ -79,7 +115,7 @@ struct WalkDisk {
 
   /// Loses what was durable: the last entries, perhaps with the promise.
   mutating func damage(losing count: Int, forgettingPromise: Bool) {
-    entries.removeLast(min(count, entries.count))
+    entries.removeLast(min(count, last.index - base.index))
     applied = min(applied, last.index)
     commit = min(commit, last.index)
     if forgettingPromise { promise = last.epoch }
@@ -87,9 +123,11 @@ struct WalkDisk {
 
   var recovered: RecoveredReplica {
     var starts: [EntryID] = []
-    for entry in entries where entry.epoch > starts.last?.epoch ?? .zero { starts.append(entry.id) }
+    for entry in entries where entry.index > base.index {
+      if entry.epoch > starts.last?.epoch ?? .zero { starts.append(entry.id) }
+    }
     return RecoveredReplica(
-      id: id, promise: promise, commitIndex: commit, appliedIndex: applied, epochStarts: starts,
-      last: last, tail: Array(entries[Int(applied.rawValue)...]))
+      id: id, promise: promise, commitIndex: commit, appliedIndex: applied, base: base,
+      epochStarts: starts, last: last, tail: Array(entries[Int(applied.rawValue)...]))
   }
 }

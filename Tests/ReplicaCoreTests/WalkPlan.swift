@@ -19,6 +19,8 @@ struct WalkPlan {
   let proposeEveryMicrosecondsMax: Int
   let delayMicrosecondsMax: Int
   let syncMicrosecondsMax: Int
+  /// Of 1,000 checkpoints, after how many the log is shortened.
+  let shorteningPermille: Int
   let isOrdered: Bool
   let lossPermille: Int
   let repeatPermille: Int
@@ -52,6 +54,9 @@ struct WalkPlan {
     configuration.promotionBackoff = 10
     configuration.promotionBackoffMax = 150
     configuration.inquiryInterval = 30
+    configuration.chunkBytesMax = dice.between(20...400)
+    configuration.chunksUnwrittenMax = dice.between(1...3)
+    configuration.snapshotPatience = 200
     configure(&configuration)
     self.configuration = configuration
     faultingMicroseconds = dice.between(500...3_000) * 1_000
@@ -59,6 +64,7 @@ struct WalkPlan {
     proposeEveryMicrosecondsMax = dice.pick([10, 30, 60]) * 1_000
     delayMicrosecondsMax = dice.pick([500, 2_000, 8_000, 30_000])
     syncMicrosecondsMax = dice.pick([500, 3_000, 20_000])
+    shorteningPermille = dice.pick([0, 300, 1_000])
     isOrdered = dice.chance(permille: 400)
     lossPermille = dice.pick([0, 0, 10, 80])
     repeatPermille = dice.pick([0, 20, 150])
@@ -104,6 +110,7 @@ enum RareEvent: Int, CaseIterable {
   case promotion, promotionDuringShrink, truncation, commitByTwo, commitByOne, expansion, shrink
   case expansionOfUncommitted, lateChange, refusal, heldMessage, barrierByRecord, barrierByMembers
   case fenced, removed, retargetFinished, loadFromStorage, recoveredCheckpoint, lostWrites, rebuilt
+  case logShortened, snapshotBegun, snapshotInstalled, snapshotAbandoned, snapshotLost
 }
 
 struct RareEvents {

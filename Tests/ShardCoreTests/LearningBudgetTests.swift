@@ -10,7 +10,7 @@ import WalkSupport
   private func load(_ partition: UInt32, from index: UInt64) -> LearningBudget.Load {
     LearningBudget.Load(
       partition: PartitionID(partition), replica: ReplicaID(store: store(3), number: 7),
-      index: LogIndex(index), bytesMax: 1_000)
+      what: .entries(from: LogIndex(index)), bytesMax: 1_000)
   }
 
   @Test func `no more is read than the rate allows, but for the last page`() {
@@ -45,7 +45,8 @@ import WalkSupport
     for partition in 1...3 { budget.wait(load(UInt32(partition), from: 1)) }
     budget.wait(load(1, from: 9))
     #expect(budget.waiting.map(\.partition.rawValue) == [1, 2, 3])
-    #expect(budget.waiting.first?.index == LogIndex(9))
+    let first = budget.waiting.first
+    #expect(first?.what == .entries(from: LogIndex(9)))
     #expect(budget.next() == nil, "nothing was filled in so far")
   }
 }

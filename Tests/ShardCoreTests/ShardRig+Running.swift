@@ -37,8 +37,16 @@ extension ShardRig {
     case .send(let link, let frame): send(frame, on: link, of: store)
     case .write(let partition, let replica, let write):
       writes.append((store, partition, write))
-      stores[store].batch.append(
-        RigWrite(partition: partition, replica: replica, write: write))
+      stores[store].batch.append(DiskWrite(write, of: partition, replica))
+    case .install(let partition, let replica, let installation):
+      guard let state = stores[store].disk.takePrepared(partition, installation.id) else { return }
+      stores[store].batch.append(DiskWrite(installation, state, of: partition, replica))
+    case .prepare(let partition, let replica, let id, let step):
+      guard let outcome = stores[store].disk.prepare(step, of: id, partition) else { return }
+      schedule(.prepared(store, life: life, partition, replica, id, outcome), in: delays.sync)
+    case .truncate(let partition, let replica, let base):
+      submitBatch(store)
+      submit(.truncated(store, life: life, partition, replica, base: base), of: store)
     case .setAside: break
     case .forget(let partition, let replica):
       submitBatch(store)
@@ -154,23 +162,26 @@ extension ShardRig {
     case .frame(let connection, let end, let frame): arrive(frame, on: connection, at: end)
     case .synced(let store, let life, let writes):
       guard stores[store].life == life else { return }
-      for item in writes {
-        stores[store].disk.write(item.write, of: item.partition, item.replica)
-      }
+      for item in writes { stores[store].disk.write(item) }
       input(store) { core, now, actions in
-        for item in writes {
-          core.persisted(
-            item.partition, item.replica, ticket: item.write.ticket, now: now, into: &actions)
-        }
+        for item in writes { item.finish(&core, now: now, into: &actions) }
       }
     case .checkpointed(let store, let life, let partition, let checkpointing):
       guard stores[store].life == life else { return }
       stores[store].disk.write(
         checkpointing.checkpoint, of: partition, checkpointing.replica,
         commitIndex: checkpointing.commitIndex)
-      input(store) { core, now, _ in
-        core.checkpointWritten(partition, checkpointing.replica, now: now)
+      input(store) {
+        $0.checkpointWritten(
+          partition, checkpointing.replica, through: checkpointing.checkpoint.appliedIndex,
+          now: $1, into: &$2)
       }
+    case .prepared(let store, let life, let partition, let replica, let id, let outcome):
+      guard stores[store].life == life else { return }
+      input(store) { $0.prepared(partition, replica, id, outcome, now: $1, into: &$2) }
+    case .truncated(let store, let life, let partition, let replica, let base):
+      guard stores[store].life == life else { return }
+      stores[store].disk.truncate(base, of: partition, replica)
     case .forgotten(let store, let life, let partition, let replica):
       guard stores[store].life == life else { return }
       stores[store].disk.forget(replica, of: partition)

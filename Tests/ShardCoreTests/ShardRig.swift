@@ -25,7 +25,7 @@ final class RigStore {
   var seesCoordinator = true
   /// Whether its watch of the records tells it what changes.
   var hearsRecords = true
-  var batch: [RigWrite] = []
+  var batch: [DiskWrite] = []
   var isTurnScheduled = false
   var lastSync: UInt64 = 0
   var lastLink: UInt64 = 0
@@ -41,13 +41,6 @@ final class RigStore {
   func link(to store: StoreID) -> LinkID? { core?.link(to: store) }
 }
 
-/// A replica's write on its way to the disk.
-struct RigWrite {
-  let partition: PartitionID
-  let replica: ReplicaID
-  let write: ReplicaWrite
-}
-
 /// Who is at one end of a connection.
 enum RigEnd: Equatable {
   case shard(Int, LinkID)
@@ -58,7 +51,8 @@ struct RigConnection {
   let ends: [RigEnd]
   var isOpen = true
   /// By direction and priority, so that a frame is never early.
-  var lastArrivals = [[UInt64]](repeating: [0, 0, 0], count: 2)
+  var lastArrivals = [[UInt64]](
+    repeating: Array(repeating: 0, count: LinkFrame.Priority.allCases.count), count: 2)
 }
 
 /// Shards with their disks, a coordinator, links and gateways that the test plays, on virtual
@@ -76,7 +70,9 @@ struct ShardRig {
     case tick(Int, life: Int)
     case turnEnded(Int, life: Int)
     case frame(connection: Int, to: Int, LinkFrame)
-    case synced(Int, life: Int, [RigWrite])
+    case synced(Int, life: Int, [DiskWrite])
+    case prepared(Int, life: Int, PartitionID, ReplicaID, InstallationID, InstallationOutcome)
+    case truncated(Int, life: Int, PartitionID, ReplicaID, base: EntryID)
     case checkpointed(Int, life: Int, PartitionID, Checkpointing)
     case forgotten(Int, life: Int, PartitionID, ReplicaID)
     case changeArrived(Int, life: Int, PartitionID, PartitionRecord, base: Revision)

@@ -125,8 +125,10 @@ import WalkSupport
       rig.run(milliseconds: 50)
       #expect(rig.outcome(asked)?.sequence == UInt64(held) + 1)
     }
-    let index = rig.stores[0].disk.log(of: PartitionID(0)).last?.index
-    for store in rig.stores { #expect(store.disk.log(of: PartitionID(0)).last?.index == index) }
+    let index = rig.stores[0].disk.log(of: PartitionID(0)).entries.last?.index
+    for store in rig.stores {
+      #expect(store.disk.log(of: PartitionID(0)).entries.last?.index == index)
+    }
   }
 
   @Test func `answers precede the deliveries of their entry`() {

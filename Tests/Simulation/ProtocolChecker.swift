@@ -87,10 +87,32 @@ final class ProtocolChecker {
     for item in found where item.damage == nil {
       logs[shard.number][Int(item.partition.rawValue)] = WorkingLog(
         replica: item.replica.id,
-        entries: shard.disk.log(of: item.partition).map { EntryDigest($0) },
+        entries: prefix(item.partition, shard.disk.log(of: item.partition).start)
+          + shard.disk.log(of: item.partition).entries.map { EntryDigest($0) },
         // So that the state that was read from the disk is looked at, too.
         applied: max(0, Int(item.replica.appliedIndex.rawValue) - 1))
     }
+  }
+
+  /// What a snapshot of everything up to `index` stands for.
+  private func prefix(_ partition: PartitionID, _ index: LogIndex) -> [EntryDigest] {
+    Array(committed[Int(partition.rawValue)].prefix(Int(index.rawValue)))
+  }
+
+  /// A snapshot takes the place of a process's log and state.
+  func installed(
+    _ installation: ReplicaInstallation, of partition: PartitionID, _ replica: ReplicaID,
+    by shard: SimulatedShard, in simulation: SimulatedCluster
+  ) {
+    let entries = prefix(partition, installation.last.index)
+    guard let last = entries.last, entries.count == Int(installation.last.index.rawValue),
+      last.epoch == installation.last.epoch.rawValue
+    else {
+      return simulation.fail("\(partition): a snapshot up to \(installation.last) is installed")
+    }
+    // So that the state is looked at.
+    logs[shard.number][Int(partition.rawValue)] = WorkingLog(
+      replica: replica, entries: entries, applied: entries.count - 1)
   }
 
   func wrote(
@@ -120,18 +142,24 @@ final class ProtocolChecker {
   }
 
   func becameDurable(
-    _ item: PendingWrite, on shard: SimulatedShard, in simulation: SimulatedCluster
+    _ item: DiskWrite, on shard: SimulatedShard, in simulation: SimulatedCluster
   ) {
-    guard let from = item.write.truncatingFrom, !isDamaged(item.replica, item.partition),
+    let from: LogIndex
+    switch item.what {
+    case .log(let write):
+      guard let index = write.truncatingFrom else { return }
+      from = index
+    case .snapshot(let installation, _): from = installation.last.index.successor
+    }
+    guard !isDamaged(item.replica, item.partition),
       simulation.coordinator.records[item.partition]?.record.inSync.contains(item.replica) ?? false
     else { return }
     let place = Int(item.partition.rawValue)
     var index = Int(from.rawValue)
     // What was cut off may have been replaced by the same.
     while index <= committed[place].count {
-      let entry = shard.disk.durableEntry(
-        at: LogIndex(UInt64(index)), of: item.partition, item.replica)
-      guard let entry, EntryDigest(entry) == committed[place][index - 1] else {
+      guard isDurable(committed[place][index - 1], index, item.partition, item.replica, simulation)
+      else {
         return simulation.fail(
           "\(item.partition): \(item.replica), in sync, cut committed entry \(index) off")
       }
@@ -218,10 +246,13 @@ final class ProtocolChecker {
     _ digest: EntryDigest, _ index: Int, _ partition: PartitionID, _ member: ReplicaID,
     _ simulation: SimulatedCluster
   ) -> Bool {
-    guard let shard = simulation.shards.first(where: { $0.id == member.store }),
-      let entry = shard.disk.durableEntry(at: LogIndex(UInt64(index)), of: partition, member)
-    else { return false }
-    return EntryDigest(entry) == digest
+    let shard = simulation.shards.first { $0.id == member.store }
+    return switch shard?.disk.trace(at: LogIndex(UInt64(index)), of: partition, member) {
+    // Whether the state is the right one is looked at where it is used.
+    case .inState: true
+    case .entry(let entry): EntryDigest(entry) == digest
+    case .nothing, nil: false
+    }
   }
 
   private func noteState(

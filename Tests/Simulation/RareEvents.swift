@@ -7,6 +7,7 @@ package enum RareEvent: Int, CaseIterable, Sendable {
   case rejoinedConversation, listedWhileAway, outboxRepeated, stateCompared
   case handoff, ringChanged, ringTurnedBack, leaseEndedEarly, formerController
   case readableWithoutHealing
+  case logShortened, snapshotInstalled, snapshotAbandoned, snapshotRepeated
 }
 
 /// How often each of them came.

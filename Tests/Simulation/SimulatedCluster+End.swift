@@ -286,6 +286,10 @@ extension SimulatedCluster {
       case .mismatched: rare.note(.mismatch)
       case .inquiry: rare.note(.inquiry)
       case .takeOver: rare.note(.handoff)
+      case .snapshotOffered(let number, _):
+        let digest = StableHash.hash64(
+          Array("\(message.partition) \(message.to) \(message.epoch) \(number)".utf8))
+        if !offeredSnapshots.insert(digest).inserted { rare.note(.snapshotRepeated) }
       default: break
       }
     default: break

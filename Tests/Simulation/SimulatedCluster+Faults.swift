@@ -224,11 +224,14 @@ extension SimulatedCluster {
     case .lostTail:
       kill(shard)
       for partition in partitions where dice.chance(permille: 700) {
-        let end = shard.disk.log(of: partition).count
-        guard end > 0 else { continue }
+        let log = shard.disk.log(of: partition)
+        guard !log.entries.isEmpty else { continue }
+        let (first, end) = (
+          Int(log.start.rawValue) + 1, Int(log.start.rawValue) + log.entries.count
+        )
         markDamaged(shard, partition)
         shard.disk.lose(
-          from: LogIndex(UInt64(dice.between(max(1, end - 10)...end))), of: partition)
+          from: LogIndex(UInt64(dice.between(max(first, end - 10)...end))), of: partition)
       }
     case .flippedBit:
       let partition = dice.pick(partitions)

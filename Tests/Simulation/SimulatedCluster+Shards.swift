@@ -63,6 +63,9 @@ extension SimulatedCluster {
     configuration.checkpointEntries = plan.checkpointEntries
     configuration.stateComparisonInterval = 500
     configuration.checkpointInterval = Milliseconds(UInt64(plan.checkpointInterval))
+    configuration.logEntriesMax = plan.logEntriesMax
+    configuration.replica.chunkBytesMax = 2_000
+    configuration.replica.snapshotPatience = 3_000
     configuration.replica.tailEntriesMax = plan.isTight ? 8 : 4_096
     configuration.replica.windowEntriesMax = plan.isTight ? 4 : 1_024
     #if MARTLET_PLANTED_BUGS
@@ -125,7 +128,23 @@ extension SimulatedCluster {
     case .write(let partition, let replica, let write):
       checker.wrote(write, of: partition, replica, by: shard, in: self)
       if write.truncatingFrom != nil { rare.note(.truncation) }
-      shard.batch.append(PendingWrite(partition: partition, replica: replica, write: write))
+      shard.batch.append(DiskWrite(write, of: partition, replica))
+    case .install(let partition, let replica, let installation):
+      rare.note(.snapshotInstalled)
+      checker.installed(installation, of: partition, replica, by: shard, in: self)
+      if let state = shard.disk.takePrepared(partition, installation.id) {
+        shard.batch.append(DiskWrite(installation, state, of: partition, replica))
+      }
+    case .prepare(let partition, let replica, let id, let step):
+      if step == .abandon { rare.note(.snapshotAbandoned) }
+      guard let outcome = shard.disk.prepare(step, of: id, partition) else { return }
+      queue.schedule(
+        .prepared(shard.number, life: shard.life, partition, replica, id, outcome),
+        at: after(plan.syncDelay, &diskDice))
+    case .truncate(let partition, let replica, let base):
+      rare.note(.logShortened)
+      submitBatch(of: shard)
+      submit(.truncation(partition, replica, base: base), of: shard)
     case .checkpoint(let partition, let replica, let checkpoint, let commitIndex):
       submitBatch(of: shard)
       submit(.checkpoint(partition, replica, checkpoint, commitIndex: commitIndex), of: shard)
@@ -196,6 +215,8 @@ extension SimulatedCluster {
       input(shard) { $0.recordRead(partition, ticket: ticket, found, now: $1, into: &$2) }
     case .recordSeen(_, _, let partition, let record):
       input(shard) { $0.recordObserved(partition, record, now: $1, into: &$2) }
+    case .prepared(_, _, let partition, let replica, let id, let outcome):
+      input(shard) { $0.prepared(partition, replica, id, outcome, now: $1, into: &$2) }
     case .frame(let connection, let end, let frame):
       let link = connections[connection].links[end]
       let wall = wall(shard)
@@ -244,14 +265,14 @@ extension SimulatedCluster {
     switch sync {
     case .writes(let writes):
       input(shard) { core, now, actions in
-        for item in writes {
-          core.persisted(
-            item.partition, item.replica, ticket: item.write.ticket, now: now, into: &actions)
-        }
+        for item in writes { item.finish(&core, now: now, into: &actions) }
       }
-    case .checkpoint(let partition, let replica, _, _):
-      input(shard) { core, now, _ in core.checkpointWritten(partition, replica, now: now) }
-    case .forgetting: break
+    case .checkpoint(let partition, let replica, let checkpoint, _):
+      input(shard) {
+        $0.checkpointWritten(
+          partition, replica, through: checkpoint.appliedIndex, now: $1, into: &$2)
+      }
+    case .forgetting, .truncation: break
     }
   }
 
@@ -259,11 +280,13 @@ extension SimulatedCluster {
     switch sync {
     case .writes(let writes):
       for item in writes {
-        shard.disk.write(item.write, of: item.partition, item.replica)
+        shard.disk.write(item)
         checker.becameDurable(item, on: shard, in: self)
       }
     case .checkpoint(let partition, let replica, let checkpoint, let commitIndex):
       shard.disk.write(checkpoint, of: partition, replica, commitIndex: commitIndex)
+    case .truncation(let partition, let replica, let base):
+      shard.disk.truncate(base, of: partition, replica)
     case .forgetting(let partition, let replica):
       shard.disk.forget(replica, of: partition)
       checker.forgot(partition, replica, coordinator, in: self)
@@ -280,10 +303,7 @@ extension SimulatedCluster {
       shard.syncs = []
       input(shard) { core, now, actions in
         for case .writes(let writes) in lost.map(\.sync) {
-          for item in writes {
-            core.persisted(
-              item.partition, item.replica, ticket: item.write.ticket, now: now, into: &actions)
-          }
+          for item in writes { item.finish(&core, now: now, into: &actions) }
         }
       }
       return

@@ -39,6 +39,8 @@ package final class SimulatedCluster {
     indirect case changeArrived(
       Int, life: Int, PartitionID, PartitionRecord, base: Revision, answers: Bool)
     indirect case changeAnswered(Int, life: Int, PartitionID, base: Revision, ChangeOutcome)
+    case prepared(
+      Int, life: Int, PartitionID, ReplicaID, InstallationID, InstallationOutcome)
     case readArrived(Int, life: Int, PartitionID, ticket: UInt64)
     indirect case readAnswered(Int, life: Int, PartitionID, ticket: UInt64, VersionedRecord?)
     indirect case recordSeen(Node, life: Int, PartitionID, VersionedRecord)
@@ -106,6 +108,7 @@ package final class SimulatedCluster {
   var damagedShard: Int?
   /// What shards have told other shards' partitions, to notice what is told again.
   var toldBetweenShards: Set<UInt64> = []
+  var offeredSnapshots: Set<UInt64> = []
   var lastStore: UInt64
   var lastBoot: UInt64 = 0
   var actions: [ShardAction] = []
@@ -239,7 +242,7 @@ package final class SimulatedCluster {
 
   private func happen(_ event: Happening) {
     switch event {
-    case .shardTick, .turnEnded, .syncEnded, .changeAnswered, .readAnswered:
+    case .shardTick, .turnEnded, .syncEnded, .changeAnswered, .readAnswered, .prepared:
       happenAtShard(event)
     case .gatewayTick(let number, let life):
       happen(event, at: gateways[number], life: life)
@@ -275,7 +278,8 @@ package final class SimulatedCluster {
     switch event {
     case .shardTick(let number, let life), .turnEnded(let number, let life),
       .syncEnded(let number, let life), .changeAnswered(let number, let life, _, _, _),
-      .readAnswered(let number, let life, _, _, _):
+      .readAnswered(let number, let life, _, _, _),
+      .prepared(let number, let life, _, _, _, _):
       happen(event, at: shards[number], life: life)
     default: preconditionFailure("not an event of a shard")
     }

@@ -1,80 +1,48 @@
 package import ChatCore
 import ClusterModel
-import Glibc
 package import NodeProtocol
 package import Primitives
 package import ReplicaCore
 package import ShardCore
 
-/// The checkpointed state of one replica, in the order of its keys.
-package final class SimulatedState: StateReader {
-  private var keys: [[UInt8]] = []
-  private var values: [[UInt8]] = []
-  /// From here on nothing can be read.
-  package var isDamaged = false
-
-  package init() {}
-
-  package func value(_ key: [UInt8]) throws(StateReadError) -> [UInt8]? {
-    if isDamaged { throw .unreadable("a flipped bit") }
-    let place = place(of: key)
-    return place < keys.count && keys[place] == key ? values[place] : nil
+/// One replica's write on its way to the disk.
+package struct DiskWrite {
+  package enum What {
+    case log(ReplicaWrite)
+    case snapshot(ReplicaInstallation, SimulatedState)
   }
 
-  package func scan(
-    from: [UInt8], upTo: [UInt8], reverse: Bool, countMax: Int
-  ) throws(StateReadError) -> [(key: [UInt8], value: [UInt8])] {
-    if isDamaged { throw .unreadable("a flipped bit") }
-    let range = place(of: from)..<max(place(of: from), place(of: upTo))
-    let count = min(countMax, range.count)
-    var found: [(key: [UInt8], value: [UInt8])] = []
-    found.reserveCapacity(count)
-    for number in 0..<count {
-      let place = reverse ? range.upperBound - 1 - number : range.lowerBound + number
-      found.append((keys[place], values[place]))
-    }
-    return found
+  let partition: PartitionID
+  let replica: ReplicaID
+  let what: What
+
+  package init(_ write: ReplicaWrite, of partition: PartitionID, _ replica: ReplicaID) {
+    self.partition = partition
+    self.replica = replica
+    what = .log(write)
   }
 
-  /// **Returns**: what the key held before.
-  @discardableResult
-  func set(_ key: [UInt8], _ value: [UInt8]?) -> [UInt8]? {
-    let place = place(of: key)
-    let isHere = place < keys.count && keys[place] == key
-    let before = isHere ? values[place] : nil
-    switch (value, isHere) {
-    case (let value?, true): values[place] = value
-    case (let value?, false):
-      keys.insert(key, at: place)
-      values.insert(value, at: place)
-    case (nil, true):
-      keys.remove(at: place)
-      values.remove(at: place)
-    case (nil, false): break
-    }
-    return before
+  package init(
+    _ installation: ReplicaInstallation, _ state: SimulatedState, of partition: PartitionID,
+    _ replica: ReplicaID
+  ) {
+    self.partition = partition
+    self.replica = replica
+    what = .snapshot(installation, state)
   }
 
-  /// Of the first key that is not before `key`.
-  private func place(of key: [UInt8]) -> Int {
-    var low = 0
-    var high = keys.count
-    while low < high {
-      let middle = (low + high) / 2
-      if Self.isBefore(keys[middle], key) { low = middle + 1 } else { high = middle }
+  var ticket: UInt64 {
+    switch what {
+    case .log(let write): write.ticket
+    case .snapshot(let installation, _): installation.ticket
     }
-    return low
   }
 
-  private static func isBefore(_ left: [UInt8], _ right: [UInt8]) -> Bool {
-    let (leftCount, rightCount) = (left.count, right.count)
-    let order = left.withUnsafeBytes { left in
-      right.withUnsafeBytes { right in
-        guard let left = left.baseAddress, let right = right.baseAddress else { return Int32(0) }
-        return memcmp(left, right, min(leftCount, rightCount))
-      }
-    }
-    return order != 0 ? order < 0 : leftCount < rightCount
+  /// Tells the process of it.
+  package func finish(
+    _ core: inout ShardCore, now: Instant, into actions: inout [ShardAction]
+  ) {
+    core.persisted(partition, replica, ticket: ticket, now: now, into: &actions)
   }
 }
 
@@ -88,17 +56,45 @@ package final class SimulatedDisk: ShardStorage {
     /// Whether anything of it was written.
     var isWritten = false
     var promise = Epoch.zero
-    /// The entry of index i is at i - 1.
+    /// What was before the log: a snapshot was installed that ended there.
+    let start: EntryID
+    /// The entry of index i is at i - 1 - start. Entries up to `base` are not there for anybody.
     var log: [Entry] = []
-    var appliedIndex = LogIndex.zero
-    var commitIndex = LogIndex.zero
-    let state = SimulatedState()
+    /// Where the log begins.
+    var base: EntryID
+    var appliedIndex: LogIndex
+    var commitIndex: LogIndex
+    let state: SimulatedState
     var isLogDamaged = false
 
     init(id: ReplicaID, generation: UInt32) {
       self.id = id
       self.generation = generation
+      start = .zero
+      base = .zero
+      appliedIndex = .zero
+      commitIndex = .zero
+      state = SimulatedState()
     }
+
+    /// The same replica after a snapshot.
+    init(_ before: Stored, _ installation: ReplicaInstallation, _ state: SimulatedState) {
+      id = before.id
+      generation = before.generation
+      promise = installation.promise
+      start = installation.last
+      base = start
+      appliedIndex = start.index
+      commitIndex = start.index
+      self.state = state
+    }
+
+    var last: EntryID { log.last?.id ?? start }
+    func entry(at index: LogIndex) -> Entry? {
+      guard index > start.index, index <= last.index else { return nil }
+      return log[index - start.index - 1]
+    }
+    func cut(from index: LogIndex) { log.removeLast(max(0, last.index - index.predecessor)) }
   }
 
   /// A checkpoint that no fsync has followed yet, and how to take it back.
@@ -106,12 +102,15 @@ package final class SimulatedDisk: ShardStorage {
     let stored: Stored
     let appliedIndex: LogIndex
     let commitIndex: LogIndex
+    let base: EntryID
     let before: [(key: [UInt8], value: [UInt8]?)]
   }
 
   private var present: [PartitionID: Stored] = [:]
   private var former: [PartitionID: [Stored]] = [:]
   private var unsynced: [Unsynced] = []
+  /// States that processes prepare beside the others.
+  private var prepared: [PartitionID: (id: InstallationID, state: SimulatedState)] = [:]
   /// How often entries were read for a follower.
   package private(set) var loadCount = 0
   /// What must not be: a promise taken back, a gap in a log. The first one.
@@ -144,32 +143,107 @@ package final class SimulatedDisk: ShardStorage {
     guard let stored = present[partition] else { return [] }
     loadCount += 1
     if stored.isLogDamaged { throw .unreadable("a flipped bit in the log") }
+    if index <= stored.base.index { violation = "\(partition): \(index) is read, which is gone" }
     var bytes = 0
     return Array(
-      stored.log.dropFirst(Int(index.rawValue) - 1).prefix { entry in
+      stored.log.dropFirst(index - stored.start.index - 1).prefix { entry in
         defer { bytes += entry.bytes }
         return bytes == 0 || bytes + entry.bytes <= bytesMax
       })
   }
 
+  package func freezeState(of partition: PartitionID) throws(StateReadError) -> any FrozenState {
+    guard let stored = present[partition] else { preconditionFailure("\(partition) is not here") }
+    return SimulatedSnapshot(stored.state.copy(), appliedIndex: stored.appliedIndex)
+  }
+
+  package func preparedState(of partition: PartitionID, _ id: InstallationID) -> any StateReader {
+    guard let found = prepared[partition], found.id == id else {
+      preconditionFailure("\(partition): installation \(id.rawValue) was not prepared")
+    }
+    return found.state
+  }
+
+  // MARK: Preparing
+
+  /// **Returns**: what came of it; `nil` when it is not answered.
+  package func prepare(
+    _ step: InstallationStep, of id: InstallationID, _ partition: PartitionID
+  ) -> InstallationOutcome? {
+    switch step {
+    case .begin: prepared[partition] = (id, SimulatedState())
+    case .write(let chunk):
+      guard let found = prepared[partition], found.id == id else { return nil }
+      guard let records = try? StateRecords.decode(chunk.records) else { return .failed }
+      for record in records {
+        if found.state.set(record.key, record.value) != nil { violation = "a key came twice" }
+      }
+      return .written
+    case .finish: return prepared[partition]?.id == id ? .ready : nil
+    case .abandon: if prepared[partition]?.id == id { prepared[partition] = nil }
+    }
+    return nil
+  }
+
   // MARK: Writing
 
   /// A synced write. What was written before it is durable with it.
-  package func write(_ write: ReplicaWrite, of partition: PartitionID, _ replica: ReplicaID) {
+  package func write(_ item: DiskWrite) {
+    switch item.what {
+    case .log(let write): self.write(write, of: item.partition, item.replica)
+    case .snapshot(let installation, let state):
+      install(installation, state, of: item.partition, item.replica)
+    }
+  }
+
+  private func write(_ write: ReplicaWrite, of partition: PartitionID, _ replica: ReplicaID) {
     unsynced.removeAll(keepingCapacity: true)
     guard let stored = present[partition], stored.id == replica else { return }
     if write.promise < stored.promise { violation = "a promise was taken back by \(replica)" }
     stored.isWritten = true
     stored.promise = write.promise
-    if let from = write.truncatingFrom {
-      stored.log.removeLast(max(0, stored.log.count - Int(from.rawValue) + 1))
-    }
+    if let from = write.truncatingFrom { stored.cut(from: from) }
     for entry in write.entries {
-      if Int(entry.index.rawValue) != stored.log.count + 1 {
-        violation = "\(entry.id) is written after \(stored.log.count)"
+      if entry.index != stored.last.index.successor {
+        violation = "\(entry.id) is written after \(stored.last)"
       }
       stored.log.append(entry)
     }
+  }
+
+  /// - Parameter state: as `preparedState` was when it was asked for.
+  private func install(
+    _ installation: ReplicaInstallation, _ state: SimulatedState, of partition: PartitionID,
+    _ replica: ReplicaID
+  ) {
+    unsynced.removeAll(keepingCapacity: true)
+    guard let stored = present[partition], stored.id == replica else { return }
+    if installation.promise < stored.promise {
+      violation = "a promise was taken back by \(replica)"
+    }
+    let installed = Stored(stored, installation, state)
+    installed.isWritten = true
+    present[partition] = installed
+  }
+
+  /// Hands a prepared state over: from here on it is the replica's.
+  package func takePrepared(_ partition: PartitionID, _ id: InstallationID) -> SimulatedState? {
+    guard let found = prepared[partition], found.id == id else { return nil }
+    prepared[partition] = nil
+    return found.state
+  }
+
+  package func truncate(_ base: EntryID, of partition: PartitionID, _ replica: ReplicaID) {
+    guard let stored = present[partition], stored.id == replica, base.index > stored.base.index
+    else { return }
+    if base.index > stored.appliedIndex || stored.entry(at: base.index)?.id != base {
+      violation = "\(partition): the log is cut to \(base), checkpointed \(stored.appliedIndex)"
+    }
+    unsynced.append(
+      Unsynced(
+        stored: stored, appliedIndex: stored.appliedIndex, commitIndex: stored.commitIndex,
+        base: stored.base, before: []))
+    stored.base = base
   }
 
   package func write(
@@ -181,7 +255,7 @@ package final class SimulatedDisk: ShardStorage {
     unsynced.append(
       Unsynced(
         stored: stored, appliedIndex: stored.appliedIndex, commitIndex: stored.commitIndex,
-        before: before))
+        base: stored.base, before: before))
     stored.isWritten = true
     stored.appliedIndex = checkpoint.appliedIndex
     stored.commitIndex = commitIndex
@@ -198,15 +272,20 @@ package final class SimulatedDisk: ShardStorage {
       for (key, value) in item.before.reversed() { item.stored.state.set(key, value) }
       item.stored.appliedIndex = item.appliedIndex
       item.stored.commitIndex = item.commitIndex
+      item.stored.base = item.base
     }
     unsynced.removeAll()
+    prepared.removeAll()
     // One that never wrote anything was never here.
     present = present.filter { $0.value.isWritten }
   }
 
   // MARK: Looking
 
-  package func log(of partition: PartitionID) -> [Entry] { present[partition]?.log ?? [] }
+  /// The entries after `start`, which are as good as all when it is zero.
+  package func log(of partition: PartitionID) -> (start: LogIndex, entries: [Entry]) {
+    (present[partition]?.start.index ?? .zero, present[partition]?.log ?? [])
+  }
   package func appliedIndex(of partition: PartitionID) -> LogIndex {
     present[partition]?.appliedIndex ?? .zero
   }
@@ -214,21 +293,29 @@ package final class SimulatedDisk: ShardStorage {
   package func replicas(of partition: PartitionID) -> [ReplicaID] {
     (former[partition] ?? []).map(\.id) + (present[partition].map { [$0.id] } ?? [])
   }
-  /// The entry at `index` of one replica, present or former, as it is durable; `nil` of one that
-  /// can be read no more.
-  package func durableEntry(
-    at index: LogIndex, of partition: PartitionID, _ replica: ReplicaID
-  ) -> Entry? {
-    guard let stored = stored(partition, replica), !stored.isLogDamaged, !stored.state.isDamaged,
-      index > .zero,
-      stored.log.count >= Int(index.rawValue)
-    else { return nil }
-    return stored.log[Int(index.rawValue) - 1]
+  /// What a disk has of an entry.
+  package enum Trace {
+    case entry(Entry)
+    /// It came with a snapshot: only the state knows it.
+    case inState
+    case nothing
   }
 
-  /// Entries in a replica's log.
+  /// The entry at `index` of one replica, present or former, as it is durable; nothing of one that
+  /// can be read no more.
+  package func trace(
+    at index: LogIndex, of partition: PartitionID, _ replica: ReplicaID
+  ) -> Trace {
+    guard let stored = stored(partition, replica), !stored.isLogDamaged, !stored.state.isDamaged,
+      index > .zero
+    else { return .nothing }
+    if index <= stored.start.index { return .inState }
+    return stored.entry(at: index).map { .entry($0) } ?? .nothing
+  }
+
+  /// Entries that a replica has or had: its last index.
   package func length(of partition: PartitionID, _ replica: ReplicaID) -> Int {
-    stored(partition, replica)?.log.count ?? 0
+    Int(stored(partition, replica)?.last.index.rawValue ?? 0)
   }
 
   /// Whether what is here of a replica can be read.
@@ -245,8 +332,9 @@ package final class SimulatedDisk: ShardStorage {
 
   /// Loses everything from an entry on, as a disk does that lies about fsync.
   package func lose(from index: LogIndex, of partition: PartitionID) {
-    guard let stored = present[partition], stored.log.count >= Int(index.rawValue) else { return }
-    stored.log.removeLast(stored.log.count - Int(index.rawValue) + 1)
+    guard let stored = present[partition], index > stored.base.index, stored.last.index >= index
+    else { return }
+    stored.cut(from: index)
   }
 
   /// Makes the log or the state of a partition unreadable.
@@ -268,8 +356,10 @@ package final class SimulatedDisk: ShardStorage {
     present.keys.sorted().compactMap { partition in
       guard let stored = present[partition] else { return nil }
       var starts: [EntryID] = []
-      for entry in stored.log where entry.epoch != starts.last?.epoch { starts.append(entry.id) }
-      let last = stored.log.last?.id ?? .zero
+      for entry in stored.log where entry.index > stored.base.index {
+        if entry.epoch != starts.last?.epoch { starts.append(entry.id) }
+      }
+      let last = stored.last
       var damage: String?
       if stored.isLogDamaged { damage = "a flipped bit in the log" }
       if stored.state.isDamaged { damage = "a flipped bit in the state" }
@@ -279,8 +369,8 @@ package final class SimulatedDisk: ShardStorage {
         ? RecoveredReplica(
           id: stored.id, promise: stored.promise,
           commitIndex: min(stored.commitIndex, last.index), appliedIndex: stored.appliedIndex,
-          epochStarts: starts, last: last,
-          tail: Array(stored.log.dropFirst(Int(stored.appliedIndex.rawValue))))
+          base: stored.base, epochStarts: starts, last: last,
+          tail: Array(stored.log.drop { $0.index <= stored.appliedIndex }))
         : RecoveredReplica(empty: stored.id)
       return RecoveredPartition(
         partition: partition, replica: replica, generation: stored.generation,

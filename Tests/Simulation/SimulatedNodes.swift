@@ -20,17 +20,11 @@ struct NodePair: Hashable, Comparable {
   static func < (left: Self, right: Self) -> Bool { (left.from, left.to) < (right.from, right.to) }
 }
 
-/// One replica's write on its way to the disk.
-struct PendingWrite {
-  let partition: PartitionID
-  let replica: ReplicaID
-  let write: ReplicaWrite
-}
-
 /// What the committer was given and has not finished.
 enum PendingSync {
-  case writes([PendingWrite])
+  case writes([DiskWrite])
   case checkpoint(PartitionID, ReplicaID, Checkpoint, commitIndex: LogIndex)
+  case truncation(PartitionID, ReplicaID, base: EntryID)
   case forgetting(PartitionID, ReplicaID)
 }
 
@@ -58,7 +52,7 @@ final class SimulatedShard {
   /// The same of all its clocks, from the beginning to the end.
   var ownDrift: Int64 = 0
 
-  var batch: [PendingWrite] = []
+  var batch: [DiskWrite] = []
   var isTurnScheduled = false
   var syncs: [(sync: PendingSync, since: UInt64)] = []
   var lastSyncAt: UInt64 = 0
@@ -112,7 +106,7 @@ struct Connection {
   let links: [LinkID]
   var isOpen = true
   /// By direction and priority: a frame is never before one of the same or a higher priority.
-  var lastArrivals: [UInt64] = [0, 0, 0, 0, 0, 0]
+  var lastArrivals: [UInt64] = Array(repeating: 0, count: 2 * LinkFrame.Priority.allCases.count)
   /// What is held up by a cut, by direction.
   var held: [[LinkFrame]] = [[], []]
   /// Added to the delay of each frame. Microseconds.

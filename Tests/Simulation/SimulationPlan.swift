@@ -78,6 +78,7 @@ package struct SimulationPlan: Sendable {
   package var clientWindow = 2
   package var checkpointEntries = 4_096
   package var checkpointInterval = 5_000
+  package var logEntriesMax = 65_536
   package var isTight = false
   package var clockDrift = 0
   /// Anything may fail, all at once and for good: nothing needs to be well at the end, but what can
@@ -97,6 +98,7 @@ package struct SimulationPlan: Sendable {
     var others = Dice(seed: seed ^ 0x7175_6965_745f_5f31)
     isSafetyOnly = others.chance(permille: 80)
     quietClientCount = clientCount > 2 && others.chance(permille: 250) ? 1 : 0
+    logEntriesMax = others.pick([4, 30, 65_536])
   }
 
   private mutating func drawSize(_ dice: inout Dice) {

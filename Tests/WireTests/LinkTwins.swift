@@ -160,6 +160,26 @@ extension ProtoReplicaMessage {
         $0.hash = hash
       }
     case .takeOver(let last): takeOver = .with { $0.last = ProtoEntryID(last) }
+    case .snapshotOffered(let number, let last):
+      snapshotOffered = .with {
+        $0.number = number
+        $0.last = ProtoEntryID(last)
+      }
+    case .snapshotWanted(let number, let after, let leaderBoot):
+      snapshotWanted = .with {
+        $0.number = number
+        $0.after = Data(after)
+        $0.leaderBoot = leaderBoot.rawValue
+      }
+    case .snapshotChunk(let chunk):
+      snapshotChunk = .with {
+        $0.number = chunk.number
+        $0.after = Data(chunk.after)
+        $0.through = Data(chunk.through)
+        $0.records = Data(chunk.records)
+        $0.checksum = chunk.checksum
+        $0.isLast = chunk.isLast
+      }
     }
   }
 }

@@ -4,7 +4,7 @@ import NodeProtocol
 import Primitives
 
 extension RandomValues {
-  static let replicaBodyVariantCount = 12
+  static let replicaBodyVariantCount = 15
 
   mutating func entry() -> Entry {
     let id = EntryID(epoch: Epoch(positive()), index: LogIndex(positive()))
@@ -26,7 +26,15 @@ extension RandomValues {
     case 8: .inquiryAnswered(last: below(3) == 0 ? nil : entryID(), inquirerBoot: boot())
     case 9: .fenced(acknowledged: index(), reported: index())
     case 10: .stateTold(index: index(), hash: number())
-    default: .takeOver(last: entryID())
+    case 11: .takeOver(last: entryID())
+    case 12: .snapshotOffered(number: number(), last: entryID())
+    case 13: .snapshotWanted(number: number(), after: bytes(below(40)), leaderBoot: boot())
+    default:
+      .snapshotChunk(
+        SnapshotChunk(
+          number: number(), after: bytes(below(40)), through: bytes(below(40)),
+          records: bytes(below(300)), checksum: UInt32(truncatingIfNeeded: number()),
+          isLast: below(2) == 0))
     }
   }
 

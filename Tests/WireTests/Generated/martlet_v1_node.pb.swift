@@ -393,6 +393,30 @@ nonisolated struct ProtoReplicaMessage: Sendable {
     set {body = .takeOver(newValue)}
   }
 
+  var snapshotOffered: ProtoReplicaMessage.SnapshotOffered {
+    get {
+      if case .snapshotOffered(let v)? = body {return v}
+      return ProtoReplicaMessage.SnapshotOffered()
+    }
+    set {body = .snapshotOffered(newValue)}
+  }
+
+  var snapshotWanted: ProtoReplicaMessage.SnapshotWanted {
+    get {
+      if case .snapshotWanted(let v)? = body {return v}
+      return ProtoReplicaMessage.SnapshotWanted()
+    }
+    set {body = .snapshotWanted(newValue)}
+  }
+
+  var snapshotChunk: ProtoReplicaMessage.SnapshotChunk {
+    get {
+      if case .snapshotChunk(let v)? = body {return v}
+      return ProtoReplicaMessage.SnapshotChunk()
+    }
+    set {body = .snapshotChunk(newValue)}
+  }
+
   var unknownFields = SwiftProtobuf.UnknownStorage()
 
   nonisolated enum OneOf_Body: Equatable, Sendable {
@@ -407,6 +431,9 @@ nonisolated struct ProtoReplicaMessage: Sendable {
     case fenced(ProtoReplicaMessage.Fenced)
     case stateTold(ProtoReplicaMessage.StateTold)
     case takeOver(ProtoReplicaMessage.TakeOver)
+    case snapshotOffered(ProtoReplicaMessage.SnapshotOffered)
+    case snapshotWanted(ProtoReplicaMessage.SnapshotWanted)
+    case snapshotChunk(ProtoReplicaMessage.SnapshotChunk)
 
   }
 
@@ -625,10 +652,105 @@ nonisolated struct ProtoReplicaMessage: Sendable {
     fileprivate var _last: ProtoEntryID? = nil
   }
 
+  /// Leader to one whose log ends before the leader's begins: the state with everything up to `last`
+  /// applied is there to be asked for.
+  nonisolated struct SnapshotOffered: Sendable {
+    // SwiftProtobuf.Message conformance is added in an extension below. See the
+    // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+    // methods supported on all messages.
+
+    /// Names the snapshot within the leadership.
+    var number: UInt64 = 0
+
+    var last: ProtoEntryID {
+      get {_last ?? ProtoEntryID()}
+      set {_last = newValue}
+    }
+    /// Returns true if `last` has been explicitly set.
+    var hasLast: Bool {self._last != nil}
+    /// Clears the value of `last`. Subsequent reads from it will return its default value.
+    mutating func clearLast() {self._last = nil}
+
+    var unknownFields = SwiftProtobuf.UnknownStorage()
+
+    init() {}
+
+    fileprivate var _last: ProtoEntryID? = nil
+  }
+
+  /// The records after a key, please; the first ones after none.
+  nonisolated struct SnapshotWanted: Sendable {
+    // SwiftProtobuf.Message conformance is added in an extension below. See the
+    // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+    // methods supported on all messages.
+
+    var number: UInt64 = 0
+
+    var after: Data = Data()
+
+    var leaderBoot: UInt64 = 0
+
+    var unknownFields = SwiftProtobuf.UnknownStorage()
+
+    init() {}
+  }
+
+  nonisolated struct SnapshotChunk: Sendable {
+    // SwiftProtobuf.Message conformance is added in an extension below. See the
+    // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+    // methods supported on all messages.
+
+    var number: UInt64 = 0
+
+    var after: Data = Data()
+
+    /// The last key in it: what to go on after.
+    var through: Data = Data()
+
+    /// Encoded StateRecords.
+    var records: Data = Data()
+
+    /// CRC-32C of `records`.
+    var checksum: UInt32 = 0
+
+    var isLast: Bool = false
+
+    var unknownFields = SwiftProtobuf.UnknownStorage()
+
+    init() {}
+  }
+
   init() {}
 
   fileprivate var _from: ProtoReplicaID? = nil
   fileprivate var _to: ProtoReplicaID? = nil
+}
+
+/// Records of a partition's state, in the order of their keys.
+nonisolated struct ProtoStateRecords: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  var records: [ProtoStateRecord] = []
+
+  var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  init() {}
+}
+
+nonisolated struct ProtoStateRecord: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  var key: Data = Data()
+
+  var value: Data = Data()
+
+  var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  init() {}
 }
 
 /// At most one entry of a log. All zero: before the first.
@@ -2130,7 +2252,7 @@ nonisolated extension ProtoHeartbeat: SwiftProtobuf.Message, SwiftProtobuf._Mess
 
 nonisolated extension ProtoReplicaMessage: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   static let protoMessageName: String = _protobuf_package + ".ReplicaMessage"
-  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}partition\0\u{1}from\0\u{3}from_boot\0\u{1}to\0\u{1}epoch\0\u{1}revision\0\u{1}append\0\u{1}appended\0\u{1}mismatched\0\u{1}refused\0\u{1}barrier\0\u{3}barrier_confirmed\0\u{1}inquiry\0\u{3}inquiry_answered\0\u{1}fenced\0\u{3}state_told\0\u{3}take_over\0")
+  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}partition\0\u{1}from\0\u{3}from_boot\0\u{1}to\0\u{1}epoch\0\u{1}revision\0\u{1}append\0\u{1}appended\0\u{1}mismatched\0\u{1}refused\0\u{1}barrier\0\u{3}barrier_confirmed\0\u{1}inquiry\0\u{3}inquiry_answered\0\u{1}fenced\0\u{3}state_told\0\u{3}take_over\0\u{3}snapshot_offered\0\u{3}snapshot_wanted\0\u{3}snapshot_chunk\0")
 
   mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -2287,6 +2409,45 @@ nonisolated extension ProtoReplicaMessage: SwiftProtobuf.Message, SwiftProtobuf.
           self.body = .takeOver(v)
         }
       }()
+      case 18: try {
+        var v: ProtoReplicaMessage.SnapshotOffered?
+        var hadOneofValue = false
+        if let current = self.body {
+          hadOneofValue = true
+          if case .snapshotOffered(let m) = current {v = m}
+        }
+        try decoder.decodeSingularMessageField(value: &v)
+        if let v = v {
+          if hadOneofValue {try decoder.handleConflictingOneOf()}
+          self.body = .snapshotOffered(v)
+        }
+      }()
+      case 19: try {
+        var v: ProtoReplicaMessage.SnapshotWanted?
+        var hadOneofValue = false
+        if let current = self.body {
+          hadOneofValue = true
+          if case .snapshotWanted(let m) = current {v = m}
+        }
+        try decoder.decodeSingularMessageField(value: &v)
+        if let v = v {
+          if hadOneofValue {try decoder.handleConflictingOneOf()}
+          self.body = .snapshotWanted(v)
+        }
+      }()
+      case 20: try {
+        var v: ProtoReplicaMessage.SnapshotChunk?
+        var hadOneofValue = false
+        if let current = self.body {
+          hadOneofValue = true
+          if case .snapshotChunk(let m) = current {v = m}
+        }
+        try decoder.decodeSingularMessageField(value: &v)
+        if let v = v {
+          if hadOneofValue {try decoder.handleConflictingOneOf()}
+          self.body = .snapshotChunk(v)
+        }
+      }()
       default: break
       }
     }
@@ -2359,6 +2520,18 @@ nonisolated extension ProtoReplicaMessage: SwiftProtobuf.Message, SwiftProtobuf.
     case .takeOver?: try {
       guard case .takeOver(let v)? = self.body else { preconditionFailure() }
       try visitor.visitSingularMessageField(value: v, fieldNumber: 17)
+    }()
+    case .snapshotOffered?: try {
+      guard case .snapshotOffered(let v)? = self.body else { preconditionFailure() }
+      try visitor.visitSingularMessageField(value: v, fieldNumber: 18)
+    }()
+    case .snapshotWanted?: try {
+      guard case .snapshotWanted(let v)? = self.body else { preconditionFailure() }
+      try visitor.visitSingularMessageField(value: v, fieldNumber: 19)
+    }()
+    case .snapshotChunk?: try {
+      guard case .snapshotChunk(let v)? = self.body else { preconditionFailure() }
+      try visitor.visitSingularMessageField(value: v, fieldNumber: 20)
     }()
     case nil: break
     }
@@ -2768,6 +2941,205 @@ nonisolated extension ProtoReplicaMessage.TakeOver: SwiftProtobuf.Message, Swift
 
   static func ==(lhs: ProtoReplicaMessage.TakeOver, rhs: ProtoReplicaMessage.TakeOver) -> Bool {
     if lhs._last != rhs._last {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension ProtoReplicaMessage.SnapshotOffered: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  static let protoMessageName: String = ProtoReplicaMessage.protoMessageName + ".SnapshotOffered"
+  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}number\0\u{1}last\0")
+
+  mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeSingularUInt64Field(value: &self.number) }()
+      case 2: try { try decoder.decodeSingularMessageField(value: &self._last) }()
+      default: break
+      }
+    }
+  }
+
+  func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    // The use of inline closures is to circumvent an issue where the compiler
+    // allocates stack space for every if/case branch local when no optimizations
+    // are enabled. https://github.com/apple/swift-protobuf/issues/1034 and
+    // https://github.com/apple/swift-protobuf/issues/1182
+    if self.number != 0 {
+      try visitor.visitSingularUInt64Field(value: self.number, fieldNumber: 1)
+    }
+    try { if let v = self._last {
+      try visitor.visitSingularMessageField(value: v, fieldNumber: 2)
+    } }()
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  static func ==(lhs: ProtoReplicaMessage.SnapshotOffered, rhs: ProtoReplicaMessage.SnapshotOffered) -> Bool {
+    if lhs.number != rhs.number {return false}
+    if lhs._last != rhs._last {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension ProtoReplicaMessage.SnapshotWanted: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  static let protoMessageName: String = ProtoReplicaMessage.protoMessageName + ".SnapshotWanted"
+  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}number\0\u{1}after\0\u{3}leader_boot\0")
+
+  mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeSingularUInt64Field(value: &self.number) }()
+      case 2: try { try decoder.decodeSingularBytesField(value: &self.after) }()
+      case 3: try { try decoder.decodeSingularFixed64Field(value: &self.leaderBoot) }()
+      default: break
+      }
+    }
+  }
+
+  func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    if self.number != 0 {
+      try visitor.visitSingularUInt64Field(value: self.number, fieldNumber: 1)
+    }
+    if !self.after.isEmpty {
+      try visitor.visitSingularBytesField(value: self.after, fieldNumber: 2)
+    }
+    if self.leaderBoot != 0 {
+      try visitor.visitSingularFixed64Field(value: self.leaderBoot, fieldNumber: 3)
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  static func ==(lhs: ProtoReplicaMessage.SnapshotWanted, rhs: ProtoReplicaMessage.SnapshotWanted) -> Bool {
+    if lhs.number != rhs.number {return false}
+    if lhs.after != rhs.after {return false}
+    if lhs.leaderBoot != rhs.leaderBoot {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension ProtoReplicaMessage.SnapshotChunk: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  static let protoMessageName: String = ProtoReplicaMessage.protoMessageName + ".SnapshotChunk"
+  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}number\0\u{1}after\0\u{1}through\0\u{1}records\0\u{1}checksum\0\u{3}is_last\0")
+
+  mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeSingularUInt64Field(value: &self.number) }()
+      case 2: try { try decoder.decodeSingularBytesField(value: &self.after) }()
+      case 3: try { try decoder.decodeSingularBytesField(value: &self.through) }()
+      case 4: try { try decoder.decodeSingularBytesField(value: &self.records) }()
+      case 5: try { try decoder.decodeSingularUInt32Field(value: &self.checksum) }()
+      case 6: try { try decoder.decodeSingularBoolField(value: &self.isLast) }()
+      default: break
+      }
+    }
+  }
+
+  func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    if self.number != 0 {
+      try visitor.visitSingularUInt64Field(value: self.number, fieldNumber: 1)
+    }
+    if !self.after.isEmpty {
+      try visitor.visitSingularBytesField(value: self.after, fieldNumber: 2)
+    }
+    if !self.through.isEmpty {
+      try visitor.visitSingularBytesField(value: self.through, fieldNumber: 3)
+    }
+    if !self.records.isEmpty {
+      try visitor.visitSingularBytesField(value: self.records, fieldNumber: 4)
+    }
+    if self.checksum != 0 {
+      try visitor.visitSingularUInt32Field(value: self.checksum, fieldNumber: 5)
+    }
+    if self.isLast != false {
+      try visitor.visitSingularBoolField(value: self.isLast, fieldNumber: 6)
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  static func ==(lhs: ProtoReplicaMessage.SnapshotChunk, rhs: ProtoReplicaMessage.SnapshotChunk) -> Bool {
+    if lhs.number != rhs.number {return false}
+    if lhs.after != rhs.after {return false}
+    if lhs.through != rhs.through {return false}
+    if lhs.records != rhs.records {return false}
+    if lhs.checksum != rhs.checksum {return false}
+    if lhs.isLast != rhs.isLast {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension ProtoStateRecords: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  static let protoMessageName: String = _protobuf_package + ".StateRecords"
+  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}records\0")
+
+  mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeRepeatedMessageField(value: &self.records) }()
+      default: break
+      }
+    }
+  }
+
+  func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    if !self.records.isEmpty {
+      try visitor.visitRepeatedMessageField(value: self.records, fieldNumber: 1)
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  static func ==(lhs: ProtoStateRecords, rhs: ProtoStateRecords) -> Bool {
+    if lhs.records != rhs.records {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension ProtoStateRecord: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  static let protoMessageName: String = _protobuf_package + ".StateRecord"
+  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}key\0\u{1}value\0")
+
+  mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeSingularBytesField(value: &self.key) }()
+      case 2: try { try decoder.decodeSingularBytesField(value: &self.value) }()
+      default: break
+      }
+    }
+  }
+
+  func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    if !self.key.isEmpty {
+      try visitor.visitSingularBytesField(value: self.key, fieldNumber: 1)
+    }
+    if !self.value.isEmpty {
+      try visitor.visitSingularBytesField(value: self.value, fieldNumber: 2)
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  static func ==(lhs: ProtoStateRecord, rhs: ProtoStateRecord) -> Bool {
+    if lhs.key != rhs.key {return false}
+    if lhs.value != rhs.value {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }
