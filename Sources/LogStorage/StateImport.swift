@@ -12,19 +12,20 @@ import Primitives
 /// **Isolation**: one thread at a time, and not the event loop's: it writes and syncs files.
 package final class StateImport: @unchecked Sendable {
   // Safety: whoever holds it calls it from one thread at a time; `store` is Sendable.
-  /// A file that has become this large is closed and another one begun.
-  private static let fileBytesMax: UInt64 = 64 << 20
-
   package let prefix: UInt32
   private let store: Store
+  private let fileBytesMax: UInt64
   private var writer: Writer?
   private var paths: [String] = []
   private var lastKey: [UInt8]?
 
-  /// - Parameter prefix: reserved for it.
-  package init(store: Store, prefix: UInt32) {
+  /// - Parameters:
+  ///   - prefix: reserved for it.
+  ///   - fileBytesMax: a file that has become this large is closed and another one begun.
+  package init(store: Store, prefix: UInt32, fileBytesMax: UInt64 = 64 << 20) {
     self.store = store
     self.prefix = prefix
+    self.fileBytesMax = fileBytesMax
   }
 
   /// Adds records, which follow those that were added before in the order of their keys.
@@ -40,7 +41,7 @@ package final class StateImport: @unchecked Sendable {
         try openWriter().put(KeyLayout.stateKey(prefix, record.key), record.value)
       } catch { throw .writeFailed(error.text) }
     }
-    guard let bytes = writer?.fileBytes, bytes >= Self.fileBytesMax else { return }
+    guard let bytes = writer?.fileBytes, bytes >= fileBytesMax else { return }
     try close()
   }
 

@@ -43,6 +43,13 @@ package enum PlantedBug: String, CaseIterable, Sendable {
   /// What one replica of a store acknowledged counts for the next.
   case replicaIDsIgnored
 
+  /// Rule 12: a snapshot takes the place of a log that holds its last entry.
+  case snapshotAlwaysTaken
+  /// Rule 3: a snapshot is acknowledged before it is durable.
+  case snapshotUndurable
+  /// Section 7: a log gives up entries that no checkpoint covers.
+  case logCutTooFar
+
   /// Idempotency: a repeated send is not recognised.
   case repeatNotRecognised
   /// Idempotency: what is known of sends does not survive a restart.

@@ -109,4 +109,8 @@ package struct BrokenRules: OptionSet, Sendable {
   package static let neverBelowMinimum = BrokenRules(rawValue: 1 << 14)
   /// What one replica of a store acknowledged counts for the next.
   package static let replicaIDsMatter = BrokenRules(rawValue: 1 << 15)
+  /// Rule 12: a snapshot takes the place of a log that holds its last entry.
+  package static let keepWhatIsHeld = BrokenRules(rawValue: 1 << 16)
+  /// Rule 3: a snapshot is acknowledged before it is durable.
+  package static let acknowledgeInstalled = BrokenRules(rawValue: 1 << 17)
 }

@@ -187,7 +187,8 @@ extension Replica {
     into actions: inout [ReplicaAction]
   ) {
     let known = log.epoch(at: last.index)
-    if known == last.epoch || last.index <= commitIndex {
+    let isHeld = known == last.epoch || last.index <= commitIndex
+    if isHeld, !configuration.breaks(.keepWhatIsHeld) {
       if let known, known != last.epoch {
         return halt(.conflictBelowCommit(last.index), into: &actions)
       }
@@ -258,13 +259,14 @@ extension Replica {
   ) {
     guard let installation, installation.id == id else { return }
     let last = installation.last
-    guard role == .follower, installation.epoch == promise, last.index > commitIndex,
-      log.epoch(at: last.index) != last.epoch
+    let isHeld = last.index <= commitIndex || log.epoch(at: last.index) == last.epoch
+    guard role == .follower, installation.epoch == promise,
+      !isHeld || configuration.breaks(.keepWhatIsHeld) && last.index >= appliedIndex
     else { return abandonInstallation(into: &actions) }
     self.installation = nil
     log = LogTail(base: last, last: last, epochStarts: [], tail: [])
     pendingWrites.logReplaced()
-    durableIndex = .zero
+    durableIndex = configuration.breaks(.acknowledgeInstalled) ? last.index : .zero
     commitIndex = last.index
     appliedIndex = last.index
     matchedIndex = last.index
@@ -273,6 +275,7 @@ extension Replica {
     actions.append(
       .install(ReplicaInstallation(ticket: ticket, id: id, promise: promise, last: last)))
     actions.append(.statusChanged)
+    if configuration.breaks(.acknowledgeInstalled) { acknowledge(repeating: true, into: &actions) }
   }
 
   /// What was written aside is lost: another try, later.

@@ -116,6 +116,8 @@ extension ShardCore {
     _ position: Int, checkpointed: LogIndex, into actions: inout [ShardAction]
   ) {
     let host = hosts[position]
+    let checkpointed =
+      PlantedBug.isActive(.logCutTooFar) ? host.standing.appliedIndex : checkpointed
     guard !host.standing.isStopped, let wanted = host.logSize.excess(factor: 1) else { return }
     let bound = host.logSize.excess(factor: configuration.logPatienceFactor) ?? .zero
     let base = host.visit { replica in

@@ -28,6 +28,10 @@
       Plant(name: "7 log matching", rule: .logMatching, walksMax: 300),
       Plant(name: "8 refuse lower epochs", rule: .refuseLowerEpochs, walksMax: 300),
       Plant(name: "R1 read barrier", rule: .readBarrier, walksMax: 600),
+      // The simulation finds what comes of it, and what comes of rule 12.
+      Plant(
+        name: "3 acknowledge a durable snapshot", rule: .acknowledgeInstalled, walksMax: 100,
+        isFoundByRule: true),
       Plant(name: "2.5 compare after a restart", rule: .compareAfterRestart, walksMax: 600),
     ]
 

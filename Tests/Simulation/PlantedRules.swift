@@ -22,6 +22,8 @@ import ReplicaCore
       case .barrierSkipped?: .readBarrier
       case .restartNotCompared?: .compareAfterRestart
       case .replicaIDsIgnored?: .replicaIDsMatter
+      case .snapshotAlwaysTaken?: .keepWhatIsHeld
+      case .snapshotUndurable?: .acknowledgeInstalled
       default: []
       }
     }
