@@ -48,13 +48,14 @@ extension Store {
   /// A scan that stays within one entity (the first `stateFilterPrefixBytes` of all keys are
   /// equal) skips the files that do not hold it.
   ///
-  /// - Parameter bytesMax: of keys and values; the first record is returned even when it alone is
-  ///   larger.
+  /// - Parameters:
+  ///   - bytesMax: of keys and values; the first record is returned even when it alone is larger.
+  ///   - fillCache: false for long walks that would push everything else out of the cache.
   ///
   /// **Throws**: `damaged`, `readFailed`.
   package func scan(
     _ prefix: UInt32, _ range: StateRange, reversed: Bool = false, countMax: Int, bytesMax: Int,
-    at snapshot: StoreSnapshot? = nil
+    at snapshot: StoreSnapshot? = nil, fillCache: Bool = true
   ) throws(StorageError) -> StatePage {
     let lower = KeyLayout.stateKey(prefix, range.lower)
     let upper = range.upper.map { KeyLayout.stateKey(prefix, $0) } ?? KeyLayout.prefixEnd(prefix)
@@ -63,7 +64,7 @@ extension Store {
     }
     let iterator = KeyIterator(
       database, database.state, from: lower, to: upper, at: snapshot,
-      sharesFilterPrefix: !reversed && sharesFilterPrefix(lower, upper))
+      sharesFilterPrefix: !reversed && sharesFilterPrefix(lower, upper), fillCache: fillCache)
     var records: [StateRecord] = []
     var bytes = 0
     if reversed { iterator.seekToLast() } else { iterator.seek(lower) }

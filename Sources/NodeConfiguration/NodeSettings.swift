@@ -20,11 +20,16 @@ package enum ShardSettings {
         allowed: "a loopback address, or --certificate, --private-key and --trust-roots, "
           + "or --insecure-links")
     }
-    return ShardOptions(
+    var options = ShardOptions(
       name: name, dataDirectory: directory, linkAddress: address,
       operatorAddress: try source.optional("operator-address")?.address(), identity: identity,
       zone: try source.optional("zone")?.zone() ?? "",
       weight: UInt32(try source.optional("weight")?.number(in: 1...1_000) ?? 100))
+    options.logEntriesMax =
+      try source.optional("partition-log-entries")?.number(in: 16...1_000_000_000)
+    options.logBytesMax =
+      try source.optional("partition-log-bytes")?.number(in: 65_536...(1 << 40))
+    return options
   }
 }
 

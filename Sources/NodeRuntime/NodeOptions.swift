@@ -51,6 +51,9 @@ package struct ShardOptions: Sendable {
   package var zone: String
   /// The share of partitions relative to the others, 1 to 1,000.
   package var weight: UInt32
+  /// How much of its log a partition keeps for replicas that were away; `nil` for the usual.
+  package var logEntriesMax: Int?
+  package var logBytesMax: Int?
 
   package init(
     name: String, dataDirectory: String, linkAddress: NodeAddress,

@@ -79,6 +79,8 @@ package final class ShardNode: Sendable {
       clusterID: cluster.clusterID, node: options.name, store: store.id, boot: boot,
       partitionCount: cluster.partitionCount, minInSync: Int(cluster.minInSync))
     configuration.wasMadeAnew = store.record.wasMadeAnew
+    if let entries = options.logEntriesMax { configuration.logEntriesMax = entries }
+    if let bytes = options.logBytesMax { configuration.logBytesMax = bytes }
     let hello = LinkHello(
       clusterID: cluster.clusterID, node: options.name, role: .shard, store: store.id, boot: boot,
       requestCredits: configuration.requestCreditsPerLink)

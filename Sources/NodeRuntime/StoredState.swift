@@ -63,7 +63,7 @@ final class StoredSnapshot: FrozenState {
     do {
       let page = try store.scan(
         prefix, StateRange(from: key.isEmpty ? [] : key + [0]), countMax: Self.recordsMax,
-        bytesMax: bytesMax, at: snapshot)
+        bytesMax: bytesMax, at: snapshot, fillCache: false)
       var records = StateRecords()
       for record in page.records { records.add(key: record.key, value: record.value) }
       return (records, page.isComplete)

@@ -22,6 +22,14 @@ struct ShardCommand: AsyncParsableCommand {
   @Option(
     help: ArgumentHelp("The share of partitions, 1 to 1000 (default: 100).", valueName: "n"))
   var weight: String?
+  @Option(
+    help: ArgumentHelp(
+      "Entries that a partition's log keeps for replicas that were away (default: 65536).",
+      valueName: "n"))
+  var partitionLogEntries: String?
+  @Option(
+    help: ArgumentHelp("The same in bytes, whichever is less (default: 16777216).", valueName: "n"))
+  var partitionLogBytes: String?
   @OptionGroup(title: "Coordinator") var etcd: EtcdOptions
   @OptionGroup(title: "Links") var identity: IdentityOptions
   @OptionGroup(title: "Operators") var operators: OperatorOptions
@@ -32,7 +40,8 @@ struct ShardCommand: AsyncParsableCommand {
       etcd, identity, operators, log,
       settings: [
         "name": name, "data-dir": dataDir, "link-address": linkAddress, "zone": zone,
-        "weight": weight,
+        "weight": weight, "partition-log-entries": partitionLogEntries,
+        "partition-log-bytes": partitionLogBytes,
       ])
     let logger = try Logger(source)
     let options = try ShardSettings.options(source)

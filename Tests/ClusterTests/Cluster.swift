@@ -21,13 +21,13 @@ final class Cluster: Sendable {
   /// issue with the ends of all logs. MARTLET_TEST_KEEP=1 keeps the directory of one that failed.
   static func with(
     _ shape: ClusterLayout.Shape = .processes(shards: 3, gateways: 2),
-    sourceLocation: SourceLocation = #_sourceLocation,
+    shardSettings: [String] = [], sourceLocation: SourceLocation = #_sourceLocation,
     _ body: (Cluster) async throws -> Void
   ) async throws {
     let directory = try TemporaryDirectory()
     let cluster: Cluster
     do {
-      cluster = Cluster(try await ClusterLayout(shape, in: directory.path))
+      cluster = Cluster(try await ClusterLayout(shape, shardSettings: shardSettings, in: directory.path))
     } catch {
       directory.remove()
       throw error

@@ -33,9 +33,12 @@ struct ClusterLayout: Sendable {
   let directory: String
   let firstPort: UInt16
   let certificates: ClusterCertificates
+  /// Arguments that every shard gets.
+  let shardSettings: [String]
 
-  init(_ shape: Shape, in directory: String) async throws {
+  init(_ shape: Shape, shardSettings: [String] = [], in directory: String) async throws {
     self.shape = shape
+    self.shardSettings = shardSettings
     self.directory = directory
     let nodes =
       switch shape {
@@ -159,7 +162,7 @@ struct ClusterLayout: Sendable {
     [
       "shard", "--name", node, "--data-dir", data(node), "--link-address",
       "127.0.0.1:\(port(place(of: node), 0))",
-    ] + operators(node) + links(node)
+    ] + shardSettings + operators(node) + links(node)
   }
 
   private func gateway(_ node: String) -> [String] {

@@ -113,7 +113,8 @@ import WalkSupport
       during = max(during, latencies(committer, prefix: 1, first: next, count: 20).max() ?? 0)
       next += 20
     }
-    print("longest of \(next) synced writes: \(alone / 1_000) µs, beside 64 MiB \(during / 1_000) µs")
+    print(
+      "longest of \(next) synced writes: \(alone / 1_000) µs, beside 64 MiB \(during / 1_000) µs")
     // A stall of the engine lasts as long as its compactions; this is the disk's share.
     #expect(during < 1_000_000_000)
     #expect(try all(store, 7).count == 65_536)

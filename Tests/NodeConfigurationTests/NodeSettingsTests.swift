@@ -23,6 +23,7 @@ import Testing
     let options = try options()
     #expect(options.name == "a")
     #expect(options.weight == 100)
+    #expect(options.logEntriesMax == nil && options.logBytesMax == nil)
     #expect(options.zone == "")
     #expect(options.operatorAddress == nil)
     #expect(options.identity == nil)
@@ -35,6 +36,7 @@ import Testing
 
   @Test(arguments: [
     ("name", "A b"), ("link-address", "x"), ("operator-address", "x"), ("weight", "0"),
+    ("partition-log-entries", "15"), ("partition-log-bytes", "65535"),
     ("weight", "1001"), ("zone", "a b"), ("data-dir", "/nowhere/at/all"),
   ])
   func `A wrong value is refused by its setting's name`(name: String, value: String) {

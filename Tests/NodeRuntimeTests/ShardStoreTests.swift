@@ -1,3 +1,4 @@
+import ChatCore
 import Dispatch
 import Foundation
 import LogStorage
@@ -66,5 +67,130 @@ import Testing
     #expect(found.map(\.replica.id) == [replica(9)])
     #expect(found.map(\.replica.last) == [.zero])
     #expect(found.allSatisfy { $0.damage == nil && $0.former.isEmpty })
+  }
+
+  // MARK: Snapshots
+
+  private func installation(_ id: UInt64, last: UInt64) -> ReplicaInstallation {
+    ReplicaInstallation(
+      ticket: 1, id: InstallationID(id), promise: Epoch(3),
+      last: EntryID(epoch: Epoch(2), index: LogIndex(last)))
+  }
+
+  private func records(_ count: Int, valueBytes: Int) -> [(key: [UInt8], value: [UInt8])] {
+    (0..<count).map { number in
+      let key = (0..<12).map { UInt8(truncatingIfNeeded: number >> (8 * (11 - $0))) }
+      return (key, (0..<valueBytes).map { UInt8(truncatingIfNeeded: $0 &* number) })
+    }
+  }
+
+  @Test func `what was prepared is the replica's after the switch, and the old is deleted`() throws
+  {
+    defer { try? FileManager.default.removeItem(atPath: directory) }
+    try write { store, batch in
+      _ = try store.createReplica(replica(2), of: partition, generation: 4, settingAside: false)
+      store.add(
+        ReplicaWrite(ticket: 1, promise: Epoch(1), truncatingFrom: nil, entries: entries(9)),
+        of: partition, replica(2), to: &batch)
+    }
+    try write { store, batch in
+      try store.beginImport(InstallationID(1), of: partition)
+      let state = try #require(store.preparing(InstallationID(1), of: partition))
+      #expect(store.preparing(InstallationID(2), of: partition) == nil)
+      try state.write(records(5, valueBytes: 3))
+      try state.finish()
+      let reader = store.preparedState(of: partition, InstallationID(1))
+      #expect(try reader.value(records(5, valueBytes: 3)[4].key) != nil)
+      store.add(installation(1, last: 70), of: partition, replica(2), to: &batch)
+      store.add(
+        ReplicaWrite(
+          ticket: 2, promise: Epoch(3), truncatingFrom: nil,
+          entries: [
+            Entry(id: EntryID(epoch: Epoch(3), index: LogIndex(71)), payload: [1])
+          ]), of: partition, replica(2), to: &batch)
+    }
+    let store = try open()
+    let found = try #require(try ShardStore(store).recovered().first)
+    #expect(found.damage == nil && found.generation == 4)
+    #expect(found.replica.base == EntryID(epoch: Epoch(2), index: LogIndex(70)))
+    #expect(found.replica.last == EntryID(epoch: Epoch(3), index: LogIndex(71)))
+    #expect(found.replica.appliedIndex == LogIndex(70) && found.replica.promise == Epoch(3))
+    #expect(found.replica.tail.map(\.index) == [LogIndex(71)])
+    let frozen = try ShardStore(store).freezeState(of: partition)
+    #expect(frozen.appliedIndex == LogIndex(70))
+    let page = try frozen.records(after: [], bytesMax: 1 << 20)
+    #expect(page.records.count == 5 && page.isComplete)
+  }
+
+  @Test func `a log that was shortened begins where it says`() throws {
+    defer { try? FileManager.default.removeItem(atPath: directory) }
+    try write { store, batch in
+      _ = try store.createReplica(replica(2), of: partition, generation: 0, settingAside: false)
+      store.add(
+        ReplicaWrite(ticket: 1, promise: Epoch(1), truncatingFrom: nil, entries: entries(9)),
+        of: partition, replica(2), to: &batch)
+    }
+    try write { store, batch in
+      var meta = try #require(try store.store.meta(of: partition))
+      meta.appliedIndex = LogIndex(7)
+      batch.setMeta(of: partition, meta)
+    }
+    try write { store, batch in
+      store.truncate(
+        replica(2), of: partition, base: EntryID(epoch: Epoch(1), index: LogIndex(6)), in: &batch)
+    }
+    let found = try #require(try ShardStore(try open()).recovered().first)
+    #expect(found.damage == nil)
+    #expect(found.replica.base.index == LogIndex(6) && found.replica.last.index == LogIndex(9))
+    #expect(found.replica.epochStarts.map(\.index) == [LogIndex(7)])
+  }
+
+  @Test func `who sends a large state holds little of it`() throws {
+    defer { try? FileManager.default.removeItem(atPath: directory) }
+    let store = try open()
+    let shardStore = try ShardStore(store)
+    _ = try shardStore.createReplica(
+      replica(2), of: partition, generation: 0, settingAside: false)
+    try shardStore.beginImport(InstallationID(1), of: partition)
+    let state = try #require(shardStore.preparing(InstallationID(1), of: partition))
+    for part in 0..<128 {
+      let records = (0..<16).map { number in
+        let key = withUnsafeBytes(of: UInt64(part * 16 + number).bigEndian) { Array($0) }
+        var dice = SeededRandom(seed: UInt64(part * 16 + number))
+        let words = (0..<8_192).map { _ in dice.next() }
+        return (key: key, value: words.withUnsafeBytes { Array($0) })
+      }
+      try state.write(records)
+    }
+    try state.finish()
+    let committer = try Committer(store: store)
+    var batch = StorageBatch(needsSync: true)
+    shardStore.add(installation(1, last: 70), of: partition, replica(2), to: &batch)
+    let done = Done()
+    _ = committer.submit(batch, ticket: StorageTicket(1), sink: done)
+    done.semaphore.wait()
+
+    let frozen = try shardStore.freezeState(of: partition)
+    let before = Self.residentBytes
+    var highest = before
+    var bytes = 0
+    var key: [UInt8] = []
+    while true {
+      let (records, isComplete) = try frozen.records(after: key, bytesMax: 256 << 10)
+      bytes += records.bytes.count
+      key = records.lastKey
+      highest = max(highest, Self.residentBytes)
+      if isComplete { break }
+    }
+    committer.stop()
+    print("\(bytes >> 20) MiB were read with \((highest - before) >> 10) KiB more in memory")
+    #expect(bytes > 128 << 20)
+    #expect(highest - before < 64 << 20)
+  }
+
+  private static var residentBytes: Int {
+    let text = (try? String(contentsOfFile: "/proc/self/statm", encoding: .utf8)) ?? ""
+    let pages = text.split(separator: " ").dropFirst().first.flatMap { Int($0) } ?? 0
+    return pages * 4_096
   }
 }
