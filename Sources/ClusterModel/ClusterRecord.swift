@@ -72,6 +72,11 @@ package enum CoordinationKey {
   /// 32 bytes, made once: from them and a refresh token follows the next one.
   package static let refreshSecret = root + "refresh-secret"
 
+  /// The `BackupRequest` of a tool that makes a backup.
+  package static let backup = root + "backup"
+  /// What the keys of all `BackupReport`s begin with.
+  package static let backupReports = root + "backup-reports/"
+
   /// Eight decimal digits, so that the order of keys is the order of partitions.
   package static func partition(_ partition: PartitionID) -> String {
     let digits = String(partition.rawValue)

@@ -169,6 +169,11 @@ final class Database: @unchecked Sendable {
     return failed == 0 ? value : 0
   }
 
+  /// Makes a backup. What is in memory is written to files first, which later backups share.
+  func backUp(with engine: OpaquePointer) throws(EngineError) {
+    try engineCall { rocksdb_backup_engine_create_new_backup_flush(engine, pointer, 1, $0) }
+  }
+
   /// Takes files of sorted keys, none of which the family holds, in at once and durably. The files
   /// are moved.
   func ingest(_ paths: [String], into family: ColumnFamily) throws(EngineError) {

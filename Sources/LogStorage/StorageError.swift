@@ -47,6 +47,8 @@ package enum StorageError: Error, Hashable, Sendable, CustomStringConvertible {
   /// The store is poisoned: this process writes nothing more.
   case writeFailed(String)
   case queueFull(queuedBytes: Int)
+  /// A backup was not made, or cannot be used.
+  case backupFailed(String)
   case stopped
 
   package var description: String {
@@ -73,6 +75,7 @@ package enum StorageError: Error, Hashable, Sendable, CustomStringConvertible {
     case .readFailed(let what): "read failed: \(what)"
     case .writeFailed(let what): "write failed, the store takes no more writes: \(what)"
     case .queueFull(let queuedBytes): "the committer's queue is full (\(queuedBytes) bytes)"
+    case .backupFailed(let what): "backup: \(what)"
     case .stopped: "the committer has stopped"
     }
   }

@@ -198,7 +198,7 @@ package final class Store: Sendable {
 
   // MARK: The record on disk
 
-  private static func readRecord(_ database: Database) throws(StorageError) -> StoreRecord? {
+  static func readRecord(_ database: Database) throws(StorageError) -> StoreRecord? {
     let key = KeyLayout.storeRecordKey
     let value: [UInt8]?
     do { value = try database.get(database.meta, key) } catch {
@@ -211,7 +211,7 @@ package final class Store: Sendable {
     }
   }
 
-  private static func writeRecord(
+  static func writeRecord(
     _ record: StoreRecord, _ database: Database
   ) throws(StorageError) {
     let key = KeyLayout.storeRecordKey

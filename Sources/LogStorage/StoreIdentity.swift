@@ -90,6 +90,26 @@ extension Store {
       successorOf: identity)
   }
 
+  /// Makes a restored database the one of a node, which follows no coordinator yet.
+  static func adopt(
+    directory path: String, nodeName: String
+  ) throws(StorageError) -> StoreIdentity {
+    let database: Database
+    do {
+      database = try Database(directory: path, options: StoreOptions(), creating: false)
+    } catch { throw error.opening(path) }
+    guard let found = try readRecord(database) else {
+      throw .damaged(Damage(.storeRecord, "it is missing"))
+    }
+    let record = StoreRecord(
+      store: found.store, clusterID: found.clusterID, nodeName: nodeName,
+      storageVersion: found.storageVersion, nextPrefix: found.nextPrefix)
+    try writeRecord(record, database)
+    let identity = StoreIdentity(of: record)
+    try StoreDirectory(path: path).writeIdentity(identity.encoded())
+    return identity
+  }
+
   static func verify(
     _ identity: StoreIdentity, _ expectation: StoreExpectation, _ path: String
   ) throws(StorageError) {

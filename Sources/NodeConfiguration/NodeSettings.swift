@@ -29,6 +29,7 @@ package enum ShardSettings {
       try source.optional("partition-log-entries")?.number(in: 16...1_000_000_000)
     options.logBytesMax =
       try source.optional("partition-log-bytes")?.number(in: 65_536...(1 << 40))
+    options.backupDirectory = try source.optional("backup-dir")?.dataDirectory()
     return options
   }
 }

@@ -9,6 +9,8 @@ package enum ClusterChange: Sendable {
   case ring(RingRecord, Revision)
   case node(NodeRecord)
   case nodeGone(name: String)
+  /// A backup is being made, or (`nil`) none any more.
+  case backup(BackupRequest?)
 }
 
 /// Follows the coordinator's records and hands their changes on, in order.
@@ -42,7 +44,10 @@ package struct ClusterView: Sendable {
   /// went back in time.
   package func follow(_ deliver: @escaping @Sendable ([ClusterChange]) -> Void) async throws {
     try await withThrowingTaskGroup(of: Void.self) { group in
-      for prefix in [CoordinationKey.partitions, CoordinationKey.nodes, CoordinationKey.ring] {
+      for prefix in [
+        CoordinationKey.partitions, CoordinationKey.nodes, CoordinationKey.ring,
+        CoordinationKey.backup,
+      ] {
         group.addTask { try await follow(prefix, deliver) }
       }
       try await group.waitForFailure()
@@ -69,6 +74,9 @@ package struct ClusterView: Sendable {
         if item.key == CoordinationKey.ring {
           return .ring(try RingRecord(decoding: item.value), item.modRevision)
         }
+        if item.key == CoordinationKey.backup {
+          return .backup(try BackupRequest(decoding: item.value))
+        }
         if item.key.hasPrefix(CoordinationKey.nodes) {
           return .node(try NodeRecord(decoding: item.value))
         }
@@ -78,6 +86,7 @@ package struct ClusterView: Sendable {
       }
       return nil
     case .delete(let key, _):
+      if key == CoordinationKey.backup { return .backup(nil) }
       guard key.hasPrefix(CoordinationKey.nodes) else { return nil }
       return .nodeGone(name: String(key.dropFirst(CoordinationKey.nodes.count)))
     }

@@ -27,6 +27,7 @@ final class ControllerRole: Sendable {
       case .ring(let record, let revision): controller.ringObserved(record, revision: revision)
       case .node(let node): stores[node.name] = node.role == .shard ? node.store : nil
       case .nodeGone(let name): stores[name] = nil
+      case .backup: return
       }
       controller.registeredStores(Set(stores.values))
     }

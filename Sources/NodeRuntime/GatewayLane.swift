@@ -97,7 +97,7 @@ final class GatewayLane: @unchecked Sendable {
             let address = node.laneAddresses.first
           else { continue }
           dialer.connect(to: store, node: node.name, at: address, after: 0)
-        case .nodeGone, .ring: break
+        case .nodeGone, .ring, .backup: break
         }
       }
     }

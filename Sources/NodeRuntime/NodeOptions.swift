@@ -54,6 +54,8 @@ package struct ShardOptions: Sendable {
   /// How much of its log a partition keeps for replicas that were away; `nil` for the usual.
   package var logEntriesMax: Int?
   package var logBytesMax: Int?
+  /// Where copies of the store go when a backup is made; `nil` for nowhere.
+  package var backupDirectory: String?
 
   package init(
     name: String, dataDirectory: String, linkAddress: NodeAddress,

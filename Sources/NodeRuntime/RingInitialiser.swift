@@ -30,7 +30,8 @@ package enum RingInitialiser {
     let nodes = try await shards(shardCount, in: coordinator)
     let ring = try Ring(nodes: nodes)
     let placement = try ring.placement(partitions: partitionCount, replicas: Int(replicaCount))
-    try await write(placement.map(\.stores), in: coordinator)
+    try await write(
+      placement.map { PartitionRecord(initialOwners: $0.stores) }, in: coordinator)
     // The cluster's record comes last: nobody starts on half a ring.
     let record = ClusterRecord(
       clusterID: SecureRandom.uint128() | 1, partitionCount: partitionCount,
@@ -53,7 +54,7 @@ package enum RingInitialiser {
     return (record, true)
   }
 
-  private static func shards(
+  static func shards(
     _ count: Int, in coordinator: any Coordinator
   ) async throws -> [RingNode] {
     var mirror = Mirror(of: CoordinationKey.nodes, in: coordinator)
@@ -69,15 +70,16 @@ package enum RingInitialiser {
     throw CancellationError()
   }
 
-  private static func write(
-    _ owners: [[StoreID]], in coordinator: any Coordinator
+  /// Writes the record of every partition, as long as there is no ring.
+  static func write(
+    _ records: [PartitionRecord], in coordinator: any Coordinator
   ) async throws {
     let batch = CoordinationLimits.operationsPerTransactionMax
-    for start in stride(from: 0, to: owners.count, by: batch) {
-      let operations = (start..<min(start + batch, owners.count)).map { partition in
+    for start in stride(from: 0, to: records.count, by: batch) {
+      let operations = (start..<min(start + batch, records.count)).map { partition in
         Transaction.Operation.put(
           key: CoordinationKey.partition(PartitionID(UInt32(partition))),
-          value: PartitionRecord(initialOwners: owners[partition]).encoded(), lease: nil)
+          value: records[partition].encoded(), lease: nil)
       }
       _ = try await coordinator.transact(
         Transaction(

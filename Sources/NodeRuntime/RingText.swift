@@ -45,7 +45,7 @@ package enum RingText {
   /// of somebody.
   private static let secondsPerTenRounds = 3
 
-  static func amount(_ bytes: UInt64) -> String {
+  package static func amount(_ bytes: UInt64) -> String {
     let units = ["bytes", "KiB", "MiB", "GiB", "TiB"]
     var value = Double(bytes)
     var place = 0

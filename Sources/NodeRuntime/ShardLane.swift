@@ -136,6 +136,7 @@ final class ShardLane: CompletionSink, @unchecked Sendable {
         case .node(let node): observe(node)
         case .ring(let ring, _): turn { core, _, _ in core.ringObserved(ring) }
         case .nodeGone: break
+        case .backup(let request): core.holdConfirmations(request != nil)
         }
       }
     }
@@ -159,6 +160,9 @@ final class ShardLane: CompletionSink, @unchecked Sendable {
 
   /// Stops taking commands, and says so to everybody.
   func drain() { turn { core, _, actions in core.drain(into: &actions) } }
+
+  /// Nothing is taken out of an outbox now.
+  var keepsOutboxes: Bool { core.isHoldingConfirmations && !core.isConfirming }
 
   var isIdle: Bool { core.isIdle && submitted.isEmpty }
   var partitions: [ShardCore.PartitionStatus] { core.partitions }

@@ -113,15 +113,20 @@ package final class ShardNode: Sendable {
     var record = provisional
     record.laneAddresses = [listener.address]
     let role = ControllerRole(of: store.id, in: coordinator, logger: logger)
+    let backups = BackupRole(
+      name: options.name, boot: boot, directory: options.backupDirectory, store: store,
+      lane: lane, coordinator: coordinator, logger: logger)
     let background = Task { [record] in
       try await withThrowingTaskGroup(of: Void.self) { group in
         group.addTask {
           try await view.follow { changes in
             lane.deliver(changes)
             role.deliver(changes)
+            backups.deliver(changes)
           }
         }
         group.addTask { await role.run() }
+        group.addTask { await backups.run() }
         group.addTask {
           try await NodeRegistration(record, in: coordinator, logger: logger).run()
         }

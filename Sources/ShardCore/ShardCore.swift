@@ -41,6 +41,8 @@ package struct ShardCore: ~Copyable {
   var isLeaving = false
   var isDraining = false
   var nextHandoffs = Instant.zero
+  /// What outboxes delivered stays in them.
+  package internal(set) var isHoldingConfirmations = false
   /// What learners are read from the disk, and what waits for its turn.
   var learning = LearningBudget()
   /// States that are being sent, frozen.

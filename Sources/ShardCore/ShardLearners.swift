@@ -5,9 +5,9 @@ import Primitives
 import ReplicaCore
 import Routing
 
-/// How fast this store reads its logs and states for replicas that learn them, so that a move does not take
-/// the disk and the network from the messages of the day. A follower that is in sync and fell
-/// behind does not wait.
+/// How fast this store reads its logs and states for replicas that learn them, so that a move does
+/// not take the disk and the network from the messages of the day. A follower that is in sync and
+/// fell behind does not wait.
 struct LearningBudget {
   struct Load {
     let partition: PartitionID

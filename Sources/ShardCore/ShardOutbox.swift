@@ -47,6 +47,20 @@ extension ShardCore {
     }
   }
 
+  /// Keeps what was delivered in the outboxes, or lets it go again. A backup copies stores one
+  /// after the other, and what one of them has handed over and forgotten must not be missing in
+  /// another that was copied before: so nothing is forgotten from before the first copy until after
+  /// the last.
+  package mutating func holdConfirmations(_ isHolding: Bool) { isHoldingConfirmations = isHolding }
+
+  /// Whether a command that takes something out of an outbox is on its way.
+  package var isConfirming: Bool {
+    // What has been taken out is forgotten at the next look at an outbox that is not empty.
+    hosts.contains { host in
+      !host.courier.confirming.isEmpty && host.visitChat { !$0.outbox.isEmpty }
+    }
+  }
+
   private mutating func ship(
     _ entry: OutboxEntry, from source: PartitionID, now: Instant, into actions: inout [ShardAction]
   ) {
@@ -128,7 +142,8 @@ extension ShardCore {
     hosts[position].courier.confirming.formIntersection(waiting)
     let confirmed = hosts[position].courier.confirmed.filter { waiting.contains($0) }
     hosts[position].courier.confirmed.removeAll()
-    guard !confirmed.isEmpty, hosts[position].standing.acceptsCommands else {
+    guard !confirmed.isEmpty, hosts[position].standing.acceptsCommands, !isHoldingConfirmations
+    else {
       hosts[position].courier.confirmed = confirmed
       if !confirmed.isEmpty { hosts[position].courier.wakeAt = now + configuration.outboxRetry }
       return

@@ -12,7 +12,11 @@ struct Martlet: AsyncParsableCommand {
       CommandGroup(
         name: "Nodes:",
         subcommands: [ShardCommand.self, GatewayCommand.self, EmbeddedCommand.self]),
-      CommandGroup(name: "Operators:", subcommands: [RingCommand.self, PartitionCommand.self]),
+      CommandGroup(
+        name: "Operators:",
+        subcommands: [
+          RingCommand.self, PartitionCommand.self, BackupCommand.self, RestoreCommand.self,
+        ]),
       CommandGroup(
         name: "Users:",
         subcommands: [

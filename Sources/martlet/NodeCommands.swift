@@ -30,6 +30,10 @@ struct ShardCommand: AsyncParsableCommand {
   @Option(
     help: ArgumentHelp("The same in bytes, whichever is less (default: 16777216).", valueName: "n"))
   var partitionLogBytes: String?
+  @Option(
+    help: ArgumentHelp(
+      "Where `martlet backup` has this shard's store copied to.", valueName: "path"))
+  var backupDir: String?
   @OptionGroup(title: "Coordinator") var etcd: EtcdOptions
   @OptionGroup(title: "Links") var identity: IdentityOptions
   @OptionGroup(title: "Operators") var operators: OperatorOptions
@@ -41,7 +45,7 @@ struct ShardCommand: AsyncParsableCommand {
       settings: [
         "name": name, "data-dir": dataDir, "link-address": linkAddress, "zone": zone,
         "weight": weight, "partition-log-entries": partitionLogEntries,
-        "partition-log-bytes": partitionLogBytes,
+        "partition-log-bytes": partitionLogBytes, "backup-dir": backupDir,
       ])
     let logger = try Logger(source)
     let options = try ShardSettings.options(source)

@@ -84,6 +84,7 @@ struct Failure: Error {
         "--data-dir: \(error); allowed is a directory of this node alone",
         code: Self.configurationCode)
     case .damaged, .entryMissing: self.init("--data-dir: \(error)", code: 65)
+    case .backupFailed: self.init("\(error)", code: 74)
     case .readFailed, .writeFailed, .queueFull, .stopped:
       self.init("--data-dir: \(error)", code: 74)
     }

@@ -27,7 +27,8 @@ final class Cluster: Sendable {
     let directory = try TemporaryDirectory()
     let cluster: Cluster
     do {
-      cluster = Cluster(try await ClusterLayout(shape, shardSettings: shardSettings, in: directory.path))
+      cluster = Cluster(
+        try await ClusterLayout(shape, shardSettings: shardSettings, in: directory.path))
     } catch {
       directory.remove()
       throw error

@@ -33,7 +33,7 @@ struct ClusterLayout: Sendable {
   let directory: String
   let firstPort: UInt16
   let certificates: ClusterCertificates
-  /// Arguments that every shard gets.
+  /// Arguments that every shard gets; `NODE` stands for a directory of its own.
   let shardSettings: [String]
 
   init(_ shape: Shape, shardSettings: [String] = [], in directory: String) async throws {
@@ -162,7 +162,8 @@ struct ClusterLayout: Sendable {
     [
       "shard", "--name", node, "--data-dir", data(node), "--link-address",
       "127.0.0.1:\(port(place(of: node), 0))",
-    ] + shardSettings + operators(node) + links(node)
+    ] + shardSettings.map { $0.replacing("NODE", with: "\(directory)/backup-\(node)") }
+      + operators(node) + links(node)
   }
 
   private func gateway(_ node: String) -> [String] {

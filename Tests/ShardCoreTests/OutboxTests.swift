@@ -3,6 +3,7 @@ import ChatModel
 import ClusterModel
 import NodeProtocol
 import Primitives
+import ReplicaCore
 import Testing
 
 @testable import ShardCore
@@ -235,5 +236,33 @@ import WalkSupport
     rig.releaseSyncs(1)
     rig.run(milliseconds: 1_500)
     #expect(rig.outcome(asked)?.result == .userActive(users[0]))
+  }
+
+  @Test func `while a backup is made nothing that was delivered is taken out`() {
+    var rig = rig(stores: 3)
+    rig.command(group(room, creator: users[0], members: Array(users[1...])), through: 0)
+    rig.run(milliseconds: 2_000)
+    for store in 0..<3 {
+      rig.input(store) { core, _, _ in core.holdConfirmations(true) }
+    }
+    rig.run(milliseconds: 100)
+    for store in rig.stores { #expect(store.core?.isConfirming == false) }
+    let other = ring.conversation(2, in: 0)
+    rig.command(
+      group(other, creator: users[0], members: Array(users[1...])),
+      through: gateway(rig, to: 0))
+    rig.run(milliseconds: 3_000)
+    let listed = lists(&rig)
+    #expect(listed.allSatisfy { $0?.count == 2 }, "it is delivered all the same")
+    let waiting = { (rig: ShardRig) in
+      rig.stores.flatMap(\.hosts).filter { $0.standing.isLeader }
+        .reduce(0) { $0 + $1.visitChat { $0.outbox.entries(after: nil, countMax: 99).count } }
+    }
+    #expect(waiting(rig) == users.count)
+    for store in 0..<3 {
+      rig.input(store) { core, _, _ in core.holdConfirmations(false) }
+    }
+    rig.run(milliseconds: 2_000)
+    #expect(waiting(rig) == 0)
   }
 }

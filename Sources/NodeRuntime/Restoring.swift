@@ -1,0 +1,72 @@
+import ClusterModel
+package import Coordination
+import HashRing
+import Primitives
+import RingControl
+
+/// Makes the ring of a cluster from a backup: on any number of shards, among them those whose data
+/// directories were made of the backup's copies. These lead at first; the others learn from them.
+///
+/// What was acknowledged after the backup is lost, and its numbers are given again; so every
+/// partition begins a new generation, and clients that saw more are told to look again.
+package enum Restoring {
+  /// Waits until `shardCount` shards are registered and writes everything; the cluster's record
+  /// comes last, so nobody starts on half a ring.
+  ///
+  /// **Returns**: how many partitions there are, and the names of the shards.
+  /// **Throws**: `StartError` with the reason; `CoordinationError`.
+  package static func restore(
+    _ manifest: BackupManifest, shardCount: Int, in coordinator: any Coordinator
+  ) async throws -> (partitionCount: Int, shards: [String]) {
+    guard try await coordinator.get(CoordinationKey.cluster).item == nil else {
+      throw StartError(
+        "the coordinator has a ring already; a backup is restored into an empty one")
+    }
+    let nodes = try await RingInitialiser.shards(shardCount, in: coordinator)
+    let records = try records(manifest, on: nodes)
+    try await RingInitialiser.write(records, in: coordinator)
+    let members = nodes.map {
+      RingMember(store: $0.store, name: $0.name, weight: $0.weight, zone: $0.zone)
+    }
+    let result = try await coordinator.transact(
+      Transaction(
+        conditions: [.modRevision(of: CoordinationKey.cluster, equals: .zero)],
+        success: manifest.secrets.map { .put(key: $0.key, value: $0.value, lease: nil) } + [
+          .put(
+            key: CoordinationKey.ring, value: RingRecord(members: members).encoded(), lease: nil),
+          .put(key: CoordinationKey.cluster, value: manifest.cluster.encoded(), lease: nil),
+        ]))
+    guard result.succeeded else {
+      throw StartError(
+        "somebody else made the ring at the same time; look at `martlet ring status`")
+    }
+    return (records.count, nodes.map(\.name).sorted())
+  }
+
+  /// The records with which everything begins.
+  ///
+  /// **Throws**: `StartError` when a copy is on none of the nodes, or there are too few of them.
+  static func records(
+    _ manifest: BackupManifest, on nodes: [RingNode]
+  ) throws -> [PartitionRecord] {
+    let stores = Set(nodes.map(\.store))
+    for copy in manifest.copies where !stores.contains(copy.store) {
+      throw StartError(
+        "no registered shard has the copy of \(copy.node) (store \(copy.store)): "
+          + "`martlet restore store` makes its data directory, then start it")
+    }
+    let replicaCount = Int(manifest.cluster.replicaCount)
+    guard nodes.count >= replicaCount else {
+      throw StartError(
+        "\(nodes.count) shards for \(replicaCount) replicas of each partition; start more")
+    }
+    let placement = try Ring(nodes: nodes).placement(
+      partitions: manifest.cluster.partitionCount, replicas: replicaCount)
+    return try zip(manifest.partitions, placement).map { known, place in
+      guard let forced = known.record.forcing(known.replica, others: []) else {
+        throw StartError("\(known.replica) is not one of its partition's record")
+      }
+      return forced.retargeted(to: place.stores)
+    }
+  }
+}
