@@ -27,6 +27,9 @@ func tests(
 /// release build, but for the one of `simulate`, which gives the definition itself.
 let plantedBugs = SwiftSetting.define("MARTLET_PLANTED_BUGS", .when(configuration: .debug))
 
+/// Makes debug builds the next version of the protocol, for tests of upgrades.
+let nextVersion = SwiftSetting.define("MARTLET_NEXT_VERSION", .when(configuration: .debug))
+
 extension Target.Dependency {
   static let nioCore = product(name: "NIOCore", package: "swift-nio")
   static let nioPosix = product(name: "NIOPosix", package: "swift-nio")
@@ -62,7 +65,7 @@ let package = Package(
     .systemLibrary(name: "CArgon2", pkgConfig: "libargon2", providers: [.apt(["libargon2-dev"])]),
 
     // Layer 1: words
-    module("Primitives", settings: [plantedBugs]),
+    module("Primitives", settings: [plantedBugs, nextVersion]),
     module("ChatModel", ["Primitives"]),
     module("ClusterModel", ["Primitives"]),
     module("ClientProtocol", ["Primitives", "ChatModel"]),

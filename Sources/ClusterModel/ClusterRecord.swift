@@ -72,6 +72,8 @@ package enum CoordinationKey {
   /// 32 bytes, made once: from them and a refresh token follows the next one.
   package static let refreshSecret = root + "refresh-secret"
 
+  /// The `ActiveVersion`; version 1 when there is none.
+  package static let version = root + "version"
   /// The `BackupRequest` of a tool that makes a backup.
   package static let backup = root + "backup"
   /// What the keys of all `BackupReport`s begin with.

@@ -134,6 +134,21 @@ package final class Store: Sendable {
     }
   }
 
+  /// Lets the store be written as this version of the layout allows; a program that does not know
+  /// that version opens it no more.
+  ///
+  /// **Throws**: `writeFailed`.
+  package func raiseStorageVersion(to version: UInt32) throws(StorageError) {
+    precondition(version <= StoreRecord.knownStorageVersion, "version \(version) is not known")
+    try identity.withLock { (identity) throws(StorageError) in
+      guard identity.record.storageVersion < version else { return }
+      var record = identity.record
+      record.storageVersion = version
+      try Self.writeRecord(record, database)
+      identity.record = record
+    }
+  }
+
   /// Ties the directory to the coordinator that it follows, once it has met it.
   ///
   /// **Returns**: whether it is the one, and not one that has forgotten what this store has seen.

@@ -143,8 +143,13 @@ package struct FormerReplica: Hashable, Sendable {
 
 /// What a store remembers of itself.
 package struct StoreRecord: Hashable, Sendable {
-  /// The layout of keys and values that this program writes and the highest that it reads.
-  package static let knownStorageVersion: UInt32 = 1
+  /// The latest layout of keys and values that this program reads.
+  ///
+  /// | version | brought |
+  /// |---|---|
+  /// | 1 | the beginning |
+  /// | 2 | logs that begin later than with their first entry |
+  package static let knownStorageVersion: UInt32 = 2
 
   package let store: StoreID
   /// Zero until the store has met its cluster.
@@ -175,7 +180,7 @@ package struct StoreRecord: Hashable, Sendable {
 
   init(
     store: StoreID, clusterID: UInt128, nodeName: String,
-    storageVersion: UInt32 = knownStorageVersion, highestRevision: Int64 = 0,
+    storageVersion: UInt32 = 1, highestRevision: Int64 = 0,
     nextPrefix: UInt32 = 1, coordinatorID: UInt64 = 0, wasMadeAnew: Bool = false
   ) {
     self.store = store

@@ -52,9 +52,6 @@ package enum LinkFrame: Equatable, Sendable {
 
 /// Who the sender is and how it speaks. Each side checks the other's before anything else.
 package struct LinkHello: Equatable, Sendable {
-  /// Of this program; sides with different ones do not talk.
-  package static let protocolVersion: UInt32 = 1
-
   package var clusterID: UInt128
   /// The node's name, which its certificate must carry.
   package var node: String
@@ -65,14 +62,15 @@ package struct LinkHello: Equatable, Sendable {
   package var boot: BootID
   /// Which of the process's event loops it is: between two of them there is one link at a time.
   package var lane: UInt32
-  package var protocolVersion: UInt32
+  /// The versions that the sender knows. Sides that know none in common do not talk.
+  package var versions: ClosedRange<UInt32>
   /// Requests that the sender of this frame accepts on this link before it has answered one: the
   /// other side's credits. An answer gives its credit back.
   package var requestCredits: UInt32
 
   package init(
     clusterID: UInt128, node: String, role: NodeRole, store: StoreID?, boot: BootID,
-    lane: UInt32 = 0, protocolVersion: UInt32 = Self.protocolVersion, requestCredits: UInt32
+    lane: UInt32 = 0, versions: ClosedRange<UInt32> = ProtocolVersion.known, requestCredits: UInt32
   ) {
     self.clusterID = clusterID
     self.node = node
@@ -80,7 +78,7 @@ package struct LinkHello: Equatable, Sendable {
     self.store = store
     self.boot = boot
     self.lane = lane
-    self.protocolVersion = protocolVersion
+    self.versions = versions
     self.requestCredits = requestCredits
   }
 }

@@ -222,6 +222,8 @@ package final class EmbeddedCluster: Sendable {
     }
     started.shards = shards.sorted { $0.name < $1.name }
     if let failure { throw failure }
+    // All nodes are this program.
+    _ = try await VersionActivation.raise(in: coordinator)
   }
 
   private static func result(

@@ -61,6 +61,7 @@ package final class GatewayNode: Sendable {
     let linkTLS = try options.identity?.contexts()
     let view = ClusterView(coordinator, logger: logger)
     let cluster = try await view.clusterRecord()
+    _ = try await VersionActivation.read(coordinator)
     let authority = try await TokenAuthority.load(
       coordinator, times: options.tokenTimes, logger: logger)
     let boot = BootID(SecureRandom.uint64() | 1)
@@ -68,7 +69,7 @@ package final class GatewayNode: Sendable {
       name: options.name, role: .gateway, store: nil, boot: boot, laneAddresses: [],
       operatorAddress: options.operatorAddress,
       publicURLs: urls(options.plainAddress, options.tlsAddress), zone: "", weight: 1,
-      protocolVersion: LinkHello.protocolVersion)
+      protocolVersion: ProtocolVersion.newest)
     try await NodeRegistration(record, in: coordinator, logger: logger).check()
     var hello = LinkHello(
       clusterID: cluster.clusterID, node: options.name, role: .gateway, store: nil, boot: boot,
@@ -109,6 +110,7 @@ package final class GatewayNode: Sendable {
         group.addTask {
           try await view.follow { changes in for lane in lanes { lane.deliver(changes) } }
         }
+        group.addTask { try await VersionActivation.follow(coordinator) { _ in } }
         group.addTask { try await authority.run() }
         group.addTask {
           try await NodeRegistration(record, in: coordinator, logger: logger).run()

@@ -22,7 +22,13 @@ package enum Restoring {
       throw StartError(
         "the coordinator has a ring already; a backup is restored into an empty one")
     }
-    let nodes = try await RingInitialiser.shards(shardCount, in: coordinator)
+    let (nodes, version) = try await RingInitialiser.shards(shardCount, in: coordinator)
+    // What the copies hold may be of the latest version that this program knows.
+    guard version.number == ProtocolVersion.newest else {
+      throw StartError(
+        "the shards know version \(version.number) of the protocol; allowed is "
+          + "\(ProtocolVersion.newest), that of this martlet")
+    }
     let records = try records(manifest, on: nodes)
     try await RingInitialiser.write(records, in: coordinator)
     let members = nodes.map {
@@ -34,6 +40,7 @@ package enum Restoring {
         success: manifest.secrets.map { .put(key: $0.key, value: $0.value, lease: nil) } + [
           .put(
             key: CoordinationKey.ring, value: RingRecord(members: members).encoded(), lease: nil),
+          .put(key: CoordinationKey.version, value: version.encoded(), lease: nil),
           .put(key: CoordinationKey.cluster, value: manifest.cluster.encoded(), lease: nil),
         ]))
     guard result.succeeded else {

@@ -27,7 +27,7 @@ package enum RingInitialiser {
       throw StartError(
         "--replicas \(replicaCount): there are \(shardCount) shards; allowed is 1 to \(shardCount)")
     }
-    let nodes = try await shards(shardCount, in: coordinator)
+    let (nodes, version) = try await shards(shardCount, in: coordinator)
     let ring = try Ring(nodes: nodes)
     let placement = try ring.placement(partitions: partitionCount, replicas: Int(replicaCount))
     try await write(
@@ -45,6 +45,7 @@ package enum RingInitialiser {
         success: [
           .put(
             key: CoordinationKey.ring, value: RingRecord(members: members).encoded(), lease: nil),
+          .put(key: CoordinationKey.version, value: version.encoded(), lease: nil),
           .put(key: CoordinationKey.cluster, value: record.encoded(), lease: nil),
         ]))
     guard result.succeeded else {
@@ -54,18 +55,22 @@ package enum RingInitialiser {
     return (record, true)
   }
 
+  /// Registered shards, once there are so many, and the version that they all know.
   static func shards(
     _ count: Int, in coordinator: any Coordinator
-  ) async throws -> [RingNode] {
+  ) async throws -> (nodes: [RingNode], version: ActiveVersion) {
     var mirror = Mirror(of: CoordinationKey.nodes, in: coordinator)
     while try await mirror.next() != nil {
-      let nodes = mirror.items.keys.sorted().compactMap { key -> RingNode? in
-        guard let value = mirror.items[key]?.value, let node = try? NodeRecord(decoding: value),
-          node.role == .shard, let store = node.store
-        else { return nil }
-        return RingNode(store: store, name: node.name, weight: node.weight, zone: node.zone)
+      let registered = mirror.items.keys.sorted().compactMap { key in
+        mirror.items[key].flatMap { try? NodeRecord(decoding: $0.value) }
       }
-      if nodes.count >= count { return nodes }
+      let nodes = registered.compactMap { node in
+        node.role == .shard
+          ? node.store.map {
+            RingNode(store: $0, name: node.name, weight: node.weight, zone: node.zone)
+          } : nil
+      }
+      if nodes.count >= count { return (nodes, VersionActivation.common(registered)) }
     }
     throw CancellationError()
   }

@@ -35,13 +35,17 @@ package struct RingStatus: Sendable {
   package let nodes: [NodeRecord]
   /// In the order of their numbers; fewer than the cluster has when records are missing.
   package let partitions: [Partition]
+  /// Of the protocol.
+  package let version: ActiveVersion
 
   package init(
-    cluster: ClusterRecord, ring: RingRecord? = nil, ringRevision: Revision = .zero,
+    cluster: ClusterRecord, version: ActiveVersion = .first, ring: RingRecord? = nil,
+    ringRevision: Revision = .zero,
     nodes: [NodeRecord], records: [(PartitionID, PartitionRecord)],
     revisions: [PartitionID: Revision] = [:]
   ) {
     self.cluster = cluster
+    self.version = version
     self.ring = ring ?? Self.ring(of: records, nodes)
     self.ringRevision = ringRevision
     self.nodes = nodes.sorted { $0.name < $1.name }
@@ -78,6 +82,7 @@ package struct RingStatus: Sendable {
   /// **Throws**: `CoordinationError`; `ProtobufError` for records of another version.
   package static func read(_ coordinator: any Coordinator) async throws -> RingStatus? {
     guard let item = try await coordinator.get(CoordinationKey.cluster).item else { return nil }
+    let version = try await coordinator.get(CoordinationKey.version).item
     let ring = try await coordinator.get(CoordinationKey.ring)
     let nodes = try await coordinator.list(CoordinationKey.nodes)
     let records = try await coordinator.list(CoordinationKey.partitions)
@@ -88,6 +93,7 @@ package struct RingStatus: Sendable {
     }
     return RingStatus(
       cluster: try ClusterRecord(decoding: item.value),
+      version: try version.map { try ActiveVersion(decoding: $0.value) } ?? .first,
       ring: try ring.item.map { try RingRecord(decoding: $0.value) },
       ringRevision: ring.modRevision,
       nodes: try nodes.items.map { try NodeRecord(decoding: $0.value) },
@@ -173,6 +179,11 @@ extension RingStatus {
     var text = "cluster \(Base32.encode(cluster.clusterID)): \(cluster.partitionCount) partitions, "
     text += "\(cluster.replicaCount) replicas, at least \(cluster.minInSync) in sync\n"
     text += "partitions: \(counts.joined(separator: ", "))\n"
+    let common = VersionActivation.common(nodes).number
+    if common > version.number {
+      text += "version \(version.number) is active, and all nodes know \(common): "
+      text += "`martlet ring activate` when none shall go back\n"
+    }
     let missing = Int(cluster.partitionCount) - partitions.count
     if missing > 0 { text += "records missing: \(missing)\n" }
     if let change = ring.change {
@@ -285,10 +296,10 @@ extension RingStatus {
 // MARK: - For programs
 
 extension RingStatus {
-  /// **Shape**: `{"whole", "clusterID", "partitionCount", "replicaCount", "minInSync", "movesMax",
-  /// "bytesPerSecond", "change": null or {"kind", "subject", "number", "turnedBack", "done",
+  /// **Shape**: `{"whole", "clusterID", "partitionCount", "replicaCount", "minInSync",
+  /// "activeVersion", "movesMax", "bytesPerSecond", "change": null or {"kind", "subject", "number", "turnedBack", "done",
   /// "underWay", "total"}, "members": [{"name", "store", "weight", "zone", "drained"}], "nodes":
-  /// [{"name", "role", "store", "boot", "addresses", "urls", "bytes"}], "partitions": [{"partition",
+  /// [{"name", "role", "store", "boot", "version", "addresses", "urls", "bytes"}], "partitions": [{"partition",
   /// "state", "leader", "epoch", "inSync", "target"}]}`; a leader and replicas are names of nodes,
   /// or store ids of stores that are not registered; 64-bit integers are strings; bytes are
   /// `null` where the shard was not asked.
@@ -301,6 +312,7 @@ extension RingStatus {
         ("role", JSONText.string(node.role == .shard ? "shard" : "gateway")),
         ("store", node.store.map { JSONText.string($0.description) } ?? "null"),
         ("boot", JSONText.string(node.boot.description)),
+        ("version", "\(node.protocolVersion)"),
         ("addresses", JSONText.strings(node.laneAddresses.map(\.description))),
         ("urls", JSONText.strings(node.publicURLs)),
         (
@@ -329,6 +341,7 @@ extension RingStatus {
       ("partitionCount", "\(cluster.partitionCount)"),
       ("replicaCount", "\(cluster.replicaCount)"),
       ("minInSync", "\(cluster.minInSync)"),
+      ("activeVersion", "\(version.number)"),
       ("movesMax", "\(ring.movesMax)"),
       ("bytesPerSecond", JSONText.string("\(ring.bytesPerSecond)")),
       ("change", ring.change.map(json) ?? "null"),

@@ -142,6 +142,17 @@ final class ShardLane: CompletionSink, @unchecked Sendable {
     }
   }
 
+  /// Every node knows this version from now on. Callable from anywhere.
+  func activate(_ version: ActiveVersion) {
+    eventLoop.execute { [self] in
+      // The store says so before anything of it is written.
+      do throws(StorageError) { try store.store.prepare(for: version) } catch {
+        return storageFailed(error)
+      }
+      turn { core, _, _ in core.versionActivated(version.number) }
+    }
+  }
+
   private func observe(_ node: NodeRecord) {
     guard node.role == .shard, let store = node.store, store != storeID,
       let address = node.laneAddresses.first

@@ -68,17 +68,20 @@ package final class ShardNode: Sendable {
     let provisional = NodeRecord(
       name: options.name, role: .shard, store: store.id, boot: boot, laneAddresses: [],
       operatorAddress: options.operatorAddress, publicURLs: [], zone: options.zone,
-      weight: options.weight, protocolVersion: LinkHello.protocolVersion)
+      weight: options.weight, protocolVersion: ProtocolVersion.newest)
     let cluster = try await NodeRegistration(provisional, in: coordinator, logger: logger)
       .during { try await view.clusterRecord() }
+    let version = try await VersionActivation.read(coordinator)
     try store.bindCluster(cluster.clusterID)
     try bind(store, to: coordinator)
+    try store.prepare(for: version)
 
     let committer = try Committer(store: store, dropsOrphans: true)
     var configuration = ShardConfiguration(
       clusterID: cluster.clusterID, node: options.name, store: store.id, boot: boot,
       partitionCount: cluster.partitionCount, minInSync: Int(cluster.minInSync))
     configuration.wasMadeAnew = store.record.wasMadeAnew
+    configuration.activeVersion = version.number
     if let entries = options.logEntriesMax { configuration.logEntriesMax = entries }
     if let bytes = options.logBytesMax { configuration.logBytesMax = bytes }
     let hello = LinkHello(
@@ -124,6 +127,9 @@ package final class ShardNode: Sendable {
             role.deliver(changes)
             backups.deliver(changes)
           }
+        }
+        group.addTask {
+          try await VersionActivation.follow(coordinator) { lane.activate($0) }
         }
         group.addTask { await role.run() }
         group.addTask { await backups.run() }

@@ -1,4 +1,5 @@
 import ChatCore
+import ClusterModel
 import LogStorage
 import NodeProtocol
 import Primitives
@@ -284,5 +285,12 @@ final class ShardStore: ShardStorage {
       isUnwritten.remove(partition)
       batch.setMeta(of: partition, meta)
     }
+  }
+}
+
+extension Store {
+  /// Lets the layout be what an active version of the protocol needs.
+  func prepare(for version: ActiveVersion) throws(StorageError) {
+    if version.number >= ProtocolVersion.snapshots { try raiseStorageVersion(to: 2) }
   }
 }

@@ -130,6 +130,8 @@ package struct ShardConfiguration: Sendable {
   package var replica: ReplicaConfiguration
   /// The store was made anew after damage: an in-sync replica that it does not hold was lost.
   package var wasMadeAnew = false
+  /// Of the protocol, when the process starts.
+  package var activeVersion = ProtocolVersion.newest
   /// Requests that one link may have unanswered.
   package var requestCreditsPerLink: UInt32 = 16_384
   /// Commands of one turn that share a log entry, by size.

@@ -45,6 +45,8 @@ package struct ShardCore: ~Copyable {
   package internal(set) var isHoldingConfirmations = false
   /// What learners are read from the disk, and what waits for its turn.
   var learning = LearningBudget()
+  /// Of the protocol: what a later one brought is not used.
+  var activeVersion: UInt32
   /// States that are being sent, frozen.
   var snapshots: [OutgoingSnapshot] = []
   /// What this store tells its peers of itself.
@@ -64,6 +66,7 @@ package struct ShardCore: ~Copyable {
   ) {
     self.configuration = configuration
     self.storage = storage
+    activeVersion = configuration.activeVersion
     routing = RoutingTable(partitionCount: configuration.partitionCount)
     positions = Array(repeating: -1, count: Int(configuration.partitionCount))
     random = SeededRandom(seed: seed)
@@ -169,6 +172,11 @@ package struct ShardCore: ~Copyable {
         replica.peerRestarted(store: peer.store, boot: peer.boot, now: now, into: &pending)
       }
     }
+  }
+
+  /// Every node knows this version of the protocol from now on.
+  package mutating func versionActivated(_ version: UInt32) {
+    activeVersion = max(activeVersion, version)
   }
 
   /// How fast replicas learn.

@@ -118,6 +118,8 @@ extension ShardCore {
     let host = hosts[position]
     let checkpointed =
       PlantedBug.isActive(.logCutTooFar) ? host.standing.appliedIndex : checkpointed
+    // Who does not know the log from its beginning needs a snapshot.
+    guard activeVersion >= ProtocolVersion.snapshots else { return }
     guard !host.standing.isStopped, let wanted = host.logSize.excess(factor: 1) else { return }
     let bound = host.logSize.excess(factor: configuration.logPatienceFactor) ?? .zero
     let base = host.visit { replica in

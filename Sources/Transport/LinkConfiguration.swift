@@ -48,7 +48,8 @@ package struct LinkConfiguration: Sendable {
 package enum LinkRefusal: Error, Hashable, Sendable, CustomStringConvertible {
   /// The peer belongs to another cluster.
   case clusterDiffers
-  case protocolDiffers(UInt32)
+  /// The peer knows none of the versions of the protocol that this side knows.
+  case protocolDiffers(ClosedRange<UInt32>)
   /// The peer calls itself something that its certificate does not say.
   case nameNotInCertificate(String)
   case certificateMissing
@@ -62,7 +63,8 @@ package enum LinkRefusal: Error, Hashable, Sendable, CustomStringConvertible {
   package var description: String {
     switch self {
     case .clusterDiffers: "the peer belongs to another cluster"
-    case .protocolDiffers(let version): "the peer speaks version \(version) of the protocol"
+    case .protocolDiffers(let versions):
+      "the peer speaks versions \(versions.lowerBound) to \(versions.upperBound) of the protocol"
     case .nameNotInCertificate(let name): "the peer's certificate does not name \(name)"
     case .certificateMissing: "the peer showed no certificate"
     case .helloMissing: "the peer did not say who it is in time"

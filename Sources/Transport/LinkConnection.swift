@@ -347,8 +347,8 @@ package final class LinkConnection: @unchecked Sendable {
 
   private func objection(to hello: LinkHello) -> LinkRefusal? {
     guard hello.clusterID == ownHello.clusterID else { return .clusterDiffers }
-    guard hello.protocolVersion == ownHello.protocolVersion else {
-      return .protocolDiffers(hello.protocolVersion)
+    guard hello.versions.overlaps(ownHello.versions) else {
+      return .protocolDiffers(hello.versions)
     }
     guard isSecure else { return nil }
     guard let certificate = handler?.tlsPeer, !certificate.dnsNames.isEmpty else {

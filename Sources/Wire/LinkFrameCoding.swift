@@ -80,9 +80,10 @@ extension LinkHello {
     writer.uint(3, role.rawValue)
     writer.fixed64(4, store?.rawValue ?? 0)
     writer.fixed64(5, boot.rawValue)
-    writer.uint(6, protocolVersion)
+    writer.uint(6, versions.lowerBound)
     writer.uint(7, requestCredits)
     writer.uint(8, lane)
+    writer.uint(9, versions.upperBound - versions.lowerBound)
   }
 
   fileprivate init(decoding reader: FrameReader) throws(ProtobufError) {
@@ -92,7 +93,8 @@ extension LinkHello {
     var role: NodeRole?
     var store: UInt64 = 0
     var boot: UInt64 = 0
-    var protocolVersion: UInt32 = 0
+    var oldest: UInt32 = 0
+    var later: UInt32 = 0
     var requestCredits: UInt32 = 0
     var lane: UInt32 = 0
     while let field = try reader.next() {
@@ -102,18 +104,21 @@ extension LinkHello {
       case 3: role = NodeRole(rawValue: try field.uint32())
       case 4: store = try field.fixed64()
       case 5: boot = try field.fixed64()
-      case 6: protocolVersion = try field.uint32()
+      case 6: oldest = try field.uint32()
       case 7: requestCredits = try field.uint32()
       case 8: lane = try field.uint32()
+      case 9: later = try field.uint32()
       default: break
       }
     }
+    let (newest, overflow) = oldest.addingReportingOverflow(later)
+    guard !overflow else { throw .outOfRange(field: 9) }
     guard clusterID != 0 else { throw .missingField(1) }
     guard let role else { throw .missingField(3) }
     guard boot != 0 else { throw .missingField(5) }
     self.init(
       clusterID: clusterID, node: node, role: role, store: store == 0 ? nil : StoreID(store),
-      boot: BootID(boot), lane: lane, protocolVersion: protocolVersion,
+      boot: BootID(boot), lane: lane, versions: oldest...newest,
       requestCredits: requestCredits)
   }
 }

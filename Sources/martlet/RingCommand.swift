@@ -13,7 +13,7 @@ struct RingCommand: AsyncParsableCommand {
     subcommands: [
       RingInitCommand.self, RingStatusCommand.self, RingPlanCommand.self, RingAddCommand.self,
       RingDrainCommand.self, RingRemoveCommand.self, RingReplaceCommand.self,
-      RingLimitCommand.self, RingVerifyCommand.self,
+      RingLimitCommand.self, RingVerifyCommand.self, RingActivateCommand.self,
     ])
 }
 
@@ -74,6 +74,28 @@ struct RingInitCommand: AsyncParsableCommand {
       "the ring is left as it is, not \(differences.joined(separator: " and "))")
     if isRefused { throw failure }
     failure.write()
+  }
+}
+
+struct RingActivateCommand: AsyncParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "activate",
+    abstract: "Use what the version brought that all registered nodes know by now.",
+    discussion: """
+      The end of an upgrade. Until then every node can go back to the program that it ran before; \
+      from then on, one that does not know the version starts no more.
+      """)
+
+  @OptionGroup(title: "Coordinator") var etcd: EtcdOptions
+  @OptionGroup(title: "Log") var log: LogOptions
+
+  func run() async throws {
+    let source = SettingSource(etcd, log)
+    let logger = try Logger(source, usual: .error)
+    let (version, isNew) = try await EtcdConnection.use(source, logger: logger) { coordinator in
+      try await VersionActivation.raise(in: coordinator)
+    }
+    Output.write("version \(version) of the protocol is active\(isNew ? "" : " already")\n")
   }
 }
 

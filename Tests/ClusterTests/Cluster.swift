@@ -195,6 +195,7 @@ final class Cluster: Sendable {
     struct Node: Decodable, Sendable {
       let name: String
       let boot: String
+      let version: UInt32
     }
 
     struct Partition: Decodable, Sendable {
@@ -217,6 +218,7 @@ final class Cluster: Sendable {
 
     let whole: Bool
     let partitionCount: UInt32
+    let activeVersion: UInt32
     let change: Change?
     let members: [Member]
     let nodes: [Node]

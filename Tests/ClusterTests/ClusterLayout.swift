@@ -114,6 +114,10 @@ struct ClusterLayout: Sendable {
     (0..<gatewayCount).map { "https://127.0.0.1:\(gatewayPort($0, tls: true))" }
   }
 
+  var addresses: People.Addresses {
+    People.Addresses(plain: plainURLs, secure: secureURLs, authority: certificates.authority)
+  }
+
   var etcdURL: String { "http://127.0.0.1:\(port(place(of: "etcd"), 0))" }
 
   /// What `martlet ring status` is told to ask.

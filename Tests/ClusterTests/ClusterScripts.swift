@@ -43,14 +43,25 @@ struct ClusterScripts {
     return variables
   }
 
+  /// Where the cluster is reached.
+  var addresses: People.Addresses {
+    People.Addresses(
+      plain: (0..<2).map { "http://127.0.0.1:\(8080 + offset + $0)" },
+      secure: (0..<2).map { "https://127.0.0.1:\(8443 + offset + $0)" },
+      authority: "\(state)/certificates/authority.pem")
+  }
+
+  var etcd: [String] { ["--etcd", "http://127.0.0.1:\(23_790 + offset)"] }
+
   /// **Returns**: what it has said; it must succeed, and say `words`.
   @discardableResult
   func up(
-    _ arguments: String..., saying words: String = "The cluster serves: 16 partitions on 3 shards"
+    _ arguments: String..., binary: String = Program.martlet,
+    saying words: String = "The cluster serves: 16 partitions on 3 shards"
   ) async throws -> String {
     let outcome = try await run(
       "up",
-      ["--binary", Program.martlet, "--partitions", "\(ClusterLayout.partitionCount)"] + arguments)
+      ["--binary", binary, "--partitions", "\(ClusterLayout.partitionCount)"] + arguments)
     try #require(outcome.ending == .exited(0), "\(outcome)")
     try #require(outcome.output.contains(words), "\(outcome)")
     return outcome.output

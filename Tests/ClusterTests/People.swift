@@ -6,13 +6,24 @@ struct People: Sendable {
   /// A client chooses its first gateway by lot.
   private static let drawsMax = 50
 
+  /// Where a cluster is reached, and whose certificates it shows.
+  struct Addresses: Sendable {
+    /// URLs of the gateways in plain text.
+    let plain: [String]
+    /// The same with TLS, in the same order.
+    let secure: [String]
+    let authority: String
+  }
+
   private let gateways: [String]
   let configuration: ClientConfiguration
 
-  init(_ layout: ClusterLayout) {
-    gateways = layout.plainURLs
+  init(_ layout: ClusterLayout) { self.init(layout.addresses) }
+
+  init(_ addresses: Addresses) {
+    gateways = addresses.plain
     var configuration = ClientConfiguration()
-    configuration.trustRootsFile = layout.certificates.authority
+    configuration.trustRootsFile = addresses.authority
     // A fault takes seconds; what is sent during it must outlive it, and not wait long after it.
     configuration.callTimeoutMilliseconds = 60_000
     configuration.backoffMaxMilliseconds = 500

@@ -16,6 +16,9 @@ enum Program {
   static let root = URL(fileURLWithPath: #filePath)
     .deletingLastPathComponent().deletingLastPathComponent().deletingLastPathComponent().path
 
+  /// A program of an earlier version, where there is one.
+  static let older = ProcessInfo.processInfo.environment["MARTLET_TEST_OLDER_BINARY"]
+
   /// What every program gets: nothing of Martlet's settings, whatever the tester's shell holds.
   static let environment: [String: String] = ProcessInfo.processInfo.environment.filter {
     ["PATH", "HOME", "LANG", "TMPDIR"].contains($0.key)

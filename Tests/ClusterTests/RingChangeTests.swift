@@ -35,7 +35,8 @@ extension RealProcesses {
       try await Cluster.with { cluster in
         try await Workload.run(on: cluster) { workload in
           let spare = cluster.layout.spares[0]
-          #expect(try await cluster.ringCommand("add", spare).ending != .exited(0), "not registered")
+          #expect(
+            try await cluster.ringCommand("add", spare).ending != .exited(0), "not registered")
           try cluster.start(spare)
           try await cluster.waitUntilReady(spare)
           let before = try await cluster.ring()

@@ -51,7 +51,14 @@ final class Workload: Sendable {
   static func run(
     on cluster: Cluster, _ body: (Workload) async throws -> Void
   ) async throws {
-    let workload = try await start(on: cluster)
+    try await run(at: cluster.layout.addresses, body)
+  }
+
+  /// The same where only the addresses are known.
+  static func run(
+    at addresses: People.Addresses, _ body: (Workload) async throws -> Void
+  ) async throws {
+    let workload = try await start(at: addresses)
     defer { workload.close() }
     // Nothing is broken before everything works.
     try await workload.progress(by: 30)
@@ -60,10 +67,10 @@ final class Workload: Sendable {
     try await workload.check()
   }
 
-  private static func start(on cluster: Cluster) async throws -> Workload {
-    let people = People(cluster.layout)
+  private static func start(at addresses: People.Addresses) async throws -> Workload {
+    let people = People(addresses)
     let senderNames = (0..<senderCount).map { "sender\($0)" }
-    let gateways = cluster.layout.plainURLs
+    let gateways = addresses.plain
     var senders: [MartletClient] = []
     var listeners: [MartletClient] = []
     let notes = Notes()
@@ -75,7 +82,7 @@ final class Workload: Sendable {
             credentials, to: gateways, first: gateways[index % gateways.count], wantsEvents: false))
       }
       // Each knows one gateway only, and has to wait for it when it is away.
-      for (index, url) in cluster.layout.secureURLs.enumerated() {
+      for (index, url) in addresses.secure.enumerated() {
         let credentials = try await people.join("listener\(index)")
         listeners.append(try await people.connect(credentials, to: [url]))
       }

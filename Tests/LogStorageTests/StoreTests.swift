@@ -16,7 +16,17 @@ import Testing
     #expect(again.id == StoreID(41))
     #expect(again.record.clusterID == 7)
     #expect(again.record.nodeName == "shard-1")
-    #expect(again.record.storageVersion == StoreRecord.knownStorageVersion)
+    #expect(again.record.storageVersion == 1)
+  }
+
+  @Test func theVersionOfTheLayoutIsRaisedOnceAndStays() throws {
+    do {
+      let store = try directory.open()
+      try store.raiseStorageVersion(to: 2)
+      try store.raiseStorageVersion(to: 1)
+      #expect(store.record.storageVersion == 2)
+    }
+    #expect(try directory.open().record.storageVersion == 2)
   }
 
   @Test func anotherClustersDirectoryIsRefused() throws {

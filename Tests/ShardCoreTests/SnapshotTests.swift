@@ -92,6 +92,26 @@ import WalkSupport
     }
   }
 
+  @Test func `while a node may not know snapshots, logs keep their beginning`() {
+    var rig = rig { $0.activeVersion = ProtocolVersion.snapshots - 1 }
+    let host = rig.stores[0].hosts[0]
+    let begins = { host.visit { $0.baseEntry.index } }
+    #expect(begins() == .zero)
+    retarget(&rig)
+    joins(&rig, within: 5_000)
+    #expect(begun(rig) == 0)
+    for store in rig.stores.indices {
+      rig.input(store) { core, _, _ in core.versionActivated(ProtocolVersion.snapshots) }
+    }
+    let gateway = rig.openGateway(to: 0)
+    for number in 0..<20 {
+      let room = rig.ring.conversation(7, in: 0)
+      rig.command(send("m\(number)", to: room, by: rig.ring.user(1, in: 0)), through: gateway)
+      rig.run(milliseconds: 50)
+    }
+    #expect(begins() > LogIndex(100))
+  }
+
   @Test func `a replica that comes late gets the state, then the log, and joins`() {
     var rig = rig()
     retarget(&rig)

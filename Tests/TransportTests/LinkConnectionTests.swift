@@ -195,7 +195,7 @@ import Testing
 
   @Test func anotherVersionOfTheProtocolIsRefused() async throws {
     var hello = LinkEnds.hello("node2")
-    hello.protocolVersion = 99
+    hello.versions = 98...99
     let ends = try await LinkEnds(client: hello)
     #expect(ends.failure != nil)
     try await ends.accepted.wait { $0.closed != nil }

@@ -17,7 +17,8 @@ extension ProtoLinkFrame {
         $0.role = ProtoNodeRole(value.role)
         $0.store = value.store?.rawValue ?? 0
         $0.boot = value.boot.rawValue
-        $0.protocolVersion = value.protocolVersion
+        $0.protocolVersion = value.versions.lowerBound
+        $0.laterVersions = value.versions.upperBound - value.versions.lowerBound
         $0.requestCredits = value.requestCredits
         $0.lane = value.lane
       }

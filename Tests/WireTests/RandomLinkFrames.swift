@@ -38,6 +38,11 @@ extension RandomValues {
     }
   }
 
+  mutating func versions() -> ClosedRange<UInt32> {
+    let oldest = number32()
+    return oldest...(oldest + min(number32(), .max - oldest))
+  }
+
   mutating func replicaMessage(_ variant: Int) -> ReplicaMessage {
     ReplicaMessage(
       partition: partition(), from: replica(), fromBoot: boot(), to: replica(),
@@ -150,7 +155,7 @@ extension RandomValues {
         LinkHello(
           clusterID: id128(), node: text(), role: pick([.shard, .gateway]),
           store: maybe { StoreID($0.positive()) }, boot: boot(), lane: number32(),
-          protocolVersion: number32(),
+          versions: versions(),
           requestCredits: number32())),
       .heartbeat(Heartbeat(boot: boot(), wallTime: time(), condition: .stalled, isDeaf: flag())),
       .subscribe(

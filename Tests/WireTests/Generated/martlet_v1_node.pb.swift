@@ -235,6 +235,7 @@ nonisolated struct ProtoLinkHello: Sendable {
 
   var boot: UInt64 = 0
 
+  /// The oldest version of the protocol that the sender knows.
   var protocolVersion: UInt32 = 0
 
   /// Requests that the sender accepts before it has answered one: the other side's credits.
@@ -242,6 +243,9 @@ nonisolated struct ProtoLinkHello: Sendable {
 
   /// Which of the sender's event loops it is. A link between two of them ends the one before.
   var lane: UInt32 = 0
+
+  /// How many later versions it knows besides.
+  var laterVersions: UInt32 = 0
 
   var unknownFields = SwiftProtobuf.UnknownStorage()
 
@@ -2142,7 +2146,7 @@ nonisolated extension ProtoNothing: SwiftProtobuf.Message, SwiftProtobuf._Messag
 
 nonisolated extension ProtoLinkHello: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   static let protoMessageName: String = _protobuf_package + ".LinkHello"
-  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{3}cluster_id\0\u{1}node\0\u{1}role\0\u{1}store\0\u{1}boot\0\u{3}protocol_version\0\u{3}request_credits\0\u{1}lane\0")
+  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{3}cluster_id\0\u{1}node\0\u{1}role\0\u{1}store\0\u{1}boot\0\u{3}protocol_version\0\u{3}request_credits\0\u{1}lane\0\u{3}later_versions\0")
 
   mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -2158,6 +2162,7 @@ nonisolated extension ProtoLinkHello: SwiftProtobuf.Message, SwiftProtobuf._Mess
       case 6: try { try decoder.decodeSingularUInt32Field(value: &self.protocolVersion) }()
       case 7: try { try decoder.decodeSingularUInt32Field(value: &self.requestCredits) }()
       case 8: try { try decoder.decodeSingularUInt32Field(value: &self.lane) }()
+      case 9: try { try decoder.decodeSingularUInt32Field(value: &self.laterVersions) }()
       default: break
       }
     }
@@ -2188,6 +2193,9 @@ nonisolated extension ProtoLinkHello: SwiftProtobuf.Message, SwiftProtobuf._Mess
     if self.lane != 0 {
       try visitor.visitSingularUInt32Field(value: self.lane, fieldNumber: 8)
     }
+    if self.laterVersions != 0 {
+      try visitor.visitSingularUInt32Field(value: self.laterVersions, fieldNumber: 9)
+    }
     try unknownFields.traverse(visitor: &visitor)
   }
 
@@ -2200,6 +2208,7 @@ nonisolated extension ProtoLinkHello: SwiftProtobuf.Message, SwiftProtobuf._Mess
     if lhs.protocolVersion != rhs.protocolVersion {return false}
     if lhs.requestCredits != rhs.requestCredits {return false}
     if lhs.lane != rhs.lane {return false}
+    if lhs.laterVersions != rhs.laterVersions {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }

@@ -1,0 +1,76 @@
+import ClusterModel
+package import Coordination
+import Primitives
+
+/// The version of the protocol that a cluster uses: followed by its nodes, raised by its operator.
+package enum VersionActivation {
+  /// **Throws**: `StartError` when this program does not know the version that is active;
+  /// `CoordinationError`, `ProtobufError`.
+  static func read(_ coordinator: any Coordinator) async throws -> ActiveVersion {
+    let version = try await found(coordinator).version
+    try check(version)
+    return version
+  }
+
+  private static func found(
+    _ coordinator: any Coordinator
+  ) async throws -> (version: ActiveVersion, revision: Revision) {
+    let reading = try await coordinator.get(CoordinationKey.version)
+    let version = try reading.item.map { try ActiveVersion(decoding: $0.value) }
+    return (version ?? .first, reading.modRevision)
+  }
+
+  static func check(
+    _ version: ActiveVersion, known: ClosedRange<UInt32> = ProtocolVersion.known
+  ) throws(StartError) {
+    guard !known.contains(version.number) else { return }
+    throw StartError(
+      "this martlet knows versions \(known.lowerBound) to \(known.upperBound) of the protocol, and "
+        + "version \(version.number) is active in this cluster; allowed is "
+        + (version.number > known.upperBound
+          ? "a later martlet" : "one that knows both, upgrade through that"))
+  }
+
+  /// Follows it until cancelled.
+  ///
+  /// **Throws**: `StartError` when it is raised beyond what this program knows.
+  static func follow(
+    _ coordinator: any Coordinator, _ deliver: @escaping @Sendable (ActiveVersion) -> Void
+  ) async throws {
+    var mirror = Mirror(of: CoordinationKey.version, in: coordinator)
+    while try await mirror.next() != nil {
+      guard let item = mirror.items[CoordinationKey.version] else { continue }
+      let version = try ActiveVersion(decoding: item.value)
+      try check(version)
+      deliver(version)
+    }
+  }
+
+  /// The latest version that all of these nodes know.
+  static func common(_ nodes: [NodeRecord]) -> ActiveVersion {
+    ActiveVersion(nodes.map(\.protocolVersion).min() ?? ProtocolVersion.newest)
+  }
+
+  /// Makes the latest version that every registered node knows the active one. It does not go
+  /// back: nodes that do not know it start no more.
+  ///
+  /// **Returns**: the active version, and whether it has changed.
+  /// **Throws**: `StartError` when no node is registered or the outcome is not known;
+  /// `CoordinationError`, `ProtobufError`.
+  package static func raise(
+    in coordinator: any Coordinator
+  ) async throws -> (version: UInt32, isNew: Bool) {
+    let nodes = try await coordinator.list(CoordinationKey.nodes).items
+      .map { try NodeRecord(decoding: $0.value) }
+    guard !nodes.isEmpty else { throw StartError("no node is registered: start them first") }
+    let (active, revision) = try await found(coordinator)
+    let wanted = common(nodes)
+    guard wanted.number > active.number else { return (active.number, false) }
+    let result = try await coordinator.transact(
+      .compareAndSet(CoordinationKey.version, at: revision, to: wanted.encoded()))
+    guard result.succeeded else {
+      throw StartError("somebody else has changed it at the same time; look and try again")
+    }
+    return (wanted.number, true)
+  }
+}
