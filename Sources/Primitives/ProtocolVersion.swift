@@ -6,9 +6,9 @@
 /// | 2 | snapshots, and logs that give up their beginning |
 ///
 /// Nodes of different versions work together as long as their ranges overlap. What a version
-/// brought is used when it is the **active** one: a number in the coordinator that an operator raises
-/// when all nodes know it, and that never goes down. So a cluster is upgraded node by node, and back
-/// as long as the new version is not active.
+/// brought is used when it is the **active** one: a number in the coordinator that an operator
+/// raises when all nodes know it, and that never goes down. So a cluster is upgraded node by node,
+/// and back as long as the new version is not active.
 package enum ProtocolVersion {
   package static let oldest: UInt32 = 1
   /// A debug build calls itself one version later, in which nothing is new, so that tests have two

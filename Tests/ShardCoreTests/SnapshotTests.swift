@@ -109,7 +109,7 @@ import WalkSupport
       rig.command(send("m\(number)", to: room, by: rig.ring.user(1, in: 0)), through: gateway)
       rig.run(milliseconds: 50)
     }
-    #expect(begins() > LogIndex(100))
+    #expect(begins() > LogIndex(40))
   }
 
   @Test func `a replica that comes late gets the state, then the log, and joins`() {
