@@ -147,8 +147,8 @@ let package = Package(
     .executableTarget(
       name: "martlet",
       dependencies: [
-        "Primitives", "ClusterModel", "RingControl", "Credentials", "LogStorage", "Coordination",
-        "TLSEngine",
+        "Primitives", "ChatModel", "ClusterModel", "RingControl", "Credentials", "LogStorage",
+        "Coordination", "TLSEngine",
         "NodeRuntime", "NodeConfiguration", "MartletClient", "SocketErrors", .nioCore, .nioPosix,
         .nioHTTP1, .logging, .argumentParser,
       ],
@@ -247,7 +247,7 @@ let package = Package(
         "Wire", "Primitives", "ChatModel", "ClientProtocol", "ClusterModel", "NodeProtocol",
         .protobuf,
       ]),
-    tests("LogStorageTests", ["LogStorage", "Primitives"]),
+    tests("LogStorageTests", ["LogStorage", "Primitives", "WalkSupport"]),
     tests(
       "TransportTests",
       [
@@ -271,9 +271,9 @@ let package = Package(
     tests(
       "NodeRuntimeTests",
       [
-        "Primitives", "ChatModel", "ClusterModel", "Coordination", "Credentials", "LogStorage",
-        "NodeProtocol", "ReplicaCore", "RingControl", "ShardCore", "Telemetry", "Transport",
-        "NodeRuntime",
+        "Primitives", "ChatModel", "ChatCore", "ClusterModel", "Coordination", "Credentials",
+        "HashRing", "LogStorage", "NodeProtocol", "ReplicaCore", "RingControl", "ShardCore",
+        "Telemetry", "Transport", "NodeRuntime",
         "LogSupport", .nioCore, .nioPosix, .nioHTTP1, .logging,
       ]),
     tests(

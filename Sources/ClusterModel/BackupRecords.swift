@@ -6,12 +6,14 @@ package import Primitives
 /// ```
 ///  hold ──── every shard keeps in its outboxes what it has delivered, and says so
 ///  take ──── the chosen ones copy their stores, and say so
+///  finish ── the backup is written down: the chosen ones may delete what is too old
 ///  (deleted) everything goes on as ever
 /// ```
 package struct BackupRequest: Equatable, Sendable {
   package enum Phase: UInt32, Sendable {
     case hold = 1
     case take = 2
+    case finish = 3
   }
 
   package var id: UInt64
@@ -68,6 +70,8 @@ package struct BackupReport: Equatable, Sendable {
   package var number: UInt32 = 0
   package var bytes: UInt64 = 0
   package var directory = ""
+  /// When the copy was made. Seconds since 1970.
+  package var time: Int64 = 0
 
   package init(id: UInt64, phase: BackupRequest.Phase, store: StoreID, boot: BootID) {
     self.id = id
@@ -86,6 +90,7 @@ package struct BackupReport: Equatable, Sendable {
     writer.uint(6, number)
     writer.uint(7, bytes)
     writer.string(8, directory)
+    writer.int(9, time)
     return writer.bytes
   }
 
@@ -106,6 +111,7 @@ package struct BackupReport: Equatable, Sendable {
       case 6: number = try field.uint32()
       case 7: self.bytes = try field.uint64()
       case 8: directory = try field.string()
+      case 9: time = try field.int64()
       default: break
       }
     }

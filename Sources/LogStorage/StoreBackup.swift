@@ -18,6 +18,10 @@ package struct StoreBackup: Hashable, Sendable {
 ///
 /// **Isolation**: one thread.
 package final class BackupDirectory {
+  /// Copies that belong to a finished backup, one number a line.
+  private static let finishedName = "FINISHED"
+
+  private let path: String
   private let environment: OpaquePointer
   private let engine: OpaquePointer
 
@@ -26,8 +30,11 @@ package final class BackupDirectory {
   /// - Parameter directory: made when it is missing.
   /// **Throws**: `backupFailed`, `openFailed`.
   package convenience init(of store: StoreID, in directory: String) throws(StorageError) {
+    let path = Self.path(of: store, in: directory)
+    // What it holds is for nobody else to read.
     try StoreDirectory(path: directory).create()
-    try self.init(Self.path(of: store, in: directory))
+    try StoreDirectory(path: path).create()
+    try self.init(path)
   }
 
   package static func path(of store: StoreID, in directory: String) -> String {
@@ -39,6 +46,7 @@ package final class BackupDirectory {
     let environment = rocksdb_create_default_env()
     guard let environment else { throw .backupFailed("the engine returned no handle") }
     self.environment = environment
+    self.path = path
     let options = rocksdb_backup_engine_options_create(path)
     defer { rocksdb_backup_engine_options_destroy(options) }
     rocksdb_backup_engine_options_set_share_table_files(options, 1)
@@ -73,15 +81,42 @@ package final class BackupDirectory {
   /// Copies the store as it is now; everything that was written before the call is in it. Writing
   /// goes on meanwhile.
   ///
-  /// - Parameter keeping: so many are kept; older ones are deleted once this one is whole.
   /// **Throws**: `backupFailed`, with nothing of it left but files that the next one takes over.
-  package func add(_ store: Store, keeping: UInt32) throws(StorageError) -> StoreBackup {
+  package func add(_ store: Store) throws(StorageError) -> StoreBackup {
     do throws(EngineError) {
       try store.database.backUp(with: engine)
-      try engineCall { rocksdb_backup_engine_purge_old_backups(engine, keeping, $0) }
     } catch { throw .backupFailed(error.text) }
     guard let made = backups.last else { throw .backupFailed("the backup is not there") }
     return made
+  }
+
+  /// The backup that this copy is a part of is whole. Copies that are older than as many finished
+  /// ones are deleted, and only then, so that a backup that fails never costs one that did not.
+  ///
+  /// **Throws**: `backupFailed`.
+  package func finish(_ number: UInt32, keeping: Int) throws(StorageError) {
+    var finished = Self.finished(in: path)
+    finished.append(number)
+    let text = finished.map { "\($0)\n" }.joined()
+    guard WholeFile.write(Array(text.utf8), to: "\(path)/\(Self.finishedName)") else {
+      throw .backupFailed("\(path)/\(Self.finishedName) cannot be written")
+    }
+    guard finished.count > keeping else { return }
+    let oldest = finished[finished.count - keeping]
+    let kept = UInt32(backups.count { $0.number >= oldest })
+    do throws(EngineError) {
+      try engineCall { rocksdb_backup_engine_purge_old_backups(engine, kept, $0) }
+    } catch { throw .backupFailed(error.text) }
+  }
+
+  private static func finished(in path: String) -> [UInt32] {
+    let text = WholeFile.read("\(path)/\(finishedName)").map { String(decoding: $0, as: UTF8.self) }
+    return (text ?? "").split(separator: "\n").compactMap { UInt32($0) }.sorted()
+  }
+
+  /// Whether there are copies of a store: asking makes nothing.
+  package static func isOne(_ path: String) -> Bool {
+    DirectoryContent.names(in: path)?.contains("meta") ?? false
   }
 
   /// Makes a data directory of a backup, for a node of this name. The directory forgets which

@@ -90,7 +90,7 @@ extension Store {
       successorOf: identity)
   }
 
-  /// Makes a restored database the one of a node, which follows no coordinator yet.
+  /// Makes a restored database the one of a node, which knows neither cluster nor coordinator yet.
   static func adopt(
     directory path: String, nodeName: String
   ) throws(StorageError) -> StoreIdentity {
@@ -101,9 +101,15 @@ extension Store {
     guard let found = try readRecord(database) else {
       throw .damaged(Damage(.storeRecord, "it is missing"))
     }
+    guard found.storageVersion <= StoreRecord.knownStorageVersion else {
+      throw .newerVersion(
+        directory: path, found: found.storageVersion, known: StoreRecord.knownStorageVersion)
+    }
+    // The restored cluster is another one: whoever belongs to the old one is refused.
     let record = StoreRecord(
-      store: found.store, clusterID: found.clusterID, nodeName: nodeName,
-      storageVersion: found.storageVersion, nextPrefix: found.nextPrefix)
+      store: found.store, clusterID: 0, nodeName: nodeName,
+      storageVersion: found.storageVersion, nextPrefix: found.nextPrefix,
+      wasMadeAnew: found.wasMadeAnew)
     try writeRecord(record, database)
     let identity = StoreIdentity(of: record)
     try StoreDirectory(path: path).writeIdentity(identity.encoded())

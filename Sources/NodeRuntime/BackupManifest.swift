@@ -14,21 +14,26 @@ package struct BackupManifest: Equatable, Sendable {
     /// As the shard sees it.
     package var directory: String
     package var number: UInt32
+    /// When it was made. Seconds since 1970.
+    package var time: Int64
     /// Of all its files, also of those that it shares with earlier ones.
     package var bytes: UInt64
 
     package init(
-      node: String, store: StoreID, directory: String, number: UInt32, bytes: UInt64
+      node: String, store: StoreID, directory: String, number: UInt32, time: Int64, bytes: UInt64
     ) {
       self.node = node
       self.store = store
       self.directory = directory
       self.number = number
+      self.time = time
       self.bytes = bytes
     }
   }
 
   package var time: WallTime
+  /// Of the protocol, when it was made.
+  package var version: ActiveVersion
   package var cluster: ClusterRecord
   package var copies: [Copy]
   /// Of every partition: its record, and the replica in one of the copies.
@@ -37,11 +42,12 @@ package struct BackupManifest: Equatable, Sendable {
   package var secrets: [(key: String, value: [UInt8])]
 
   package init(
-    time: WallTime, cluster: ClusterRecord, copies: [Copy],
+    time: WallTime, version: ActiveVersion, cluster: ClusterRecord, copies: [Copy],
     partitions: [(record: PartitionRecord, replica: ReplicaID)],
     secrets: [(key: String, value: [UInt8])]
   ) {
     self.time = time
+    self.version = version
     self.cluster = cluster
     self.copies = copies
     self.partitions = partitions
@@ -65,6 +71,7 @@ package struct BackupManifest: Equatable, Sendable {
         $0.string(3, copy.directory)
         $0.uint(4, copy.number)
         $0.uint(5, copy.bytes)
+        $0.int(6, copy.time)
       }
     }
     for (record, replica) in partitions {
@@ -79,6 +86,7 @@ package struct BackupManifest: Equatable, Sendable {
         $0.data(2, value)
       }
     }
+    writer.element(7, version.encoded())
     let bytes = Self.magic + writer.bytes
     return bytes + withUnsafeBytes(of: CRC32C.checksum(bytes).bigEndian) { Array($0) }
   }
@@ -103,6 +111,7 @@ package struct BackupManifest: Equatable, Sendable {
   private static func decode(_ bytes: [UInt8]) throws(ProtobufError) -> BackupManifest {
     var version: UInt64 = 0
     var time: UInt64 = 0
+    var active: ActiveVersion?
     var cluster: ClusterRecord?
     var copies: [Copy] = []
     var partitions: [(record: PartitionRecord, replica: ReplicaID)] = []
@@ -116,19 +125,21 @@ package struct BackupManifest: Equatable, Sendable {
       case 4: copies.append(try copy(try field.reader()))
       case 5: partitions.append(try partition(try field.reader()))
       case 6: secrets.append(try secret(try field.reader()))
+      case 7: active = try ActiveVersion(decoding: Array(try field.bytes()))
       default: break
       }
     }
     guard version == Self.version else { throw .outOfRange(field: 1) }
     guard let cluster else { throw .missingField(3) }
+    guard let active else { throw .missingField(7) }
     guard partitions.count == Int(cluster.partitionCount) else { throw .outOfRange(field: 5) }
     return BackupManifest(
-      time: WallTime(milliseconds: time), cluster: cluster, copies: copies,
+      time: WallTime(milliseconds: time), version: active, cluster: cluster, copies: copies,
       partitions: partitions, secrets: secrets)
   }
 
   private static func copy(_ reader: ProtobufReader) throws(ProtobufError) -> Copy {
-    var copy = Copy(node: "", store: StoreID(0), directory: "", number: 0, bytes: 0)
+    var copy = Copy(node: "", store: StoreID(0), directory: "", number: 0, time: 0, bytes: 0)
     var reader = reader
     while let field = try reader.next() {
       switch field.number {
@@ -137,6 +148,7 @@ package struct BackupManifest: Equatable, Sendable {
       case 3: copy.directory = try field.string()
       case 4: copy.number = try field.uint32()
       case 5: copy.bytes = try field.uint64()
+      case 6: copy.time = try field.int64()
       default: break
       }
     }

@@ -5,6 +5,7 @@ import LogStorage
 import NIOCore
 import NIOPosix
 import Primitives
+import ShardCore
 import Synchronization
 
 /// What a shard does for a backup that an operator's tool makes: it keeps its outboxes while there
@@ -14,10 +15,12 @@ import Synchronization
 final class BackupRole: Sendable {
   private static let pollInterval: Milliseconds = 100
   private static let retryInterval: Milliseconds = 1_000
-  /// Copies that are kept in a directory.
-  private static let keptCount: UInt32 = 30
+  /// Copies of finished backups that are kept in a directory.
+  private static let keptCount = 30
 
   private let request = Mutex<BackupRequest?>(nil)
+  /// The latest copy.
+  private let copied = Mutex<UInt32>(0)
   private let name: String
   private let boot: BootID
   private let directory: String?
@@ -76,18 +79,31 @@ final class BackupRole: Sendable {
     var report = BackupReport(id: request.id, phase: request.phase, store: store.id, boot: boot)
     let keeps = try? await lane.eventLoop.submit { [lane] in lane.keepsOutboxes }.get()
     guard keeps ?? false else { return nil }
-    guard request.phase == .take, request.takers.contains(store.id) else { return report }
+    guard request.phase != .hold, request.takers.contains(store.id) else { return report }
     guard let directory else {
       report.failure = "it has no --backup-dir"
       return report
     }
+    let path = BackupDirectory.path(of: store.id, in: directory)
     do {
       let store = store
-      let made = try await NIOThreadPool.singleton.runIfActive {
-        try BackupDirectory(of: store.id, in: directory).add(store, keeping: Self.keptCount)
+      if request.phase == .finish {
+        let number = copied.withLock { $0 }
+        try await NIOThreadPool.singleton.runIfActive {
+          try BackupDirectory(path).finish(number, keeping: Self.keptCount)
+        }
+        return report
       }
-      let path = BackupDirectory.path(of: store.id, in: directory)
+      if let stopped = try await stoppedPartition() {
+        report.failure = "its replica of \(stopped) has stopped"
+        return report
+      }
+      let made = try await NIOThreadPool.singleton.runIfActive {
+        try BackupDirectory(of: store.id, in: directory).add(store)
+      }
+      copied.withLock { $0 = made.number }
       report.directory = path
+      report.time = made.time
       report.number = made.number
       report.bytes = made.bytes
       logger.info(
@@ -97,5 +113,11 @@ final class BackupRole: Sendable {
       logger.error("the store is not copied", metadata: ["why": "\(error)"])
     }
     return report
+  }
+
+  /// A replica that has given itself up may be listed as in sync for a while.
+  private func stoppedPartition() async throws -> PartitionID? {
+    let partitions = try await lane.eventLoop.submit { [lane] in lane.partitions }.get()
+    return partitions.first { $0.stop != nil }?.partition
   }
 }

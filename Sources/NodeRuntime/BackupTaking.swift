@@ -2,6 +2,13 @@ import ClusterModel
 package import Coordination
 package import Primitives
 
+/// Why no backup was made, in one line for the operator.
+package struct BackupRefusal: Error, CustomStringConvertible, Sendable {
+  package let description: String
+
+  init(_ description: String) { self.description = description }
+}
+
 /// Makes a backup of a cluster that goes on: of each partition one replica that was in sync while
 /// it was copied, so that everything that was acknowledged before the backup began is in it.
 ///
@@ -25,14 +32,14 @@ package struct BackupTaking: Sendable {
     self.timeout = timeout
   }
 
-  /// **Throws**: `StartError` with the reason; nothing has changed then, and another try may go
-  /// well. `CoordinationError`, `ProtobufError`.
-  package func run() async throws -> BackupManifest {
+  /// - Parameter write: writes the manifest down; what it throws ends the backup like any failure.
+  /// **Throws**: `BackupRefusal` with the reason; nothing has changed then, and another try may go
+  /// well. `StartError` when there is no ring; `CoordinationError`, `ProtobufError`.
+  package func run(_ write: (BackupManifest) throws -> Void) async throws -> BackupManifest {
     let status = try await RingStatus.readMade(coordinator)
-    let takers = try Self.takers(of: status)
     let lease = try await coordinator.grantLease(ttlSeconds: Self.leaseSeconds)
     do {
-      let manifest = try await run(status, takers, under: lease)
+      let manifest = try await run(status.shards, under: lease, write)
       try await coordinator.revoke(lease)
       return manifest
     } catch {
@@ -42,35 +49,49 @@ package struct BackupTaking: Sendable {
   }
 
   private func run(
-    _ status: RingStatus, _ takers: [StoreID], under lease: Lease
+    _ shards: [NodeRecord], under lease: Lease, _ write: (BackupManifest) throws -> Void
   ) async throws -> BackupManifest {
-    var request = BackupRequest(
-      id: UInt64(truncatingIfNeeded: lease.id.rawValue), phase: .hold, takers: takers)
-    let begun = try await coordinator.transact(
-      .compareAndSet(
-        CoordinationKey.backup, at: .zero, to: request.encoded(), lease: lease.id))
-    guard begun.succeeded else {
-      throw StartError("another backup is being made; wait until it is done")
-    }
-    let shards = status.shards
+    var request = BackupRequest(id: UInt64(truncatingIfNeeded: lease.id.rawValue), phase: .hold)
+    var revision = try await put(request, at: .zero, lease)
     _ = try await reports(request, of: shards, within: Self.holdTimeout, lease)
+    // Whatever was forgotten before is on the disk of everybody who is in sync now.
+    let held = try await RingStatus.readMade(coordinator)
+    request.takers = try Self.takers(of: held)
     request.phase = .take
-    let taken = try await coordinator.transact(
-      .compareAndSet(
-        CoordinationKey.backup, at: begun.revision, to: request.encoded(), lease: lease.id))
-    guard taken.succeeded else { throw Self.interrupted }
+    revision = try await put(request, at: revision, lease)
     let reports = try await reports(request, of: shards, within: timeout, lease)
     let after = try await RingStatus.readMade(coordinator)
-    guard try await coordinator.get(CoordinationKey.backup).modRevision == taken.revision else {
+    guard try await coordinator.get(CoordinationKey.backup).modRevision == revision else {
       throw Self.interrupted
     }
-    return try await manifest(after, began: status, reports, takers)
+    let manifest = try await manifest(after, began: held, reports, request.takers)
+    try write(manifest)
+    // Now older copies may go. If nobody hears it they stay.
+    request.phase = .finish
+    if (try? await put(request, at: revision, lease)) != nil {
+      _ = try? await self.reports(request, of: shards, within: Self.holdTimeout, lease)
+    }
+    return manifest
   }
 
-  private static let interrupted = StartError(
+  private func put(
+    _ request: BackupRequest, at revision: Revision, _ lease: Lease
+  ) async throws -> Revision {
+    let result = try await coordinator.transact(
+      .compareAndSet(
+        CoordinationKey.backup, at: revision, to: request.encoded(), lease: lease.id))
+    guard result.succeeded else {
+      throw request.phase == .hold
+        ? BackupRefusal("another backup is being made; wait until it is done") : Self.interrupted
+    }
+    return result.revision
+  }
+
+  private static let interrupted = BackupRefusal(
     "the backup was interrupted: the coordinator was away for too long; try again")
 
-  /// Waits until every shard has answered.
+  /// Waits until every shard has answered. One that has failed, or was replaced by another process,
+  /// is not waited for.
   private func reports(
     _ request: BackupRequest, of shards: [NodeRecord], within limit: Milliseconds, _ lease: Lease
   ) async throws -> [BackupReport] {
@@ -82,12 +103,23 @@ package struct BackupTaking: Sendable {
       let missing = shards.filter { shard in
         !found.contains { $0.store == shard.store && $0.boot == shard.boot }
       }
+      if let failed = found.first(where: { !$0.failure.isEmpty }) {
+        let name = shards.first { $0.store == failed.store }?.name ?? "\(failed.store)"
+        throw BackupRefusal("\(name) was not copied: \(failed.failure)")
+      }
       if missing.isEmpty { return found }
       guard lease.state != .lost else { throw Self.interrupted }
       guard Clock.now() < deadline else {
-        throw StartError(
+        throw BackupRefusal(
           "no answer from " + missing.map(\.name).joined(separator: ", ")
             + " within \(limit.rawValue / 1_000) s; see `martlet ring status`, and try again")
+      }
+      let nodes = try await coordinator.list(CoordinationKey.nodes).items
+        .map { try NodeRecord(decoding: $0.value) }
+      if let gone = missing.first(where: { shard in
+        !nodes.contains { $0.store == shard.store && $0.boot == shard.boot }
+      }) {
+        throw BackupRefusal("\(gone.name) went away or was restarted meanwhile; try again")
       }
       await Mirror.sleep(Self.pollInterval)
     }
@@ -100,14 +132,14 @@ package struct BackupTaking: Sendable {
     for taker in takers {
       guard let report = reports.first(where: { $0.store == taker }),
         let node = after.shards.first(where: { $0.store == taker })
-      else { throw StartError("a shard went away while it was copied; try again") }
-      guard report.failure.isEmpty else {
-        throw StartError("\(node.name) was not copied: \(report.failure)")
-      }
+      else { throw BackupRefusal("a shard went away while it was copied; try again") }
       copies.append(
         BackupManifest.Copy(
           node: node.name, store: taker, directory: report.directory, number: report.number,
-          bytes: report.bytes))
+          time: report.time, bytes: report.bytes))
+    }
+    guard after.partitions.count == Int(after.cluster.partitionCount) else {
+      throw BackupRefusal("records of partitions are missing: see `martlet ring status`")
     }
     var partitions: [(record: PartitionRecord, replica: ReplicaID)] = []
     for item in after.partitions {
@@ -119,7 +151,8 @@ package struct BackupTaking: Sendable {
       if let item = try await coordinator.get(key).item { secrets.append((key, item.value)) }
     }
     return BackupManifest(
-      time: Clock.wall(), cluster: after.cluster, copies: copies, partitions: partitions,
+      time: Clock.wall(), version: after.version, cluster: after.cluster, copies: copies,
+      partitions: partitions,
       secrets: secrets)
   }
 
@@ -128,32 +161,37 @@ package struct BackupTaking: Sendable {
   private static func replica(
     of item: RingStatus.Partition, began before: RingStatus, _ reports: [BackupReport],
     _ takers: [StoreID]
-  ) throws(StartError) -> ReplicaID {
+  ) throws(BackupRefusal) -> ReplicaID {
     let leads = reports.contains {
       $0.store == item.record.leader.store && $0.boot == item.record.leaderBoot
     }
     guard leads else {
-      throw StartError("\(item.id) is led by nobody who has answered; try again")
+      throw BackupRefusal("\(item.id) is led by nobody who has answered; try again")
     }
-    let earlier = before.partitions.first { $0.id == item.id }?.record.inSync ?? []
-    let chosen = item.record.inSync.first { takers.contains($0.store) && earlier.contains($0) }
+    let earlier = before.partitions.first { $0.id == item.id }.map { sound($0.record) } ?? []
+    let chosen = sound(item.record).first { takers.contains($0.store) && earlier.contains($0) }
     guard let chosen else {
-      throw StartError("the in-sync set of \(item.id) has changed meanwhile; try again")
+      throw BackupRefusal("the in-sync set of \(item.id) has changed meanwhile; try again")
     }
     return chosen
   }
 
+  /// In-sync replicas that have not given themselves up.
+  private static func sound(_ record: PartitionRecord) -> [ReplicaID] {
+    record.inSync.filter { !record.isSuperseded($0) }
+  }
+
   /// As few stores as have an in-sync replica of every partition, nearly.
   ///
-  /// **Throws**: `StartError` when a partition has none that is registered.
-  static func takers(of status: RingStatus) throws(StartError) -> [StoreID] {
+  /// **Throws**: `BackupRefusal` when a partition has none that is registered.
+  static func takers(of status: RingStatus) throws(BackupRefusal) -> [StoreID] {
     let registered = Set(status.shards.compactMap(\.store))
     var missing = Dictionary(
       uniqueKeysWithValues: status.partitions.map { item in
-        (item.id, item.record.inSync.map(\.store).filter { registered.contains($0) })
+        (item.id, sound(item.record).map(\.store).filter { registered.contains($0) })
       })
     if let lost = missing.filter({ $0.value.isEmpty }).keys.min() {
-      throw StartError(
+      throw BackupRefusal(
         "\(lost) has no in-sync replica on a registered shard: see `martlet ring status`")
     }
     var takers: [StoreID] = []

@@ -40,8 +40,8 @@ extension ShardNode {
   /// Adds what this shard shows of itself.
   package func collect(into page: inout MetricsPage) async {
     if let partitions = try? await partitions(),
-      let (links, comparedStates) = try? await lane.eventLoop.submit({ [lane] in
-        (lane.linkCount, lane.comparedStateCount)
+      let (links, comparedStates, snapshots, log) = try? await lane.eventLoop.submit({ [lane] in
+        (lane.linkCount, lane.comparedStateCount, lane.snapshotCounts, lane.logSize)
       }).get()
     {
       let help = "Partitions that have a replica in this store, by what the replica does."
@@ -69,6 +69,15 @@ extension ShardNode {
         "Times that the state of a partition followed here was found to be its leader's.",
         UInt64(comparedStates))
       page.gauge("martlet_links", "Open links to other nodes.", links)
+      page.gauge("martlet_log_entries", "Entries in all logs here.", log.entries)
+      page.gauge("martlet_log_bytes", "About how much disk all logs here take.", Int(log.bytes))
+      page.counter(
+        "martlet_snapshots_begun_total",
+        "Snapshots begun for replicas that a log here does not reach back for.",
+        UInt64(snapshots.begun))
+      page.counter(
+        "martlet_snapshots_installed_total",
+        "Snapshots that took the place of a state here.", UInt64(snapshots.installed))
     }
     collectStore(into: &page)
   }

@@ -1,5 +1,6 @@
 import ClusterModel
 package import Coordination
+import Credentials
 import HashRing
 import Primitives
 import RingControl
@@ -23,17 +24,20 @@ package enum Restoring {
         "the coordinator has a ring already; a backup is restored into an empty one")
     }
     let (nodes, version) = try await RingInitialiser.shards(shardCount, in: coordinator)
-    // What the copies hold may be of the latest version that this program knows.
-    guard version.number == ProtocolVersion.newest else {
+    guard version.number >= manifest.version.number else {
       throw StartError(
-        "the shards know version \(version.number) of the protocol; allowed is "
-          + "\(ProtocolVersion.newest), that of this martlet")
+        "the shards know version \(version.number) of the protocol, and the backup is of version "
+          + "\(manifest.version.number); allowed are later shards")
     }
-    let records = try records(manifest, on: nodes)
+    let records = try records(manifest, on: nodes, at: Clock.wall())
     try await RingInitialiser.write(records, in: coordinator)
     let members = nodes.map {
       RingMember(store: $0.store, name: $0.name, weight: $0.weight, zone: $0.zone)
     }
+    // Another cluster than the one that was copied: what is left of that one has no part in it.
+    let cluster = ClusterRecord(
+      clusterID: SecureRandom.uint128() | 1, partitionCount: manifest.cluster.partitionCount,
+      replicaCount: manifest.cluster.replicaCount)
     let result = try await coordinator.transact(
       Transaction(
         conditions: [.modRevision(of: CoordinationKey.cluster, equals: .zero)],
@@ -41,7 +45,7 @@ package enum Restoring {
           .put(
             key: CoordinationKey.ring, value: RingRecord(members: members).encoded(), lease: nil),
           .put(key: CoordinationKey.version, value: version.encoded(), lease: nil),
-          .put(key: CoordinationKey.cluster, value: manifest.cluster.encoded(), lease: nil),
+          .put(key: CoordinationKey.cluster, value: cluster.encoded(), lease: nil),
         ]))
     guard result.succeeded else {
       throw StartError(
@@ -50,11 +54,16 @@ package enum Restoring {
     return (records.count, nodes.map(\.name).sorted())
   }
 
+  /// A number that grows every ten minutes and fits into positions until the year 2049.
+  static func generation(at now: WallTime) -> UInt32 {
+    UInt32(min(now.milliseconds / 600_000, UInt64(LogIndex.generationMax) - 1))
+  }
+
   /// The records with which everything begins.
   ///
   /// **Throws**: `StartError` when a copy is on none of the nodes, or there are too few of them.
   static func records(
-    _ manifest: BackupManifest, on nodes: [RingNode]
+    _ manifest: BackupManifest, on nodes: [RingNode], at now: WallTime
   ) throws -> [PartitionRecord] {
     let stores = Set(nodes.map(\.store))
     for copy in manifest.copies where !stores.contains(copy.store) {
@@ -70,9 +79,11 @@ package enum Restoring {
     let placement = try Ring(nodes: nodes).placement(
       partitions: manifest.cluster.partitionCount, replicas: replicaCount)
     return try zip(manifest.partitions, placement).map { known, place in
-      guard let forced = known.record.forcing(known.replica, others: []) else {
+      guard var forced = known.record.forcing(known.replica, others: []) else {
         throw StartError("\(known.replica) is not one of its partition's record")
       }
+      // Also when the same backup is restored once more: no generation is ever told twice.
+      forced.generation = max(forced.generation, generation(at: now))
       return forced.retargeted(to: place.stores)
     }
   }

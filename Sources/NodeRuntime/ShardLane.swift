@@ -145,10 +145,6 @@ final class ShardLane: CompletionSink, @unchecked Sendable {
   /// Every node knows this version from now on. Callable from anywhere.
   func activate(_ version: ActiveVersion) {
     eventLoop.execute { [self] in
-      // The store says so before anything of it is written.
-      do throws(StorageError) { try store.store.prepare(for: version) } catch {
-        return storageFailed(error)
-      }
       turn { core, _, _ in core.versionActivated(version.number) }
     }
   }
@@ -180,6 +176,8 @@ final class ShardLane: CompletionSink, @unchecked Sendable {
   var extents: [PartitionID: (prefix: UInt32, appended: UInt64)] { store.extents }
   var linkCount: Int { links.count }
   var comparedStateCount: Int { core.comparedStateCount }
+  var snapshotCounts: (begun: Int, installed: Int) { core.snapshotCounts }
+  var logSize: (entries: Int, bytes: UInt64) { core.logSize }
 
   func stop() {
     hasStopped.withLock { $0 = true }

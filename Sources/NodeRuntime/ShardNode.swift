@@ -129,7 +129,11 @@ package final class ShardNode: Sendable {
           }
         }
         group.addTask {
-          try await VersionActivation.follow(coordinator) { lane.activate($0) }
+          try await VersionActivation.follow(coordinator) { version in
+            // The store says so before anything of it is written.
+            try store.prepare(for: version)
+            lane.activate(version)
+          }
         }
         group.addTask { await role.run() }
         group.addTask { await backups.run() }

@@ -163,6 +163,8 @@ final class ShardStore: ShardStorage {
 
   /// Reserves a prefix for another state of a partition.
   func beginImport(_ id: InstallationID, of partition: PartitionID) throws(StorageError) {
+    // Whoever sends a snapshot knows that the version is active.
+    try store.raiseStorageVersion(to: 2)
     imports[partition] = (id, StateImport(store: store, prefix: try store.reservePrefix()))
   }
 

@@ -35,14 +35,14 @@ package enum VersionActivation {
   ///
   /// **Throws**: `StartError` when it is raised beyond what this program knows.
   static func follow(
-    _ coordinator: any Coordinator, _ deliver: @escaping @Sendable (ActiveVersion) -> Void
+    _ coordinator: any Coordinator, _ deliver: @escaping @Sendable (ActiveVersion) throws -> Void
   ) async throws {
     var mirror = Mirror(of: CoordinationKey.version, in: coordinator)
     while try await mirror.next() != nil {
       guard let item = mirror.items[CoordinationKey.version] else { continue }
       let version = try ActiveVersion(decoding: item.value)
       try check(version)
-      deliver(version)
+      try deliver(version)
     }
   }
 
@@ -54,23 +54,27 @@ package enum VersionActivation {
   /// Makes the latest version that every registered node knows the active one. It does not go
   /// back: nodes that do not know it start no more.
   ///
-  /// **Returns**: the active version, and whether it has changed.
+  /// **Returns**: the active version, whether it has changed, and the nodes that know no later one
+  /// although others do.
   /// **Throws**: `StartError` when no node is registered or the outcome is not known;
   /// `CoordinationError`, `ProtobufError`.
   package static func raise(
     in coordinator: any Coordinator
-  ) async throws -> (version: UInt32, isNew: Bool) {
+  ) async throws -> (version: UInt32, isNew: Bool, heldBackBy: [String]) {
     let nodes = try await coordinator.list(CoordinationKey.nodes).items
       .map { try NodeRecord(decoding: $0.value) }
     guard !nodes.isEmpty else { throw StartError("no node is registered: start them first") }
     let (active, revision) = try await found(coordinator)
     let wanted = common(nodes)
-    guard wanted.number > active.number else { return (active.number, false) }
+    let latest = nodes.map(\.protocolVersion).max() ?? wanted.number
+    let behind = nodes.filter { $0.protocolVersion == wanted.number }.map(\.name).sorted()
+    let heldBackBy = latest > max(wanted.number, active.number) ? behind : []
+    guard wanted.number > active.number else { return (active.number, false, heldBackBy) }
     let result = try await coordinator.transact(
       .compareAndSet(CoordinationKey.version, at: revision, to: wanted.encoded()))
     guard result.succeeded else {
       throw StartError("somebody else has changed it at the same time; look and try again")
     }
-    return (wanted.number, true)
+    return (wanted.number, true, heldBackBy)
   }
 }

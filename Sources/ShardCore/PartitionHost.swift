@@ -189,6 +189,9 @@ struct OutboxCourier {
   var confirming: Set<OutboxEntryID> = []
   var wakeAt = Instant.distantFuture
 
+  /// Entries that are delivered and still in the state.
+  var doneCount: Int { confirmed.count + confirming.count }
+
   mutating func reset() { self = OutboxCourier() }
 
   /// The command that would have taken them out was not taken.

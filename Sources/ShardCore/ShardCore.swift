@@ -60,6 +60,8 @@ package struct ShardCore: ~Copyable {
   var isStorageFull = false
   /// How often the state of a follower here was found to be the leader's.
   package internal(set) var comparedStateCount = 0
+  /// Snapshots that were begun for others, and that were installed here.
+  package internal(set) var snapshotCounts = (begun: 0, installed: 0)
 
   package init(
     configuration: ShardConfiguration, storage: any ShardStorage, seed: UInt64
@@ -353,6 +355,11 @@ package struct ShardCore: ~Copyable {
 
   /// The partitions here as they are, in the order in which they came.
   package var inspected: [PartitionHost] { hosts }
+
+  /// Of all logs here. **Units**: entries; bytes, roughly.
+  package var logSize: (entries: Int, bytes: UInt64) {
+    hosts.reduce((0, 0)) { ($0.0 + $1.logSize.entries, $0.1 + $1.logSize.bytes) }
+  }
 
   package var ledPartitionCount: Int { hosts.count { $0.standing.isLeader } }
 }

@@ -19,8 +19,10 @@ extension ShardCore {
     hosts[position].courier.wakeAt = .distantFuture
     guard hosts[position].standing.isLeader else { return }
     confirmDelivered(position, now: now, into: &actions)
+    // What is delivered and held does not keep the rest from being delivered.
+    let done = hosts[position].courier.doneCount
     for entry in hosts[position].chat.outbox.entries(
-      after: nil, countMax: configuration.outboxWindow)
+      after: nil, countMax: configuration.outboxWindow + done)
     {
       let courier = hosts[position].courier
       guard !courier.confirming.contains(entry.id), !courier.confirmed.contains(entry.id) else {
@@ -136,9 +138,9 @@ extension ShardCore {
   private mutating func confirmDelivered(
     _ position: Int, now: Instant, into actions: inout [ShardAction]
   ) {
+    let countMax = configuration.outboxWindow * 2 + hosts[position].courier.doneCount
     let waiting = Set(
-      hosts[position].chat.outbox.entries(after: nil, countMax: configuration.outboxWindow * 2)
-        .map(\.id))
+      hosts[position].chat.outbox.entries(after: nil, countMax: countMax).map(\.id))
     hosts[position].courier.confirming.formIntersection(waiting)
     let confirmed = hosts[position].courier.confirmed.filter { waiting.contains($0) }
     hosts[position].courier.confirmed.removeAll()
@@ -148,8 +150,14 @@ extension ShardCore {
       if !confirmed.isEmpty { hosts[position].courier.wakeAt = now + configuration.outboxRetry }
       return
     }
-    let command = Command.outboxConfirmed(OutboxConfirmed(entries: confirmed.sorted()))
-    hosts[position].courier.confirming.formUnion(confirmed)
+    let sorted = confirmed.sorted()
+    let taken = Array(sorted.prefix(configuration.outboxWindow * 2))
+    if taken.count < sorted.count {
+      hosts[position].courier.confirmed = Array(sorted[taken.count...])
+      hosts[position].courier.wakeAt = now
+    }
+    let command = Command.outboxConfirmed(OutboxConfirmed(entries: taken))
+    hosts[position].courier.confirming.formUnion(taken)
     admit(command.encoded(), origin: .own, position, now: now, into: &actions)
   }
 }

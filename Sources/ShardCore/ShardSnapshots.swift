@@ -37,6 +37,7 @@ extension ShardCore {
       $0.snapshotBegun(for: replica, number: number, through: through, now: now, into: &pending)
     }
     guard let through, let epoch = hosts[position].visit({ $0.epoch(at: through) }) else { return }
+    snapshotCounts.begun += 1
     actions.append(
       .note(
         .snapshotBegun(partition, to: replica, through: EntryID(epoch: epoch, index: through))))
@@ -102,6 +103,7 @@ extension ShardCore {
           "the snapshot is of \(chat.appliedIndex), not \(installation.last.index)")
       }
       host.replaceState(chat, reader, at: installation.last.index, now: now)
+      snapshotCounts.installed += 1
       actions.append(.install(host.partition, host.replicaID, installation))
       actions.append(.note(.snapshotInstalled(host.partition, through: installation.last)))
     } catch {

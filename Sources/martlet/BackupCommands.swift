@@ -32,10 +32,14 @@ struct BackupCommand: AsyncParsableCommand {
     guard !FileManager.default.fileExists(atPath: to) else {
       throw Failure("--to '\(to)': it exists; allowed is a new file", code: 64)
     }
+    // Before everything is copied for nothing.
+    guard WholeFile.write([], to: to + ".try") else { throw failure }
+    unlink(to + ".try")
     let manifest = try await EtcdConnection.use(source, logger: logger) { coordinator in
-      try await BackupTaking(in: coordinator, timeout: Milliseconds(UInt64(seconds) * 1_000)).run()
+      try await BackupTaking(in: coordinator, timeout: Milliseconds(UInt64(seconds) * 1_000)).run {
+        guard WholeFile.write($0.encoded(), to: to, replacing: false) else { throw failure }
+      }
     }
-    try Self.write(manifest.encoded(), to: to)
     for copy in manifest.copies {
       Output.write(
         "\(copy.node): copy \(copy.number) in \(copy.directory), "
@@ -44,18 +48,8 @@ struct BackupCommand: AsyncParsableCommand {
     Output.write("\(manifest.partitions.count) partitions are in \(to)\n")
   }
 
-  /// Only its owner may read it; it is on the disk when this returns.
-  private static func write(_ bytes: [UInt8], to path: String) throws {
-    let file = open(path + ".new", O_CREAT | O_WRONLY | O_TRUNC | O_CLOEXEC, 0o600)
-    guard file >= 0 else { throw failure(path) }
-    let isWritten =
-      Glibc.write(file, bytes, bytes.count) == bytes.count && fsync(file) == 0
-    close(file)
-    guard isWritten, rename(path + ".new", path) == 0 else { throw failure(path) }
-  }
-
-  private static func failure(_ path: String) -> Failure {
-    Failure("--to '\(path)': \(String(cString: strerror(errno)))", code: 74)
+  private var failure: Failure {
+    Failure("--to '\(to)': \(String(cString: strerror(errno)))", code: 74)
   }
 }
 
@@ -117,10 +111,20 @@ struct RestoreStoreCommand: ParsableCommand {
         "--copy \(copy.map { "'\($0)'" } ?? "is missing"); allowed is one of \(names)", code: 64)
     }
     let path = copies ?? found.directory
-    guard FileManager.default.fileExists(atPath: path) else {
-      throw Failure("--copies '\(path)': it is not there", code: 64)
+    guard BackupDirectory.isOne(path) else {
+      throw Failure(
+        "--copies '\(path)': there are no copies; allowed is the directory of store \(found.store)",
+        code: 64)
     }
-    let identity = try BackupDirectory(path).restore(found.number, to: dataDir, nodeName: name)
+    let directory = try BackupDirectory(path)
+    guard directory.backups.contains(where: { $0.number == found.number && $0.time == found.time })
+    else {
+      throw Failure("copy \(found.number) in \(path) is not the one of this backup", code: 65)
+    }
+    let identity = try directory.restore(found.number, to: dataDir, nodeName: name)
+    guard identity.store == found.store else {
+      throw Failure("\(path) holds copies of store \(identity.store), not \(found.store)", code: 65)
+    }
     Output.write("\(dataDir) is the data directory of \(name) (store \(identity.store))\n")
   }
 }

@@ -92,10 +92,14 @@ struct RingActivateCommand: AsyncParsableCommand {
   func run() async throws {
     let source = SettingSource(etcd, log)
     let logger = try Logger(source, usual: .error)
-    let (version, isNew) = try await EtcdConnection.use(source, logger: logger) { coordinator in
+    let (version, isNew, heldBackBy) = try await EtcdConnection.use(source, logger: logger) {
+      coordinator in
       try await VersionActivation.raise(in: coordinator)
     }
     Output.write("version \(version) of the protocol is active\(isNew ? "" : " already")\n")
+    guard heldBackBy.isEmpty else {
+      throw Failure("no later one, because of \(heldBackBy.joined(separator: ", "))")
+    }
   }
 }
 

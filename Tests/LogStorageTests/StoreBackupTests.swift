@@ -27,12 +27,13 @@ import Testing
     batch.setMeta(of: PartitionID(0), makeMeta(prefix: 1, appliedIndex: 400))
     batch.raiseRevision(to: 88)
     #expect(committer.commit(batch) == nil)
-    let made = try BackupDirectory(copies.path).add(store, keeping: 3)
+    let made = try BackupDirectory(copies.path).add(store)
     #expect(made.number == 1 && made.bytes > 0)
     #expect(committer.commit(appends(1, 501...600)) == nil)
     try restore()
+    #expect(StoreIdentity(inDirectory: restored.path)?.clusterID == 0, "of no cluster yet")
     let copy = try open()
-    #expect(copy.id == StoreID(41) && copy.record.clusterID == 7)
+    #expect(copy.id == StoreID(41))
     #expect(copy.record.coordinatorID == 0 && copy.record.highestRevision == 0)
     #expect(try copy.allEntries(1).count == 500)
     #expect(try copy.scan(1, StateRange(), countMax: 999, bytesMax: .max).records.count == 201)
@@ -62,7 +63,8 @@ import Testing
     for _ in 0..<6 {
       usleep(50_000)
       let backups = try BackupDirectory(copies.path)
-      let made = try backups.add(store, keeping: 2)
+      let made = try backups.add(store)
+      try backups.finish(made.number, keeping: 2)
       #expect(backups.backups.count <= 2)
       let target = TestDirectory()
       _ = try backups.restore(made.number, to: target.path, nodeName: "shard-1")
@@ -85,10 +87,10 @@ import Testing
     let committer = try Committer(store: store)
     #expect(committer.commit(appends(1, 1...4_000, payloadBytes: 2_000)) == nil)
     let backups = try BackupDirectory(copies.path)
-    _ = try backups.add(store, keeping: 9)
+    _ = try backups.add(store)
     let first = try Self.bytes(in: copies.path)
     #expect(committer.commit(appends(1, 4_001...4_010, payloadBytes: 2_000)) == nil)
-    _ = try backups.add(store, keeping: 9)
+    _ = try backups.add(store)
     let second = try Self.bytes(in: copies.path)
     #expect(first > 8_000_000)
     #expect(second - first < 1_000_000, "\(second - first) bytes for ten entries")
@@ -97,10 +99,41 @@ import Testing
     committer.stop()
   }
 
+  @Test func copiesOfBackupsThatFailedCostNoneThatDidNot() throws {
+    let store = try directory.open()
+    let backups = try BackupDirectory(of: store.id, in: copies.path)
+    let path = BackupDirectory.path(of: store.id, in: copies.path)
+    #expect(BackupDirectory.isOne(path) && !BackupDirectory.isOne(copies.path))
+    for finishes in [true, false, false, false, true, false] {
+      let made = try backups.add(store)
+      if finishes { try backups.finish(made.number, keeping: 2) }
+    }
+    #expect(backups.backups.map(\.number) == [1, 2, 3, 4, 5, 6])
+    try backups.finish(try backups.add(store).number, keeping: 2)
+    #expect(backups.backups.map(\.number) == [5, 6, 7])
+    var status = stat()
+    #expect(stat(path, &status) == 0 && status.st_mode & 0o077 == 0, "for nobody else to read")
+  }
+
+  @Test func aSmallFileIsThereWholeAndForItsOwnerOnly() throws {
+    try FileManager.default.createDirectory(
+      atPath: copies.path, withIntermediateDirectories: true)
+    let path = copies.path + "/file"
+    let bytes = [UInt8](repeating: 7, count: 200_000)
+    #expect(WholeFile.write(bytes, to: path, replacing: false))
+    #expect(WholeFile.read(path) == bytes)
+    #expect(!WholeFile.write([1], to: path, replacing: false), "it exists")
+    #expect(WholeFile.write([2], to: path) && WholeFile.read(path) == [2])
+    var status = stat()
+    #expect(stat(path, &status) == 0 && status.st_mode & 0o777 == 0o600)
+    #expect(try FileManager.default.contentsOfDirectory(atPath: copies.path) == ["file"])
+    #expect(!WholeFile.write([1], to: copies.path + "/none/file"))
+  }
+
   @Test func whatCannotBeRestoredIsRefused() throws {
     let store = try directory.open()
     #expect(throws: StorageError.self) { try restore() }
-    _ = try BackupDirectory(copies.path).add(store, keeping: 3)
+    _ = try BackupDirectory(copies.path).add(store)
     #expect(throws: StorageError.backupFailed("there is no backup 7; there are 1")) {
       try restore(7)
     }

@@ -58,7 +58,8 @@ import Testing
   ///
   /// - Parameter between: what happens before the copies are reported.
   private func playShards(
-    failing: Int? = nil, between: @escaping @Sendable (EmbeddedCoordinator) async throws -> Void
+    failing: Int?, silent: Int?,
+    between: @escaping @Sendable (EmbeddedCoordinator) async throws -> Void
   ) -> Task<Void, any Error> {
     Task { [coordinator, stores] in
       var told: BackupRequest.Phase?
@@ -69,13 +70,14 @@ import Testing
         if told == request.phase { continue }
         told = request.phase
         if request.phase == .take { try await between(coordinator) }
-        for number in 1...4 {
+        for number in 1...4 where number != silent || request.phase == .hold {
           var report = BackupReport(
             id: request.id, phase: request.phase, store: stores[number - 1],
             boot: BootID(UInt64(70 + number)))
-          if number == failing { report.failure = "its disk is full" }
+          if number == failing, request.phase == .take { report.failure = "its disk is full" }
           report.number = 9
           report.directory = "/copies/\(number)"
+          report.time = 77
           _ = try await coordinator.transact(
             Transaction(
               conditions: [],
@@ -90,20 +92,21 @@ import Testing
   }
 
   private func outcome(
-    failing: Int? = nil,
+    failing: Int? = nil, silent: Int? = nil,
     between: @escaping @Sendable (EmbeddedCoordinator) async throws -> Void = { _ in }
-  ) async throws -> Result<BackupManifest, StartError> {
+  ) async throws -> Result<BackupManifest, BackupRefusal> {
     try await ring()
-    let shards = playShards(failing: failing, between: between)
+    let shards = playShards(failing: failing, silent: silent, between: between)
     defer { shards.cancel() }
     do {
-      return .success(try await BackupTaking(in: coordinator, timeout: 5_000).run())
-    } catch let error as StartError {
+      let taking = BackupTaking(in: coordinator, timeout: 5_000)
+      return .success(try await taking.run { _ in })
+    } catch let error as BackupRefusal {
       return .failure(error)
     }
   }
 
-  private func refusal(_ outcome: Result<BackupManifest, StartError>) -> String {
+  private func refusal(_ outcome: Result<BackupManifest, BackupRefusal>) -> String {
     if case .failure(let error) = outcome { error.description } else { "" }
   }
 
@@ -130,6 +133,32 @@ import Testing
           ]))
     }
     #expect(refusal(outcome).contains("the in-sync set of p0 has changed meanwhile"))
+  }
+
+  @Test func `a replica that has given itself up is no copy, although it is still in sync`()
+    async throws
+  {
+    try await ring()
+    // On both partitions the store that would do for both has nothing any more.
+    let given = [record([1, 2, 3]), record([2, 3, 4])].map { record in
+      record.giving(up: record.target.first { $0.store == stores[1] }!)!
+    }
+    for (number, record) in given.enumerated() {
+      try await put(CoordinationKey.partition(PartitionID(UInt32(number))), record.encoded())
+    }
+    let status = try #require(try await RingStatus.read(coordinator))
+    #expect(try BackupTaking.takers(of: status) == [stores[2]])
+  }
+
+  @Test func `a shard that was restarted meanwhile is not waited for`() async throws {
+    let bytes = node(4, boot: 999).encoded()
+    let outcome = try await outcome(silent: 4) {
+      _ = try await $0.transact(
+        Transaction(
+          conditions: [],
+          success: [.put(key: CoordinationKey.node("shard4"), value: bytes, lease: nil)]))
+    }
+    #expect(refusal(outcome) == "shard4 went away or was restarted meanwhile; try again")
   }
 
   @Test func `a leader that has not kept its outbox spoils it`() async throws {
@@ -161,6 +190,7 @@ import Testing
 
   @Test func `a manifest that was changed is refused`() async throws {
     let bytes = try await outcome().get().encoded()
+    #expect(try BackupManifest(decoding: bytes).copies.map(\.time) == [77])
     for place in stride(from: 0, to: bytes.count, by: 7) {
       var changed = bytes
       changed[place] ^= 0x40
@@ -171,17 +201,19 @@ import Testing
 
   // MARK: Restoring
 
+  private let now = WallTime(milliseconds: 1_800_000_000_000)
+
   private func ringNodes(_ numbers: [UInt64]) -> [RingNode] {
     numbers.map { RingNode(store: StoreID($0), name: "s\($0)", weight: 100, zone: "") }
   }
 
   @Test func `the restored replicas alone are in sync, in a new generation`() async throws {
     let manifest = try await outcome().get()
-    let records = try Restoring.records(manifest, on: ringNodes([2, 8, 9, 10, 11]))
+    let records = try Restoring.records(manifest, on: ringNodes([2, 8, 9, 10, 11]), at: now)
     for (record, known) in zip(records, manifest.partitions) {
       #expect(record.inSync == [known.replica] && record.leader == known.replica)
       #expect(record.isLeaderless && record.epoch == known.record.epoch.successor)
-      #expect(record.generation == known.record.generation + 1)
+      #expect(record.generation == 3_000_000 && record.generation > known.record.generation)
       #expect(Set(record.target.map(\.store)).count == 3)
       #expect(record.target.allSatisfy { $0 == known.replica || !known.record.hasMember($0) })
       #expect(try PartitionRecord(decoding: record.encoded()) == record)
@@ -190,8 +222,12 @@ import Testing
 
   @Test func `a copy that nobody has, and too few shards, are refused`() async throws {
     let manifest = try await outcome().get()
-    #expect(throws: StartError.self) { try Restoring.records(manifest, on: ringNodes([7, 8, 9])) }
-    #expect(throws: StartError.self) { try Restoring.records(manifest, on: ringNodes([2, 8])) }
+    #expect(throws: StartError.self) {
+      try Restoring.records(manifest, on: ringNodes([7, 8, 9]), at: now)
+    }
+    #expect(throws: StartError.self) {
+      try Restoring.records(manifest, on: ringNodes([2, 8]), at: now)
+    }
     do {
       _ = try await Restoring.restore(manifest, shardCount: 4, in: coordinator)
       Issue.record("there is a ring")

@@ -30,17 +30,27 @@ import Testing
     }
   }
 
+  private func expectRaised(
+    to version: UInt32, isNew: Bool, heldBackBy: [String] = [],
+    sourceLocation: SourceLocation = #_sourceLocation
+  ) async throws {
+    let found = try await VersionActivation.raise(in: coordinator)
+    #expect(
+      found.version == version && found.isNew == isNew && found.heldBackBy == heldBackBy,
+      sourceLocation: sourceLocation)
+  }
+
   @Test func `what every registered node knows becomes active, and never goes back`() async throws {
     await #expect(throws: StartError.self) {
       try await VersionActivation.raise(in: coordinator)
     }
     try await register(2, 1, 2)
-    #expect(try await VersionActivation.raise(in: coordinator) == (1, false))
+    try await expectRaised(to: 1, isNew: false, heldBackBy: ["node1"])
     try await register(2, 2, 2)
-    #expect(try await VersionActivation.raise(in: coordinator) == (2, true))
-    #expect(try await VersionActivation.raise(in: coordinator) == (2, false))
+    try await expectRaised(to: 2, isNew: true)
+    try await expectRaised(to: 2, isNew: false)
     try await register(2, 1, 2)
-    #expect(try await VersionActivation.raise(in: coordinator) == (2, false))
+    try await expectRaised(to: 2, isNew: false)
     #expect(try await VersionActivation.read(coordinator) == ActiveVersion(2))
   }
 

@@ -247,18 +247,27 @@ import WalkSupport
     }
     rig.run(milliseconds: 100)
     for store in rig.stores { #expect(store.core?.isConfirming == false) }
-    let other = ring.conversation(2, in: 0)
-    rig.command(
-      group(other, creator: users[0], members: Array(users[1...])),
-      through: gateway(rig, to: 0))
-    rig.run(milliseconds: 3_000)
-    let listed = lists(&rig)
-    #expect(listed.allSatisfy { $0?.count == 2 }, "it is delivered all the same")
+    // More than a partition delivers at a time.
+    for number in 2...60 {
+      rig.command(
+        group(
+          ring.conversation(number, in: 0), creator: users[0], members: Array(users[1...])),
+        through: gateway(rig, to: 0))
+    }
+    rig.run(milliseconds: 5_000)
+    let asked = users.enumerated().map { partition, user in
+      rig.query(
+        .conversationList(user: user, after: nil, limit: 100),
+        through: gateway(rig, to: partition))
+    }
+    rig.run(milliseconds: 100)
+    let listed = asked.map { rig.outcome($0)?.answer?.listed?.count }
+    #expect(listed.allSatisfy { $0 == 60 }, "it is delivered all the same: \(listed)")
     let waiting = { (rig: ShardRig) in
       rig.stores.flatMap(\.hosts).filter { $0.standing.isLeader }
-        .reduce(0) { $0 + $1.visitChat { $0.outbox.entries(after: nil, countMax: 99).count } }
+        .reduce(0) { $0 + $1.visitChat { $0.outbox.entries(after: nil, countMax: 999).count } }
     }
-    #expect(waiting(rig) == users.count)
+    #expect(waiting(rig) == 59 * users.count)
     for store in 0..<3 {
       rig.input(store) { core, _, _ in core.holdConfirmations(false) }
     }

@@ -24,6 +24,7 @@ struct ClusterPlan: Sendable {
   private static let linkPort = 7_101
   private static let operatorPort: UInt16 = 7_201
   private static let publicPort: UInt16 = 8_080
+  private static let logEntries = 64
   private static let etcdAddress = 9
   private static let firstShardAddress = 11
   private static let firstGatewayAddress = 21
@@ -109,6 +110,10 @@ struct ClusterPlan: Sendable {
     // What looks into a process that has crashed would keep its ports for a minute.
     var variables = ChildProcess.plainEnvironment + ["SWIFT_BACKTRACE=enable=no"]
     if node != Self.etcd { variables.append("MARTLET_LOG_LEVEL=\(logLevel)") }
+    // So short that who was away for some seconds needs a snapshot.
+    if shards.contains(node) {
+      variables.append("MARTLET_PARTITION_LOG_ENTRIES=\(Self.logEntries)")
+    }
     // etcd 3.4 wants to be told that this processor is meant.
     #if arch(arm64)
       variables.append("ETCD_UNSUPPORTED_ARCH=arm64")
