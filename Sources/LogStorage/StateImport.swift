@@ -12,26 +12,33 @@ import Primitives
 /// **Isolation**: one thread at a time, and not the event loop's: it writes and syncs files.
 package final class StateImport: @unchecked Sendable {
   // Safety: whoever holds it calls it from one thread at a time; `store` is Sendable.
-  package let prefix: UInt32
+  /// Zero until it has begun.
+  package private(set) var prefix: UInt32 = 0
   private let store: Store
   private let fileBytesMax: UInt64
   private var writer: Writer?
   private var paths: [String] = []
   private var lastKey: [UInt8]?
 
-  /// - Parameters:
-  ///   - prefix: reserved for it.
-  ///   - fileBytesMax: a file that has become this large is closed and another one begun.
-  package init(store: Store, prefix: UInt32, fileBytesMax: UInt64 = 64 << 20) {
+  /// - Parameter fileBytesMax: a file that has become this large is closed and another one begun.
+  package init(store: Store, fileBytesMax: UInt64 = 64 << 20) {
     self.store = store
-    self.prefix = prefix
     self.fileBytesMax = fileBytesMax
+  }
+
+  /// Reserves its prefix. A store that takes a state in has a log that begins later.
+  ///
+  /// **Throws**: `writeFailed`.
+  package func begin() throws(StorageError) {
+    try store.raiseStorageVersion(to: 2)
+    prefix = try store.reservePrefix()
   }
 
   /// Adds records, which follow those that were added before in the order of their keys.
   ///
   /// **Throws**: `damaged` when they do not; `writeFailed`.
   package func write(_ records: [(key: [UInt8], value: [UInt8])]) throws(StorageError) {
+    precondition(prefix > 0, "it has not begun")
     for record in records {
       if let lastKey, !lastKey.lexicographicallyPrecedes(record.key) {
         throw .damaged(Damage(.prefix(prefix), "the records of a snapshot are not in order"))

@@ -17,6 +17,9 @@ struct Sweeper {
   private var waiting: [Sweep]
   /// Whether the files of the first waiting prefix have been removed.
   private var hasDeletedFiles = false
+  /// The last keys of it that were deleted, in the log and in the state: what lies before them is
+  /// deleted too, and need not be walked over again.
+  private var deletedThrough: [[UInt8]?] = [nil, nil]
 
   init(_ waiting: [Sweep]) { self.waiting = waiting }
 
@@ -34,9 +37,14 @@ struct Sweeper {
     } catch {
       // What cannot be read cannot be deleted key by key; it is in nobody's way.
       guard error.isCorruption else { throw error }
-      waiting.removeFirst()
-      hasDeletedFiles = false
+      finishFirst()
     }
+  }
+
+  private mutating func finishFirst() {
+    waiting.removeFirst()
+    hasDeletedFiles = false
+    deletedThrough = [nil, nil]
   }
 
   private mutating func fill(
@@ -51,7 +59,7 @@ struct Sweeper {
         index = index.successor
       }
       if stop == end {
-        waiting.removeFirst()
+        finishFirst()
       } else {
         waiting[0] = .log(prefix: prefix, next: stop, end: end)
       }
@@ -62,13 +70,10 @@ struct Sweeper {
         return
       }
       var budget = keysMax
-      for family in [database.log, database.state] {
-        budget -= try deleteKeys(prefix, family, keysMax: budget, batch, database)
+      for (place, family) in [database.log, database.state].enumerated() {
+        budget -= try deleteKeys(prefix, family, place, keysMax: budget, batch, database)
       }
-      if budget > 0 {
-        waiting.removeFirst()
-        hasDeletedFiles = false
-      }
+      if budget > 0 { finishFirst() }
     }
   }
 
@@ -80,12 +85,12 @@ struct Sweeper {
   }
 
   /// **Returns**: how many keys were found.
-  private func deleteKeys(
-    _ prefix: UInt32, _ family: ColumnFamily, keysMax: Int, _ batch: WriteBatch,
+  private mutating func deleteKeys(
+    _ prefix: UInt32, _ family: ColumnFamily, _ place: Int, keysMax: Int, _ batch: WriteBatch,
     _ database: Database
   ) throws(EngineError) -> Int {
     guard keysMax > 0 else { return 0 }
-    let lower = KeyLayout.prefixKey(prefix)
+    let lower = deletedThrough[place].map { $0 + [0] } ?? KeyLayout.prefixKey(prefix)
     let iterator = KeyIterator(
       database, family, from: lower, to: KeyLayout.prefixEnd(prefix), fillCache: false)
     var count = 0
@@ -93,6 +98,7 @@ struct Sweeper {
     while iterator.isValid, count < keysMax {
       batch.delete(family, iterator.key)
       count += 1
+      if count == keysMax { deletedThrough[place] = Array(iterator.key) }
       iterator.next()
     }
     try iterator.check()

@@ -223,7 +223,8 @@ package final class EmbeddedCluster: Sendable {
     started.shards = shards.sorted { $0.name < $1.name }
     if let failure { throw failure }
     // All nodes are this program.
-    _ = try await VersionActivation.raise(in: coordinator)
+    _ = try await VersionActivation.activate(
+      ActiveVersion(ProtocolVersion.newest), in: coordinator)
   }
 
   private static func result(

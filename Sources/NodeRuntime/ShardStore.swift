@@ -161,11 +161,8 @@ final class ShardStore: ShardStorage {
 
   // MARK: Preparing another state
 
-  /// Reserves a prefix for another state of a partition.
-  func beginImport(_ id: InstallationID, of partition: PartitionID) throws(StorageError) {
-    // Whoever sends a snapshot knows that the version is active.
-    try store.raiseStorageVersion(to: 2)
-    imports[partition] = (id, StateImport(store: store, prefix: try store.reservePrefix()))
+  func beginImport(_ id: InstallationID, of partition: PartitionID) {
+    imports[partition] = (id, StateImport(store: store))
   }
 
   func preparing(_ id: InstallationID, of partition: PartitionID) -> StateImport? {
@@ -271,9 +268,9 @@ final class ShardStore: ShardStorage {
     if meta.replica == replica {
       batch.dropPrefix(meta.prefix)
       for earlier in meta.former where !earlier.isSetAside { batch.dropPrefix(earlier.prefix) }
-      // What is set aside is known by this meta; the replica has nothing any more.
+      // What is set aside is known by this meta; the replica has nothing any more, and no prefix.
       var rest = PartitionMeta(
-        replica: replica, prefix: meta.prefix, promise: meta.promise, generation: meta.generation)
+        replica: replica, prefix: 0, promise: meta.promise, generation: meta.generation)
       rest.former = meta.former.filter(\.isSetAside)
       batch.setMeta(of: partition, rest.former.isEmpty ? nil : rest)
       metas[partition] = rest.former.isEmpty ? nil : rest

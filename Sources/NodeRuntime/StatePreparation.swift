@@ -41,12 +41,8 @@ final class StatePreparation {
   ) {
     switch step {
     case .begin:
-      do throws(StorageError) {
-        try store.beginImport(id, of: partition)
-      } catch {
-        note(error, partition)
-        onOutcome?(partition, replica, id, .failed)
-      }
+      store.beginImport(id, of: partition)
+      run(id, partition, replica, then: nil) { state throws(StorageError) in try state.begin() }
     case .write(let chunk):
       run(id, partition, replica, then: .written) { state throws(StorageError) in
         let records: [(key: [UInt8], value: [UInt8])]
@@ -65,14 +61,14 @@ final class StatePreparation {
 
   private func run(
     _ id: InstallationID, _ partition: PartitionID, _ replica: ReplicaID,
-    then outcome: InstallationOutcome,
+    then outcome: InstallationOutcome?,
     _ work: @escaping @Sendable (StateImport) throws(StorageError) -> Void
   ) {
     guard let state = store.preparing(id, of: partition) else { return }
     let done = pool.runIfActive(eventLoop: eventLoop) { try work(state) }
     done.assumeIsolated().whenComplete { [weak self] result in
       switch result {
-      case .success: self?.onOutcome?(partition, replica, id, outcome)
+      case .success: if let outcome { self?.onOutcome?(partition, replica, id, outcome) }
       case .failure(let error): self?.fail(error, state, id, partition, replica)
       }
     }
@@ -99,6 +95,8 @@ final class StatePreparation {
     guard let state = store.preparing(id, of: partition) else { return }
     store.endImport(id, of: partition)
     let done = pool.runIfActive(eventLoop: eventLoop) { state.abandon() }
-    done.assumeIsolated().whenComplete { [weak self] _ in self?.onLeftover?(state.prefix) }
+    done.assumeIsolated().whenComplete { [weak self] _ in
+      if state.prefix > 0 { self?.onLeftover?(state.prefix) }
+    }
   }
 }

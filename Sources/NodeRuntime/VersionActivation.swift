@@ -64,17 +64,28 @@ package enum VersionActivation {
     let nodes = try await coordinator.list(CoordinationKey.nodes).items
       .map { try NodeRecord(decoding: $0.value) }
     guard !nodes.isEmpty else { throw StartError("no node is registered: start them first") }
-    let (active, revision) = try await found(coordinator)
+    let (active, _) = try await found(coordinator)
     let wanted = common(nodes)
     let latest = nodes.map(\.protocolVersion).max() ?? wanted.number
     let behind = nodes.filter { $0.protocolVersion == wanted.number }.map(\.name).sorted()
     let heldBackBy = latest > max(wanted.number, active.number) ? behind : []
-    guard wanted.number > active.number else { return (active.number, false, heldBackBy) }
+    let isNew = try await activate(wanted, in: coordinator)
+    return (max(wanted.number, active.number), isNew, heldBackBy)
+  }
+
+  /// Makes a version that every node knows the active one, unless a later one is.
+  ///
+  /// **Returns**: whether it has changed.
+  static func activate(
+    _ wanted: ActiveVersion, in coordinator: any Coordinator
+  ) async throws -> Bool {
+    let (active, revision) = try await found(coordinator)
+    guard wanted.number > active.number else { return false }
     let result = try await coordinator.transact(
       .compareAndSet(CoordinationKey.version, at: revision, to: wanted.encoded()))
     guard result.succeeded else {
       throw StartError("somebody else has changed it at the same time; look and try again")
     }
-    return (wanted.number, true, heldBackBy)
+    return true
   }
 }

@@ -38,6 +38,8 @@ struct Progress {
   var owedSince: Instant?
   /// Since when an in-sync member has been behind without moving on.
   var laggingSince: Instant?
+  /// When `match` last moved on.
+  var movedAt = Instant.zero
   /// The highest commit index that was sent.
   var toldCommit = LogIndex.zero
   /// Entries are being read from storage.
@@ -67,6 +69,7 @@ struct Progress {
   ///
   /// - Parameter base: where the log begins, so from where on it can be sent.
   mutating func acknowledged(_ index: LogIndex, base: LogIndex, now: Instant) {
+    if index > match { movedAt = now }
     match = max(match, index)
     isFenced = false
     isOfEarlierProcess = false

@@ -302,7 +302,7 @@ package struct Replica: ~Copyable {
     for position in leadership.progress.indices
     where leadership.progress[position].replica.store == store {
       if leadership.progress[position].mode == .installing {
-        offerSnapshot(to: position, now: now, into: &actions)
+        resumeTransfer(to: position, now: now, into: &actions)
         continue
       }
       leadership.progress[position].probe(from: leadership.progress[position].next)

@@ -85,6 +85,7 @@ extension Replica {
   /// Sends what the window of a follower allows.
   mutating func sendAppends(to position: Int, now: Instant, into actions: inout [ReplicaAction]) {
     while true {
+      if leadership.progress[position].mode == .installing { return }
       if leadership.progress[position].next <= log.base.index {
         // Whether a snapshot is needed, the answer to the first entry tells.
         leadership.progress[position].probe(from: log.base.index.successor)

@@ -31,6 +31,13 @@ struct SnapshotTransfer: Equatable {
   var offeredAt: Instant
   /// A part is being read.
   var isLoading = false
+  /// The last part that was sent, by the key before it, when, and for how long asking for it once
+  /// more changes nothing: on a slow link the answer is still on its way.
+  var answered: (after: [UInt8], at: Instant, pause: Milliseconds)?
+
+  static func == (left: Self, right: Self) -> Bool {
+    left.number == right.number && left.last == right.last && left.isLoading == right.isLoading
+  }
 }
 
 /// A snapshot that comes in.
@@ -65,16 +72,25 @@ extension Replica {
       .beginSnapshot(for: leadership.progress[position].replica, number: number))
   }
 
-  /// The state is frozen with everything up to `index` applied; `nil`: not now.
+  /// The state is frozen with everything up to `index` applied; `nil`: not now, ask again.
   package mutating func snapshotBegun(
     for replica: ReplicaID, number: UInt64, through index: LogIndex?, now: Instant,
     into actions: inout [ReplicaAction]
   ) {
     guard let position = transferPosition(replica, number: number) else { return }
     guard let index, let epoch = log.epoch(at: index) else {
-      return giveUpTransfer(to: position, now: now)
+      leadership.progress[position].transfer?.offeredAt = now
+      return wake(at: now + configuration.resend)
     }
     leadership.progress[position].transfer?.last = EntryID(epoch: epoch, index: index)
+    offerSnapshot(to: position, now: now, into: &actions)
+  }
+
+  /// The link is another one: what was on its way is lost.
+  mutating func resumeTransfer(
+    to position: Int, now: Instant, into actions: inout [ReplicaAction]
+  ) {
+    leadership.progress[position].transfer?.answered = nil
     offerSnapshot(to: position, now: now, into: &actions)
   }
 
@@ -102,6 +118,13 @@ extension Replica {
     else { return }
     leadership.progress[position].transfer?.heardAt = now
     guard !transfer.isLoading else { return }
+    var pause = configuration.resend
+    if let answered = transfer.answered, answered.after == after {
+      guard now >= answered.at + answered.pause else { return }
+      pause = Milliseconds(
+        min(answered.pause.rawValue * 2, configuration.snapshotPatience.rawValue / 2))
+    }
+    leadership.progress[position].transfer?.answered = (after, now, pause)
     leadership.progress[position].transfer?.isLoading = true
     actions.append(
       .loadChunk(
@@ -117,6 +140,7 @@ extension Replica {
     guard let chunk else { return giveUpTransfer(to: position, now: now) }
     leadership.progress[position].transfer?.isLoading = false
     leadership.progress[position].transfer?.offeredAt = now
+    leadership.progress[position].transfer?.answered?.at = now
     actions.append(.send(message(to: replica, epoch: leadership.epoch, .snapshotChunk(chunk))))
   }
 
@@ -127,6 +151,12 @@ extension Replica {
     guard let transfer = leadership.progress[position].transfer else { return }
     if transfer.isLoading || transfer.last == nil {
       leadership.progress[position].transfer?.heardAt = now
+      if transfer.last == nil, now >= transfer.offeredAt + configuration.resend {
+        leadership.progress[position].transfer?.offeredAt = now
+        actions.append(
+          .beginSnapshot(
+            for: leadership.progress[position].replica, number: transfer.number))
+      }
     } else if now >= transfer.heardAt + configuration.snapshotPatience {
       return giveUpTransfer(to: position, now: now)
     } else if now >= max(transfer.offeredAt, transfer.heardAt) + configuration.resend {
@@ -160,18 +190,26 @@ extension Replica {
   ///
   /// - Parameters:
   ///   - checkpointed: the state is on the disk up to here.
-  ///   - bound: up to here it is given up although somebody who follows is not that far yet.
-  package func expendable(through checkpointed: LogIndex, atLeast bound: LogIndex) -> LogIndex {
-    var index = checkpointed
-    guard role == .leader else { return max(index, log.base.index) }
+  ///   - bound: up to here it is given up although somebody who does not move is not that far.
+  ///   - limit: the same of somebody who moves, or who is being sent a snapshot.
+  package func expendable(
+    through checkpointed: LogIndex, atLeast bound: LogIndex, limit: LogIndex, now: Instant
+  ) -> LogIndex {
+    guard role == .leader else { return max(checkpointed, log.base.index) }
+    var (all, moving) = (checkpointed, checkpointed)
     for progress in leadership.progress where !unreachable.contains(progress.replica.store) {
       if let transfer = progress.transfer {
-        index = min(index, transfer.last?.index ?? log.base.index)
+        // What comes after the snapshot is needed once that is installed.
+        guard let last = transfer.last else { continue }
+        (all, moving) = (min(all, last.index), min(moving, last.index))
       } else if progress.match > .zero {
-        index = min(index, progress.match)
+        all = min(all, progress.match)
+        let isMoving = now < progress.movedAt + configuration.snapshotPatience
+        if isMoving { moving = min(moving, progress.match) }
       }
     }
-    return max(index, min(bound, checkpointed), log.base.index)
+    let index = max(all, min(bound, moving), min(limit, checkpointed))
+    return max(index, log.base.index)
   }
 
   /// Lets the log begin after the entry at `index`, which a checkpoint covers.
@@ -197,6 +235,10 @@ extension Replica {
       return acknowledge(repeating: true, into: &actions)
     }
     guard now >= installAfter else { return }
+    // An offer from before, on an earlier link.
+    if let installation, installation.epoch == message.epoch, number < installation.number {
+      return
+    }
     if installation?.epoch != message.epoch || installation?.number != number {
       abandonInstallation(into: &actions)
       lastInstallation += 1

@@ -163,8 +163,10 @@ package struct ShardConfiguration: Sendable {
   package var logEntriesMax = 65_536
   package var logBytesMax = 16 << 20
   /// By how much a log may grow beyond that for a replica that can be reached and has not got
-  /// there.
+  /// there, and for one that moves on or is being sent a snapshot: or else it would need another
+  /// one when it has that.
   package var logPatienceFactor = 4
+  package var logLimitFactor = 64
   /// Snapshots that are sent at a time.
   package var snapshotsMax = 4
   /// Deliveries from outboxes that are on their way at a time, per source partition.

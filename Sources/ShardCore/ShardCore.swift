@@ -212,7 +212,7 @@ package struct ShardCore: ~Copyable {
     hosts[position].noteEntries()
     hosts[position].checkpointing = nil
     hosts[position].lastCheckpoint = now
-    shortenLog(position, checkpointed: index, into: &actions)
+    shortenLog(position, checkpointed: index, now: now, into: &actions)
   }
 
   /// The store does not write any more: every replica stops (rule 9).

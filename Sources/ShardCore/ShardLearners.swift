@@ -72,7 +72,8 @@ extension ShardCore {
     let isLearner = isLearner(load.replica, position)
     if isLearner {
       learning.fill(now: now)
-      guard learning.left > 0 else { return learning.wait(load) }
+      // Nobody goes before those who wait.
+      guard learning.left > 0, learning.waiting.isEmpty else { return learning.wait(load) }
     }
     let page = read(load, position, isLearner: isLearner)
     hosts[position].visit { Self.give(page, of: load, to: &$0, now: now, into: &pending) }

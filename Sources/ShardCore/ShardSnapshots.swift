@@ -107,6 +107,7 @@ extension ShardCore {
       actions.append(.install(host.partition, host.replicaID, installation))
       actions.append(.note(.snapshotInstalled(host.partition, through: installation.last)))
     } catch {
+      actions.append(.prepare(host.partition, host.replicaID, installation.id, .abandon))
       host.visit { $0.gaveUp(.damaged("\(error)"), into: &pending) }
     }
   }
@@ -115,7 +116,7 @@ extension ShardCore {
 
   /// A checkpoint up to an entry is written: what it covers may leave the log, if that is too long.
   mutating func shortenLog(
-    _ position: Int, checkpointed: LogIndex, into actions: inout [ShardAction]
+    _ position: Int, checkpointed: LogIndex, now: Instant, into actions: inout [ShardAction]
   ) {
     let host = hosts[position]
     let checkpointed =
@@ -124,8 +125,11 @@ extension ShardCore {
     guard activeVersion >= ProtocolVersion.snapshots else { return }
     guard !host.standing.isStopped, let wanted = host.logSize.excess(factor: 1) else { return }
     let bound = host.logSize.excess(factor: configuration.logPatienceFactor) ?? .zero
+    let limit = host.logSize.excess(factor: configuration.logLimitFactor) ?? .zero
     let base = host.visit { replica in
-      let index = min(wanted, replica.expendable(through: checkpointed, atLeast: bound))
+      let index = min(
+        wanted,
+        replica.expendable(through: checkpointed, atLeast: bound, limit: limit, now: now))
       guard index > replica.baseEntry.index else { return nil as EntryID? }
       replica.beginLog(after: index)
       return replica.baseEntry

@@ -31,8 +31,10 @@ import WalkSupport
 
   @Test func aStateIsTakenInWholeUnderItsPrefix() throws {
     let store = try directory.open()
-    let prefix = try store.reservePrefix()
-    let state = StateImport(store: store, prefix: prefix, fileBytesMax: 20_000)
+    let state = StateImport(store: store, fileBytesMax: 20_000)
+    try state.begin()
+    let prefix = state.prefix
+    #expect(store.record.storageVersion == 2)
     let written = records(3_000, valueBytes: 100)
     for first in stride(from: 0, to: 3_000, by: 250) {
       try state.write(Array(written[first..<first + 250]))
@@ -48,14 +50,16 @@ import WalkSupport
 
   @Test func anEmptyStateIsAStateToo() throws {
     let store = try directory.open()
-    let state = StateImport(store: store, prefix: try store.reservePrefix())
+    let state = StateImport(store: store)
+    try state.begin()
     try state.finish()
     #expect(try all(store, state.prefix).isEmpty)
   }
 
   @Test func recordsThatAreNotInOrderAreRefused() throws {
     let store = try directory.open()
-    let state = StateImport(store: store, prefix: try store.reservePrefix())
+    let state = StateImport(store: store)
+    try state.begin()
     try state.write(records(10))
     #expect(throws: StorageError.self) { try state.write(records(1, from: 9)) }
     state.abandon()
@@ -65,10 +69,12 @@ import WalkSupport
   @Test func whatAProcessLeftBehindIsGoneAfterTheNextStart() throws {
     do {
       let store = try directory.open()
-      let taken = StateImport(store: store, prefix: try store.reservePrefix())
+      let taken = StateImport(store: store)
+      try taken.begin()
       try taken.write(records(500))
       try taken.finish()
-      let begun = StateImport(store: store, prefix: try store.reservePrefix())
+      let begun = StateImport(store: store)
+      try begun.begin()
       try begun.write(records(500))
       #expect(importedFiles.count == 1)
     }
@@ -100,7 +106,8 @@ import WalkSupport
     let committer = try Committer(store: store)
     let alone = latencies(committer, prefix: 1, first: 1, count: 200).max() ?? 0
     let parts = (0..<256).map { records(256, from: $0 * 256, valueBytes: 1_000) }
-    let state = StateImport(store: store, prefix: 7)
+    let state = StateImport(store: store)
+    try state.begin()
     let isDone = DispatchSemaphore(value: 0)
     DispatchQueue.global().async {
       for part in parts { try? state.write(part) }
@@ -117,7 +124,32 @@ import WalkSupport
       "longest of \(next) synced writes: \(alone / 1_000) µs, beside 64 MiB \(during / 1_000) µs")
     // A stall of the engine lasts as long as its compactions; this is the disk's share.
     #expect(during < 1_000_000_000)
-    #expect(try all(store, 7).count == 65_536)
+    #expect(try all(store, state.prefix).count == 65_536)
+    committer.stop()
+  }
+
+  @Test func aLargePrefixIsDroppedInTheTimeOfItsKeys() throws {
+    let store = try directory.open()
+    var limits = CommitterLimits()
+    limits.sweptKeysPerTurnMin = 500
+    let committer = try Committer(store: store, limits: limits)
+    var took: [Double] = []
+    for (number, count) in [UInt64(20_000), 80_000].enumerated() {
+      let prefix = UInt32(number + 1)
+      for first in stride(from: UInt64(1), through: count, by: 2_000) {
+        #expect(committer.commit(appends(prefix, first...first + 1_999)) == nil)
+      }
+      let before = committer.metrics.sweptKeyCount
+      let begun = MonotonicClock.nanoseconds()
+      var batch = StorageBatch(needsSync: true)
+      batch.dropPrefix(prefix)
+      #expect(committer.commit(batch) == nil)
+      #expect(committer.waitForSweptKeys(before + count))
+      took.append(Double(MonotonicClock.nanoseconds() - begun) / Double(count))
+      #expect(try store.allEntries(prefix).isEmpty)
+    }
+    print("dropping a key of 20,000 takes \(Int(took[0])) ns, of 80,000 \(Int(took[1])) ns")
+    #expect(took[1] < 3 * took[0] + 2_000)
     committer.stop()
   }
 

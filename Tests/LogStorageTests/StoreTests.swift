@@ -60,7 +60,8 @@ import Testing
       try store.database.write(batch, sync: true)
     }
     #expect(
-      throws: StorageError.newerVersion(directory: directory.path, found: 99, known: StoreRecord.knownStorageVersion)
+      throws: StorageError.newerVersion(
+        directory: directory.path, found: 99, known: StoreRecord.knownStorageVersion)
     ) { try directory.open() }
   }
 

@@ -94,9 +94,10 @@ import Testing
         of: partition, replica(2), to: &batch)
     }
     try write { store, batch in
-      try store.beginImport(InstallationID(1), of: partition)
+      store.beginImport(InstallationID(1), of: partition)
       let state = try #require(store.preparing(InstallationID(1), of: partition))
       #expect(store.preparing(InstallationID(2), of: partition) == nil)
+      try state.begin()
       try state.write(records(5, valueBytes: 3))
       try state.finish()
       let reader = store.preparedState(of: partition, InstallationID(1))
@@ -120,6 +121,35 @@ import Testing
     #expect(frozen.appliedIndex == LogIndex(70))
     let page = try frozen.records(after: [], bytesMax: 1 << 20)
     #expect(page.records.count == 5 && page.isComplete)
+  }
+
+  @Test func `a replica that is forgotten beside one that is set aside leaves nothing to be read`()
+    throws
+  {
+    defer { try? FileManager.default.removeItem(atPath: directory) }
+    for (number, isSetAside) in [(UInt32(2), false), (9, true)] {
+      try write { store, batch in
+        _ = try store.createReplica(
+          replica(number), of: partition, generation: 0, settingAside: isSetAside)
+        store.add(
+          ReplicaWrite(ticket: 1, promise: Epoch(1), truncatingFrom: nil, entries: entries(9)),
+          of: partition, replica(number), to: &batch)
+      }
+    }
+    try write { store, batch in
+      var meta = try #require(try store.store.meta(of: partition))
+      meta.appliedIndex = LogIndex(7)
+      batch.setMeta(of: partition, meta)
+    }
+    // A log that was shortened holds no entry 1.
+    try write { store, batch in
+      store.truncate(
+        replica(9), of: partition, base: EntryID(epoch: Epoch(1), index: LogIndex(6)), in: &batch)
+    }
+    try write { store, batch in store.forget(replica(9), of: partition, in: &batch) }
+    let found = try #require(try ShardStore(try open()).recovered().first)
+    #expect(found.damage == nil && found.replica.last == .zero)
+    #expect(found.former.isEmpty)
   }
 
   @Test func `a log that was shortened begins where it says`() throws {
@@ -151,8 +181,9 @@ import Testing
     let shardStore = try ShardStore(store)
     _ = try shardStore.createReplica(
       replica(2), of: partition, generation: 0, settingAside: false)
-    try shardStore.beginImport(InstallationID(1), of: partition)
+    shardStore.beginImport(InstallationID(1), of: partition)
     let state = try #require(shardStore.preparing(InstallationID(1), of: partition))
+    try state.begin()
     for part in 0..<128 {
       let records = (0..<16).map { number in
         let key = withUnsafeBytes(of: UInt64(part * 16 + number).bigEndian) { Array($0) }

@@ -12,7 +12,9 @@ extension RandomWalk {
     // The shell's patience with those who follow is short while there are faults, then endless.
     let applied = replica.appliedIndex
     let bound = phase == .faulting && dice.chance(permille: 300) ? applied : .zero
-    let index = replica.value.expendable(through: applied, atLeast: bound)
+    let limit = phase == .faulting && dice.chance(permille: 50) ? applied : .zero
+    let index = replica.value.expendable(
+      through: applied, atLeast: bound, limit: limit, now: now)
     guard index > replica.value.baseEntry.index else { return }
     replica.value.beginLog(after: index)
     stores[store].disk?.submit(.truncation(base: replica.value.baseEntry))

@@ -117,6 +117,52 @@ import WalkSupport
     #expect(leader.actions.isEmpty, "another snapshot")
   }
 
+  @Test func `a transfer goes on while the log is shortened and grows`() {
+    var leader = sending()
+    leader.replica.value.beginLog(after: LogIndex(8))
+    _ = leader.propose([7])
+    leader.persistAll()
+    leader.acknowledge(10, from: b)
+    let stillSends = leader.replica.value.sendsSnapshot(1, to: d)
+    #expect(stillSends && leader.sent(to: d).isEmpty)
+  }
+
+  @Test func `without room for another frozen state it asks its shell again, not the follower`() {
+    var leader = leader()
+    leader.pass(milliseconds: 1_100)
+    mismatch(&leader, previous: 6, hint: .zero)
+    leader.replica.value.snapshotBegun(
+      for: d, number: 1, through: nil, now: leader.now, into: &leader.actions)
+    leader.actions = []
+    leader.pass(milliseconds: 3_300)
+    #expect(begun(leader) == [1, 1, 1] && leader.sent(to: d).isEmpty)
+    let free = leader.replica.value.expendable(
+      through: LogIndex(9), atLeast: .zero, limit: .zero, now: leader.now)
+    #expect(free == LogIndex(9), "nothing is kept for it so far")
+  }
+
+  @Test
+  func `what is asked for once more on a slow link is sent once more after longer and longer`() {
+    var leader = sending()
+    var sent = 0
+    for _ in 0..<200 {
+      wanted(&leader)
+      if leader.actions.contains(where: { if case .loadChunk = $0 { true } else { false } }) {
+        sent += 1
+        leader.actions = []
+        leader.replica.value.chunkLoaded(
+          for: d, number: 1, chunk([], [7]), now: leader.now, into: &leader.actions)
+      }
+      leader.actions = []
+      leader.pass(milliseconds: 100)
+    }
+    #expect(sent == 5, "in 20 s: at 0, 1, 3, 7 and 15")
+    leader.replica.value.linkReset(store: d.store, now: leader.now, into: &leader.actions)
+    leader.actions = []
+    wanted(&leader)
+    #expect(leader.actions.count == 1, "what was on its way is lost")
+  }
+
   @Test func `it is offered again when the link breaks and when nothing is heard`() {
     var leader = sending()
     leader.replica.value.linkReset(store: d.store, now: leader.now, into: &leader.actions)
@@ -164,16 +210,22 @@ import WalkSupport
   @Test func `a log keeps what those who follow need, but not for ever`() {
     var leader = leader()
     leader.acknowledge(7, from: d)
-    func expendable(_ bound: UInt64) -> UInt64 {
-      leader.replica.value.expendable(through: LogIndex(9), atLeast: LogIndex(bound)).rawValue
+    func expendable(_ bound: UInt64, limit: UInt64 = 0) -> UInt64 {
+      leader.replica.value.expendable(
+        through: LogIndex(9), atLeast: LogIndex(bound), limit: LogIndex(limit), now: leader.now
+      ).rawValue
     }
     #expect(expendable(0) == 7)
+    #expect(expendable(8) == 7, "it moves")
+    #expect(expendable(0, limit: 8) == 8)
+    leader.now = leader.now + 30_001
     #expect(expendable(8) == 8)
     #expect(expendable(99) == 9, "never more than a checkpoint covers")
     leader.unreachable([d])
     #expect(expendable(0) == 9)
     let other = sending()
-    let held = other.replica.value.expendable(through: LogIndex(9), atLeast: .zero)
+    let held = other.replica.value.expendable(
+      through: LogIndex(9), atLeast: LogIndex(9), limit: .zero, now: other.now)
     #expect(held == LogIndex(8), "what follows the snapshot")
   }
 
@@ -230,6 +282,9 @@ import WalkSupport
     #expect(wishes(learner) == [[3]] && steps(learner).isEmpty)
     offer(&learner, number: 2)
     #expect(wishes(learner) == [[3], []] && steps(learner) == [.abandon, .begin])
+    // One that was on its way on an earlier link.
+    offer(&learner, number: 1)
+    #expect(steps(learner) == [.abandon, .begin])
   }
 
   @Test func `a part that was changed on its way is asked for again, a repeated one is dropped`() {
