@@ -166,27 +166,19 @@ struct StoreDirectory {
 
   // MARK: The identity
 
+  private var identityPath: String { "\(path)/\(Self.identityName)" }
+
   /// The contents of the identity file, if there is one.
   func readIdentity() -> [UInt8]? {
-    let file = open("\(path)/\(Self.identityName)", O_RDONLY | O_CLOEXEC)
-    guard file >= 0 else { return nil }
-    defer { close(file) }
-    var bytes = [UInt8](repeating: 0, count: 4_096)
-    let count = read(file, &bytes, bytes.count)
-    return count > 0 ? Array(bytes.prefix(count)) : nil
+    let bytes = WholeFile.read(identityPath)
+    return bytes?.isEmpty ?? true ? nil : bytes
   }
 
   /// Replaces the identity file, durably.
   func writeIdentity(_ bytes: [UInt8]) throws(StorageError) {
-    let final = "\(path)/\(Self.identityName)"
-    let file = open(final + ".new", O_CREAT | O_WRONLY | O_TRUNC | O_CLOEXEC, 0o600)
-    guard file >= 0 else { throw failure("create \(Self.identityName)") }
-    let written = write(file, bytes, bytes.count) == bytes.count && fsync(file) == 0
-    close(file)
-    guard written, rename(final + ".new", final) == 0 else {
+    guard WholeFile.write(bytes, to: identityPath) else {
       throw failure("write \(Self.identityName)")
     }
-    try sync(path)
   }
 
   private func failure(_ what: String) -> StorageError {

@@ -7,7 +7,8 @@ package enum WholeFile {
   /// - Parameter replacing: false where there must be none yet.
   /// **Returns**: whether it was done; if not, `errno` says why.
   package static func write(_ bytes: [UInt8], to path: String, replacing: Bool = true) -> Bool {
-    let temporary = path + ".new"
+    // Of this process alone: another one may write the same file.
+    let temporary = "\(path).\(getpid()).new"
     unlink(temporary)
     let flags = O_CREAT | O_EXCL | O_WRONLY | O_NOFOLLOW | O_CLOEXEC
     let file = open(temporary, flags, 0o600)
@@ -21,7 +22,12 @@ package enum WholeFile {
     }
     close(file)
     if replacing {
-      guard rename(temporary, path) == 0 else { return false }
+      guard rename(temporary, path) == 0 else {
+        let why = errno
+        unlink(temporary)
+        errno = why
+        return false
+      }
     } else {
       defer { unlink(temporary) }
       guard link(temporary, path) == 0 else { return false }

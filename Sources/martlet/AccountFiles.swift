@@ -1,5 +1,6 @@
 import FoundationEssentials
 import Glibc
+import LogStorage
 import MartletClient
 
 /// What a login leaves on this machine: who is logged in and where, and what `listen` has shown.
@@ -105,17 +106,9 @@ struct AccountFiles: Sendable {
   }
 
   private func read<Value: Decodable>(_ type: Value.Type, _ path: String) throws -> Value? {
-    let file = open(path, O_RDONLY | O_CLOEXEC)
-    if file < 0, errno == ENOENT { return nil }
-    guard file >= 0 else { throw failure(path) }
-    defer { close(file) }
-    var bytes: [UInt8] = []
-    var buffer = [UInt8](repeating: 0, count: 65_536)
-    while true {
-      let count = Glibc.read(file, &buffer, buffer.count)
-      guard count >= 0 else { throw failure(path) }
-      if count == 0 { break }
-      bytes += buffer.prefix(count)
+    guard let bytes = WholeFile.read(path) else {
+      if errno == ENOENT { return nil }
+      throw failure(path)
     }
     do {
       return try JSONDecoder().decode(type, from: Data(bytes))
@@ -128,15 +121,6 @@ struct AccountFiles: Sendable {
   private func write(_ value: some Encodable, to path: String) throws {
     try makeDirectory()
     let bytes = [UInt8](try JSONEncoder().encode(value))
-    let fresh = "\(path).\(getpid())"
-    let file = open(fresh, O_CREAT | O_TRUNC | O_WRONLY | O_CLOEXEC, 0o600)
-    guard file >= 0 else { throw failure(fresh) }
-    let written = Glibc.write(file, bytes, bytes.count)
-    let isOnDisk = written == bytes.count && fsync(file) == 0
-    close(file)
-    guard isOnDisk, rename(fresh, path) == 0 else {
-      unlink(fresh)
-      throw failure(path)
-    }
+    guard WholeFile.write(bytes, to: path) else { throw failure(path) }
   }
 }

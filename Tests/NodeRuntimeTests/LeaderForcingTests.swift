@@ -12,10 +12,7 @@ import Testing
   private let stores = (1...3).map { StoreID($0) }
 
   init() throws {
-    coordinator = EmbeddedCoordinator(
-      service: try EmbeddedService(
-        storage: MemoryStorage(), newServiceID: 1,
-        eventLoop: MultiThreadedEventLoopGroup.singleton.next()))
+    coordinator = try EmbeddedCoordinator.inMemory()
   }
 
   private func put(_ key: String, _ value: [UInt8]) async throws {

@@ -1,4 +1,5 @@
 import Coordination
+import NIOPosix
 import Synchronization
 
 /// Keeps everything while it lives.
@@ -11,5 +12,15 @@ final class MemoryStorage: DurableKeyValue {
 
   func write(_ changes: [(key: [UInt8], value: [UInt8]?)]) throws {
     items.withLock { for (key, value) in changes { $0[key] = value } }
+  }
+}
+
+extension EmbeddedCoordinator {
+  /// One that forgets everything with the test.
+  static func inMemory() throws -> EmbeddedCoordinator {
+    EmbeddedCoordinator(
+      service: try EmbeddedService(
+        storage: MemoryStorage(), newServiceID: 1,
+        eventLoop: MultiThreadedEventLoopGroup.singleton.next()))
   }
 }

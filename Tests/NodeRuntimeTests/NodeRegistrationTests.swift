@@ -11,10 +11,7 @@ import Testing
   private let logger = Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
 
   init() throws {
-    coordinator = EmbeddedCoordinator(
-      service: try EmbeddedService(
-        storage: MemoryStorage(), newServiceID: 1,
-        eventLoop: MultiThreadedEventLoopGroup.singleton.next()))
+    coordinator = try EmbeddedCoordinator.inMemory()
   }
 
   private func record(

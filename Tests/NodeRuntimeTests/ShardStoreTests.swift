@@ -50,14 +50,31 @@ import Testing
     committer.stop()
   }
 
-  @Test func `a replica that is deleted before the next one wrote is not named any more`() throws {
-    defer { try? FileManager.default.removeItem(atPath: directory) }
+  /// A replica with nine entries, in the place of what is there.
+  private func writeReplica(
+    _ number: UInt32, generation: UInt32 = 0, settingAside: Bool = false
+  ) throws {
     try write { store, batch in
-      _ = try store.createReplica(replica(2), of: partition, generation: 0, settingAside: false)
+      _ = try store.createReplica(
+        replica(number), of: partition, generation: generation, settingAside: settingAside)
       store.add(
         ReplicaWrite(ticket: 1, promise: Epoch(1), truncatingFrom: nil, entries: entries(9)),
-        of: partition, replica(2), to: &batch)
+        of: partition, replica(number), to: &batch)
     }
+  }
+
+  /// Seven of its entries are applied.
+  private func writeCheckpoint() throws {
+    try write { store, batch in
+      var meta = try #require(try store.store.meta(of: partition))
+      meta.appliedIndex = LogIndex(7)
+      batch.setMeta(of: partition, meta)
+    }
+  }
+
+  @Test func `a replica that is deleted before the next one wrote is not named any more`() throws {
+    defer { try? FileManager.default.removeItem(atPath: directory) }
+    try writeReplica(2)
     try write { store, batch in
       #expect(try store.recovered().map(\.replica.last.index) == [LogIndex(9)])
       _ = try store.createReplica(replica(9), of: partition, generation: 0, settingAside: false)
@@ -87,12 +104,7 @@ import Testing
   @Test func `what was prepared is the replica's after the switch, and the old is deleted`() throws
   {
     defer { try? FileManager.default.removeItem(atPath: directory) }
-    try write { store, batch in
-      _ = try store.createReplica(replica(2), of: partition, generation: 4, settingAside: false)
-      store.add(
-        ReplicaWrite(ticket: 1, promise: Epoch(1), truncatingFrom: nil, entries: entries(9)),
-        of: partition, replica(2), to: &batch)
-    }
+    try writeReplica(2, generation: 4)
     try write { store, batch in
       store.beginImport(InstallationID(1), of: partition)
       let state = try #require(store.preparing(InstallationID(1), of: partition))
@@ -127,20 +139,9 @@ import Testing
     throws
   {
     defer { try? FileManager.default.removeItem(atPath: directory) }
-    for (number, isSetAside) in [(UInt32(2), false), (9, true)] {
-      try write { store, batch in
-        _ = try store.createReplica(
-          replica(number), of: partition, generation: 0, settingAside: isSetAside)
-        store.add(
-          ReplicaWrite(ticket: 1, promise: Epoch(1), truncatingFrom: nil, entries: entries(9)),
-          of: partition, replica(number), to: &batch)
-      }
-    }
-    try write { store, batch in
-      var meta = try #require(try store.store.meta(of: partition))
-      meta.appliedIndex = LogIndex(7)
-      batch.setMeta(of: partition, meta)
-    }
+    try writeReplica(2)
+    try writeReplica(9, settingAside: true)
+    try writeCheckpoint()
     // A log that was shortened holds no entry 1.
     try write { store, batch in
       store.truncate(
@@ -154,17 +155,8 @@ import Testing
 
   @Test func `a log that was shortened begins where it says`() throws {
     defer { try? FileManager.default.removeItem(atPath: directory) }
-    try write { store, batch in
-      _ = try store.createReplica(replica(2), of: partition, generation: 0, settingAside: false)
-      store.add(
-        ReplicaWrite(ticket: 1, promise: Epoch(1), truncatingFrom: nil, entries: entries(9)),
-        of: partition, replica(2), to: &batch)
-    }
-    try write { store, batch in
-      var meta = try #require(try store.store.meta(of: partition))
-      meta.appliedIndex = LogIndex(7)
-      batch.setMeta(of: partition, meta)
-    }
+    try writeReplica(2)
+    try writeCheckpoint()
     try write { store, batch in
       store.truncate(
         replica(2), of: partition, base: EntryID(epoch: Epoch(1), index: LogIndex(6)), in: &batch)

@@ -29,10 +29,7 @@ private final class TestClock: Sendable {
   private let day: UInt64 = 86_400
 
   init() throws {
-    coordinator = EmbeddedCoordinator(
-      service: try EmbeddedService(
-        storage: MemoryStorage(), newServiceID: 1,
-        eventLoop: MultiThreadedEventLoopGroup.singleton.next()))
+    coordinator = try EmbeddedCoordinator.inMemory()
   }
 
   /// As every gateway has one, with this test's clock.
