@@ -201,8 +201,9 @@ extension Replica {
     }
     // An answer to something older than what is known by now says nothing.
     // One whose log begins later than what it was sent says where.
-    guard previous.index > progress.match || hint.index > previous.index,
-      previous.index < progress.next, progress.mode != .installing
+    let beginsLater = hint.index > previous.index && hint.index >= progress.match
+    guard previous.index > progress.match || beginsLater, previous.index < progress.next,
+      progress.mode != .installing
     else { return }
     guard let shared = log.lastPossiblyShared(with: hint) else {
       return beginSnapshot(for: position, now: now, into: &actions)

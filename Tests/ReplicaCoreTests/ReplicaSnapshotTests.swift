@@ -102,6 +102,21 @@ import WalkSupport
     #expect(begun(leader).isEmpty)
   }
 
+  @Test func `a commit told with an append that was not taken is told again`() {
+    var leader = leader()
+    leader.pass(milliseconds: 1_100)
+    leader.acknowledge(9, from: d)
+    leader.actions = []
+    // A late answer of one whose log began later than what it had been sent.
+    mismatch(&leader, previous: 0, hint: F.id(1, 3))
+    #expect(leader.sent(to: d).isEmpty, "it has lost nothing")
+    leader.pass(milliseconds: 60)
+    #expect(
+      leader.sent(to: d) == [
+        .append(previous: F.id(1, 9), entries: [], commitIndex: LogIndex(9))
+      ])
+  }
+
   @Test func `what is asked for is read once, and sent`() {
     var leader = sending()
     wanted(&leader)
