@@ -230,19 +230,20 @@ extension Store {
   ///
   /// **Units**: bytes.
   package func approximateBytes(_ prefix: UInt32) throws(StorageError) -> UInt64 {
-    let lower = KeyLayout.prefixKey(prefix)
-    let upper = KeyLayout.prefixEnd(prefix) ?? KeyLayout.prefixKey(prefix) + [0xff]
-    do {
-      return try database.approximateBytes(database.log, from: lower, to: upper)
-        + database.approximateBytes(database.state, from: lower, to: upper)
-    } catch { throw error.reading(.prefix(prefix)) }
+    try approximateLogBytes(prefix) + approximateBytes(prefix, of: database.state)
   }
 
   /// The same of the log alone.
   package func approximateLogBytes(_ prefix: UInt32) throws(StorageError) -> UInt64 {
+    try approximateBytes(prefix, of: database.log)
+  }
+
+  private func approximateBytes(
+    _ prefix: UInt32, of family: ColumnFamily
+  ) throws(StorageError) -> UInt64 {
     let lower = KeyLayout.prefixKey(prefix)
     let upper = KeyLayout.prefixEnd(prefix) ?? KeyLayout.prefixKey(prefix) + [0xff]
-    do { return try database.approximateBytes(database.log, from: lower, to: upper) } catch {
+    do { return try database.approximateBytes(family, from: lower, to: upper) } catch {
       throw error.reading(.prefix(prefix))
     }
   }

@@ -1,6 +1,5 @@
 import ClusterModel
 package import Coordination
-import Credentials
 import HashRing
 import Primitives
 import RingControl
@@ -31,26 +30,12 @@ package enum Restoring {
     }
     let records = try records(manifest, on: nodes, at: Clock.wall())
     try await RingInitialiser.write(records, in: coordinator)
-    let members = nodes.map {
-      RingMember(store: $0.store, name: $0.name, weight: $0.weight, zone: $0.zone)
-    }
     // Another cluster than the one that was copied: what is left of that one has no part in it.
-    let cluster = ClusterRecord(
-      clusterID: SecureRandom.uint128() | 1, partitionCount: manifest.cluster.partitionCount,
-      replicaCount: manifest.cluster.replicaCount)
-    let result = try await coordinator.transact(
-      Transaction(
-        conditions: [.modRevision(of: CoordinationKey.cluster, equals: .zero)],
-        success: manifest.secrets.map { .put(key: $0.key, value: $0.value, lease: nil) } + [
-          .put(
-            key: CoordinationKey.ring, value: RingRecord(members: members).encoded(), lease: nil),
-          .put(key: CoordinationKey.version, value: version.encoded(), lease: nil),
-          .put(key: CoordinationKey.cluster, value: cluster.encoded(), lease: nil),
-        ]))
-    guard result.succeeded else {
-      throw StartError(
-        "somebody else made the ring at the same time; look at `martlet ring status`")
-    }
+    _ = try await RingInitialiser.finish(
+      partitionCount: manifest.cluster.partitionCount, replicaCount: manifest.cluster.replicaCount,
+      nodes: nodes, version: version,
+      with: manifest.secrets.map { .put(key: $0.key, value: $0.value, lease: nil) },
+      in: coordinator)
     return (records.count, nodes.map(\.name).sorted())
   }
 

@@ -32,26 +32,9 @@ package enum RingInitialiser {
     let placement = try ring.placement(partitions: partitionCount, replicas: Int(replicaCount))
     try await write(
       placement.map { PartitionRecord(initialOwners: $0.stores) }, in: coordinator)
-    // The cluster's record comes last: nobody starts on half a ring.
-    let record = ClusterRecord(
-      clusterID: SecureRandom.uint128() | 1, partitionCount: partitionCount,
-      replicaCount: replicaCount)
-    let members = nodes.map {
-      RingMember(store: $0.store, name: $0.name, weight: $0.weight, zone: $0.zone)
-    }
-    let result = try await coordinator.transact(
-      Transaction(
-        conditions: [.modRevision(of: CoordinationKey.cluster, equals: .zero)],
-        success: [
-          .put(
-            key: CoordinationKey.ring, value: RingRecord(members: members).encoded(), lease: nil),
-          .put(key: CoordinationKey.version, value: version.encoded(), lease: nil),
-          .put(key: CoordinationKey.cluster, value: record.encoded(), lease: nil),
-        ]))
-    guard result.succeeded else {
-      throw StartError(
-        "somebody else made the ring at the same time; look at `martlet ring status`")
-    }
+    let record = try await finish(
+      partitionCount: partitionCount, replicaCount: replicaCount, nodes: nodes, version: version,
+      in: coordinator)
     return (record, true)
   }
 
@@ -91,5 +74,36 @@ package enum RingInitialiser {
           conditions: [.modRevision(of: CoordinationKey.cluster, equals: .zero)],
           success: operations))
     }
+  }
+
+  /// Writes what a cluster consists of besides its partitions, and what else is to be there from
+  /// the beginning. The cluster's record comes last: nobody starts on half a ring.
+  ///
+  /// **Returns**: the record, of a cluster that never was before.
+  /// **Throws**: `StartError` when there is a ring by now; `CoordinationError`.
+  static func finish(
+    partitionCount: UInt32, replicaCount: UInt32, nodes: [RingNode], version: ActiveVersion,
+    with others: [Transaction.Operation] = [], in coordinator: any Coordinator
+  ) async throws -> ClusterRecord {
+    let record = ClusterRecord(
+      clusterID: SecureRandom.uint128() | 1, partitionCount: partitionCount,
+      replicaCount: replicaCount)
+    let members = nodes.map {
+      RingMember(store: $0.store, name: $0.name, weight: $0.weight, zone: $0.zone)
+    }
+    let result = try await coordinator.transact(
+      Transaction(
+        conditions: [.modRevision(of: CoordinationKey.cluster, equals: .zero)],
+        success: others + [
+          .put(
+            key: CoordinationKey.ring, value: RingRecord(members: members).encoded(), lease: nil),
+          .put(key: CoordinationKey.version, value: version.encoded(), lease: nil),
+          .put(key: CoordinationKey.cluster, value: record.encoded(), lease: nil),
+        ]))
+    guard result.succeeded else {
+      throw StartError(
+        "somebody else made the ring at the same time; look at `martlet ring status`")
+    }
+    return record
   }
 }

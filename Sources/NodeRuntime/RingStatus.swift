@@ -82,7 +82,7 @@ package struct RingStatus: Sendable {
   /// **Throws**: `CoordinationError`; `ProtobufError` for records of another version.
   package static func read(_ coordinator: any Coordinator) async throws -> RingStatus? {
     guard let item = try await coordinator.get(CoordinationKey.cluster).item else { return nil }
-    let version = try await coordinator.get(CoordinationKey.version).item
+    let version = try await VersionActivation.found(coordinator).version
     let ring = try await coordinator.get(CoordinationKey.ring)
     let nodes = try await coordinator.list(CoordinationKey.nodes)
     let records = try await coordinator.list(CoordinationKey.partitions)
@@ -93,7 +93,7 @@ package struct RingStatus: Sendable {
     }
     return RingStatus(
       cluster: try ClusterRecord(decoding: item.value),
-      version: try version.map { try ActiveVersion(decoding: $0.value) } ?? .first,
+      version: version,
       ring: try ring.item.map { try RingRecord(decoding: $0.value) },
       ringRevision: ring.modRevision,
       nodes: try nodes.items.map { try NodeRecord(decoding: $0.value) },

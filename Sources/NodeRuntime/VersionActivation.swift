@@ -12,7 +12,8 @@ package enum VersionActivation {
     return version
   }
 
-  private static func found(
+  /// What is active, whether this program knows it or not.
+  static func found(
     _ coordinator: any Coordinator
   ) async throws -> (version: ActiveVersion, revision: Revision) {
     let reading = try await coordinator.get(CoordinationKey.version)

@@ -220,13 +220,17 @@ extension Replica {
 
   // MARK: As the follower
 
+  /// Whether this replica has all that a snapshot up to `last` has.
+  private func holds(_ last: EntryID) -> Bool {
+    last.index <= commitIndex || log.epoch(at: last.index) == last.epoch
+  }
+
   mutating func receiveOffer(
     _ message: ReplicaMessage, number: UInt64, last: EntryID, now: Instant,
     into actions: inout [ReplicaAction]
   ) {
     let known = log.epoch(at: last.index)
-    let isHeld = known == last.epoch || last.index <= commitIndex
-    if isHeld, !configuration.breaks(.keepWhatIsHeld) {
+    if holds(last), !configuration.breaks(.keepWhatIsHeld) {
       if let known, known != last.epoch {
         return halt(.conflictBelowCommit(last.index), into: &actions)
       }
@@ -301,9 +305,8 @@ extension Replica {
   ) {
     guard let installation, installation.id == id else { return }
     let last = installation.last
-    let isHeld = last.index <= commitIndex || log.epoch(at: last.index) == last.epoch
     guard role == .follower, installation.epoch == promise,
-      !isHeld || configuration.breaks(.keepWhatIsHeld) && last.index >= appliedIndex
+      !holds(last) || configuration.breaks(.keepWhatIsHeld) && last.index >= appliedIndex
     else { return abandonInstallation(into: &actions) }
     self.installation = nil
     log = LogTail(base: last, last: last, epochStarts: [], tail: [])

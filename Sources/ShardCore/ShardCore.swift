@@ -143,7 +143,7 @@ package struct ShardCore: ~Copyable {
   }
 
   /// What was meant for an earlier replica of the partition comes to nothing.
-  private func position(of partition: PartitionID, hosting replica: ReplicaID) -> Int? {
+  func position(of partition: PartitionID, hosting replica: ReplicaID) -> Int? {
     guard let position = position(of: partition), hosts[position].replica.id == replica else {
       return nil
     }

@@ -76,9 +76,7 @@ extension ShardCore {
     _ partition: PartitionID, _ replica: ReplicaID, _ id: InstallationID,
     _ outcome: InstallationOutcome, now: Instant, into actions: inout [ShardAction]
   ) {
-    guard let position = position(of: partition), hosts[position].replicaID == replica else {
-      return
-    }
+    guard let position = position(of: partition, hosting: replica) else { return }
     drive(position, now: now, into: &actions) { replica, pending in
       switch outcome {
       case .written: replica.chunkInstalled(id, into: &pending)
