@@ -26,10 +26,7 @@ package struct StoreIdentity: Hashable, Sendable {
   }
 
   init?(decoding bytes: [UInt8]) {
-    guard bytes.count > 4 else { return nil }
-    let body = Array(bytes.dropLast(4))
-    let sum = bytes.suffix(4).reduce(UInt32(0)) { $0 << 8 | UInt32($1) }
-    guard CRC32C.checksum(body) == sum else { return nil }
+    guard let body = CRC32C.opening(bytes) else { return nil }
     var store: UInt64 = 0
     var clusterID: UInt128 = 0
     var nodeName = ""
@@ -65,8 +62,7 @@ package struct StoreIdentity: Hashable, Sendable {
     writer.string(3, nodeName)
     writer.fixed64(4, coordinatorID)
     writer.int(5, highestRevision)
-    let sum = CRC32C.checksum(writer.bytes)
-    return writer.bytes + withUnsafeBytes(of: sum.bigEndian) { Array($0) }
+    return CRC32C.sealing(writer.bytes)
   }
 }
 

@@ -87,18 +87,15 @@ package struct BackupManifest: Equatable, Sendable {
       }
     }
     writer.element(7, version.encoded())
-    let bytes = Self.magic + writer.bytes
-    return bytes + withUnsafeBytes(of: CRC32C.checksum(bytes).bigEndian) { Array($0) }
+    return CRC32C.sealing(Self.magic + writer.bytes)
   }
 
   /// **Throws**: `StartError` in words for the operator.
   package init(decoding bytes: [UInt8]) throws(StartError) {
-    guard bytes.starts(with: Self.magic), bytes.count >= Self.magic.count + 4 else {
+    guard bytes.starts(with: Self.magic), bytes.count >= Self.magic.count + CRC32C.size else {
       throw StartError("it is no backup's manifest")
     }
-    let body = Array(bytes.dropLast(4))
-    let sum = bytes.suffix(4).reduce(UInt32(0)) { $0 << 8 | UInt32($1) }
-    guard CRC32C.checksum(body) == sum else {
+    guard let body = CRC32C.opening(bytes) else {
       throw StartError("the manifest is damaged: its checksum does not match")
     }
     do throws(ProtobufError) {

@@ -18,6 +18,9 @@ package enum CRC32C {
     return tables
   }()
 
+  /// **Units**: bytes.
+  package static let size = 4
+
   private static let flat: [UInt32] = tables.flatMap { $0 }
 
   /// Of all the bytes.
@@ -49,5 +52,18 @@ package enum CRC32C {
       }
     }
     return ~value
+  }
+
+  /// The bytes with their checksum at the end, big-endian: for files that are written whole.
+  package static func sealing(_ bytes: [UInt8]) -> [UInt8] {
+    bytes + withUnsafeBytes(of: checksum(bytes).bigEndian) { Array($0) }
+  }
+
+  /// What `sealing` was given; `nil` when it was nothing, or was changed since.
+  package static func opening(_ bytes: [UInt8]) -> [UInt8]? {
+    guard bytes.count > size else { return nil }
+    let body = Array(bytes.dropLast(size))
+    let sum = bytes.suffix(size).reduce(UInt32(0)) { $0 << 8 | UInt32($1) }
+    return checksum(body) == sum ? body : nil
   }
 }

@@ -41,4 +41,17 @@ import Testing
       #expect(CRC32C.checksum(damaged) != whole)
     }
   }
+
+  @Test func whatIsSealedIsOpenedUnlessItWasChanged() {
+    let body = Array("what a file holds".utf8)
+    let sealed = CRC32C.sealing(body)
+    #expect(CRC32C.opening(sealed) == body)
+    for position in sealed.indices {
+      var changed = sealed
+      changed[position] ^= 1
+      #expect(CRC32C.opening(changed) == nil, "byte \(position)")
+      #expect(CRC32C.opening(Array(sealed[..<position])) == nil, "\(position) bytes")
+    }
+    #expect(CRC32C.sealing(Array("123456789".utf8)).suffix(4) == [0xe3, 0x06, 0x92, 0x83])
+  }
 }
