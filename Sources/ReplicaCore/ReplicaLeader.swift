@@ -201,7 +201,9 @@ extension Replica {
     }
     // An answer to something older than what is known by now says nothing.
     // One whose log begins later than what it was sent says where.
-    let beginsLater = hint.index > previous.index && hint.index >= progress.match
+    // That the follower asks itself, too (rule 12): the planted mistake leaves out both.
+    let isNews = hint.index >= progress.match || configuration.breaks(.keepWhatIsHeld)
+    let beginsLater = hint.index > previous.index && isNews
     guard previous.index > progress.match || beginsLater, previous.index < progress.next,
       progress.mode != .installing
     else { return }
