@@ -23,6 +23,9 @@ package struct ApplyOutput: Sendable {
   /// Positions are of another generation from here on: who follows them has to look again.
   package internal(set) var hasNewGeneration = false
 
+  /// The partition was cut in two.
+  package internal(set) var split: PartitionSplit?
+
   package init() {}
 
   /// Empties it and keeps its storage.
@@ -30,6 +33,7 @@ package struct ApplyOutput: Sendable {
     results.removeAll(keepingCapacity: true)
     deliveries.removeAll(keepingCapacity: true)
     hasNewGeneration = false
+    split = nil
   }
 
   mutating func deliver(_ content: Delivery.Content, to entity: EntityID) {

@@ -22,6 +22,8 @@ package struct ChatPartition: ~Copyable, Sendable {
   package let partition: PartitionID
   /// In which positions are told to others; a command raises it.
   package private(set) var generation: UInt32
+  /// How often the partition's range was cut in two, by commands; see `PartitionScheme`.
+  package private(set) var level: UInt32
   /// Bound of what is kept in memory beyond what changed since the last checkpoint.
   package var cacheBytesMax: Int
   /// The last entry that was applied.
@@ -72,10 +74,11 @@ package struct ChatPartition: ~Copyable, Sendable {
     let markKey = KeyLayout.appliedMark
     let mark =
       try state.record(AppliedMark.self, markKey)
-      ?? AppliedMark(appliedIndex: .zero, rollingHash: 0, time: .zero, generation: 0)
+      ?? AppliedMark(appliedIndex: .zero, rollingHash: 0, time: .zero, generation: 0, level: 0)
     let outbox = try Outbox(stored: Self.storedOutbox(state, markKey: markKey))
     self.partition = partition
     generation = mark.generation
+    level = mark.level
     self.cacheBytesMax = cacheBytesMax
     appliedIndex = mark.appliedIndex
     checkpointedIndex = mark.appliedIndex
@@ -185,6 +188,7 @@ package struct ChatPartition: ~Copyable, Sendable {
     case .conversationListed(let listed): try apply(listed, index, state, &output)
     case .outboxConfirmed(let confirmed): apply(confirmed)
     case .generationBegan(let generation): begin(generation, &output)
+    case .partitionSplit(let split): apply(split, &output)
     }
   }
 
@@ -194,6 +198,17 @@ package struct ChatPartition: ~Copyable, Sendable {
     output.hasNewGeneration = true
     hash.fold(.generation)
     hash.fold(UInt64(generation))
+    return .done
+  }
+
+  /// What lies in the upper half stays until `beginSplit`; the owner applies nothing before.
+  private mutating func apply(_ split: PartitionSplit, _ output: inout ApplyOutput) -> CommandResult
+  {
+    guard split.level == level + 1 else { return .done }
+    level = split.level
+    output.split = split
+    hash.fold(.split)
+    hash.fold(UInt64(level))
     return .done
   }
 

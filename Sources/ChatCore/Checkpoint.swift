@@ -40,13 +40,32 @@ extension ChatPartition {
     freezeConversations(into: &writes)
     freezeUsers(into: &writes)
     outbox.freeze(into: &writes)
-    let mark = AppliedMark(
-      appliedIndex: appliedIndex, rollingHash: hash.value, time: time, generation: generation)
-    writes.append(StateWrite(key: KeyLayout.appliedMark, value: mark.encoded()))
+    writes.append(appliedMark)
     lastCheckpointWrites = writes.count
     checkpointedIndex = appliedIndex
     return Checkpoint(
       appliedIndex: appliedIndex, rollingHash: hash.value, writes: Self.sorted(writes))
+  }
+
+  private var appliedMark: StateWrite {
+    let mark = AppliedMark(
+      appliedIndex: appliedIndex, rollingHash: hash.value, time: time, generation: generation,
+      level: level)
+    return StateWrite(key: KeyLayout.appliedMark, value: mark.encoded())
+  }
+
+  /// The checkpoint with which the partition is cut in two, and that of the one that its upper
+  /// half becomes: only what is of the partition itself, for the rest lies where it will be read.
+  /// This value is of no more use then; both are opened anew from what is written.
+  package mutating func beginSplit(
+    upper: ClosedRange<Token>
+  ) -> (lower: Checkpoint, upper: Checkpoint) {
+    var own = [appliedMark]
+    for entry in outbox.removeAll(from: upper) { own.append(entry) }
+    let lower = beginCheckpoint()
+    let half = Checkpoint(
+      appliedIndex: appliedIndex, rollingHash: hash.value, writes: Self.sorted(own))
+    return (lower, half)
   }
 
   private mutating func freezeConversations(into writes: inout [StateWrite]) {

@@ -22,6 +22,9 @@ import Primitives
 ///        | 00 × 8   | 0x00 | source's hash (8)| 0x02 | index (8), ordinal (4)    outbox |
 ///        +----------+------+------------------+------------------------------------------+
 /// ```
+/// Keys of the partition itself are all below `0000000000000000 01`; every other one begins with
+/// the hash of its entity. Storage relies on that to cut a partition in two.
+///
 /// Every tag is below 0x20 and every byte of a handle above it, so no key is the beginning of a
 /// key of another entity.
 enum KeyLayout {

@@ -104,7 +104,26 @@ package struct Outbox: Sendable {
     }
   }
 
+  /// Takes out what entities of these tokens emitted.
+  ///
+  /// **Returns**: the entries as they are stored.
+  mutating func removeAll(from tokens: ClosedRange<Token>) -> [StateWrite] {
+    var removed: [StateWrite] = []
+    for position in slots.indices where tokens.contains(Token(slots[position].sourceHash)) {
+      guard !slots[position].isRemoved else { continue }
+      removed.append(Self.stored(slots[position]))
+      remove(at: position)
+    }
+    return removed
+  }
+
   // MARK: storage
+
+  private static func stored(_ slot: Slot) -> StateWrite {
+    StateWrite(
+      key: KeyLayout.outboxEntry(slot.entry.id, sourceHash: slot.sourceHash),
+      value: StoredCommand(command: slot.entry.command).encoded())
+  }
 
   private var unstoredPositions: Range<Int> {
     var first = slots.count
@@ -117,11 +136,7 @@ package struct Outbox: Sendable {
     for position in unstoredPositions {
       slots[position].isStored = true
       guard !slots[position].isRemoved else { continue }
-      let slot = slots[position]
-      writes.append(
-        StateWrite(
-          key: KeyLayout.outboxEntry(slot.entry.id, sourceHash: slot.sourceHash),
-          value: StoredCommand(command: slot.entry.command).encoded()))
+      writes.append(Self.stored(slots[position]))
     }
     for key in deletedKeys { writes.append(StateWrite(key: key, value: nil)) }
     deletedKeys.removeAll(keepingCapacity: true)

@@ -17,7 +17,7 @@ struct RollingHash: Equatable, Sendable {
   enum Write: UInt64 {
     case entry = 1
     case event, message, account, sessions, handle, listing, outboxEntry, outboxConfirmed
-    case generation
+    case generation, split
   }
 
   private(set) var value: UInt64

@@ -138,6 +138,8 @@ extension Command {
       }
     case .generationBegan(let generation):
       writer.message(12) { $0.uint(1, generation) }
+    case .partitionSplit(let command):
+      writer.message(13) { command.encode(into: &$0) }
     }
   }
 
@@ -163,6 +165,7 @@ extension Command {
       case 10: found = .conversationListed(try fields.conversationListed(body))
       case 11: found = .outboxConfirmed(try fields.outboxConfirmed(body))
       case 12: found = .generationBegan(try fields.generationBegan(body))
+      case 13: found = .partitionSplit(try PartitionSplit(decoding: body))
       default: throw .unknownVariant
       }
     }

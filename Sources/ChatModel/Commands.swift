@@ -21,6 +21,7 @@ package enum Command: Equatable, Sendable {
   // of the partition itself
   case outboxConfirmed(OutboxConfirmed)
   case generationBegan(UInt32)
+  case partitionSplit(PartitionSplit)
 
   /// Whom the command changes: what it is routed by. `nil` for a command of the partition itself.
   package var entity: EntityID? {
@@ -35,7 +36,7 @@ package enum Command: Equatable, Sendable {
     case .claimHandle(let command): .handle(command.handle)
     case .handleResolved(let command): .user(command.user)
     case .conversationListed(let command): .user(command.user)
-    case .outboxConfirmed, .generationBegan: nil
+    case .outboxConfirmed, .generationBegan, .partitionSplit: nil
     }
   }
 }
@@ -239,6 +240,19 @@ package struct OutboxConfirmed: Equatable, Sendable {
   package var entries: [OutboxEntryID]
 
   package init(entries: [OutboxEntryID]) { self.entries = entries }
+}
+
+/// Cuts the partition in two: after this entry the upper half of its tokens is another partition's.
+package struct PartitionSplit: Equatable, Sendable {
+  /// How often the partition's range is cut then; it is done when that is once more than before.
+  package var level: UInt32
+  /// Those that make a replica of the upper half, under their own names, of what they have applied.
+  package var replicas: [ReplicaID]
+
+  package init(level: UInt32, replicas: [ReplicaID]) {
+    self.level = level
+    self.replicas = replicas
+  }
 }
 
 /// Names an outbox entry: the log entry that made it and its place among those made by it.

@@ -4,7 +4,7 @@ package import Primitives
 package struct ClusterRecord: Equatable, Sendable {
   /// Random, made with the ring; never zero.
   package var clusterID: UInt128
-  /// Fixed for the cluster's life.
+  /// With how many partitions the ring was made; the `RingRecord` says how often it was split.
   package var partitionCount: UInt32
   /// How many replicas each partition should have.
   package var replicaCount: UInt32
@@ -22,6 +22,8 @@ package struct ClusterRecord: Equatable, Sendable {
     self.replicaCount = replicaCount
     self.minInSync = min(2, replicaCount)
   }
+
+  package var scheme: PartitionScheme { PartitionScheme(rootCount: partitionCount) }
 
   /// The bytes of `martlet.v1.ClusterRecord`.
   package func encoded() -> [UInt8] {

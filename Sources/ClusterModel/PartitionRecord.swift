@@ -8,6 +8,7 @@ package import Primitives
 /// | T2 shrink | the leader of this epoch | one other replica leaves `inSync` |
 /// | T3 expand | the leader of this epoch | a learner that caught up joins `inSync` |
 /// | T4 retarget | the ring controller | `target`, with replica numbers from `nextReplica` |
+/// | T5 split | the leader of this epoch | the record of the upper half is made; this one stays |
 /// | force | an operator | one replica alone is in sync, or empty ones are; `generation` + 1 |
 ///
 /// **Invariant**: `inSync` is never empty and is sorted; every number in use is below
@@ -24,10 +25,13 @@ package struct PartitionRecord: Equatable, Sendable {
   package var nextReplica: UInt32
   /// Grows only when an operator forces a leader from outside of `inSync`.
   package var generation: UInt32
+  /// The position up to which this partition and the one it was cut off from are the same; zero
+  /// when the ring was made with it.
+  package var origin: LogIndex
 
   package init(
     epoch: Epoch, leader: ReplicaID, leaderBoot: BootID, inSync: [ReplicaID], target: [ReplicaID],
-    nextReplica: UInt32, generation: UInt32
+    nextReplica: UInt32, generation: UInt32, origin: LogIndex = .zero
   ) {
     self.epoch = epoch
     self.leader = leader
@@ -36,6 +40,7 @@ package struct PartitionRecord: Equatable, Sendable {
     self.target = target
     self.nextReplica = nextReplica
     self.generation = generation
+    self.origin = origin
   }
 
   /// The record of a partition that never had an entry: everybody is in sync with an empty log.
@@ -123,6 +128,25 @@ package struct PartitionRecord: Equatable, Sendable {
     return changed
   }
 
+  /// The record of the half that is cut off after a position, while this one stands: it is to live
+  /// on the same stores. Who is in sync with this one and has no half learns it. This one's leader
+  /// leads the half, too, and takes that up like any epoch that it has not led; if it has no half,
+  /// nobody leads yet.
+  ///
+  /// - Parameter holders: those that hold the half; at least one.
+  package func cutOff(after origin: LogIndex, holders: [ReplicaID]) -> PartitionRecord {
+    precondition(!holders.isEmpty, "nobody holds the half")
+    var half = self
+    half.epoch = epoch.successor
+    half.inSync = holders.sorted()
+    half.origin = origin
+    if !holders.contains(leader) {
+      half.leader = half.inSync[0]
+      half.leaderBoot = .none
+    }
+    return half
+  }
+
   private mutating func freshReplicas(on stores: [StoreID]) -> [ReplicaID] {
     stores.map { store in
       defer { nextReplica += 1 }
@@ -147,6 +171,7 @@ extension PartitionRecord {
     for replica in target { writer.message(6) { replica.encode(into: &$0) } }
     writer.uint(7, nextReplica)
     writer.uint(8, generation)
+    writer.uint(9, origin.rawValue)
     return writer.bytes
   }
 
@@ -161,6 +186,7 @@ extension PartitionRecord {
     var target: [ReplicaID] = []
     var nextReplica: UInt32 = 0
     var generation: UInt32 = 0
+    var origin = LogIndex.zero
     while let field = try reader.next() {
       switch field.number {
       case 1: version = try field.uint64()
@@ -171,6 +197,7 @@ extension PartitionRecord {
       case 6: target.append(try ReplicaID(decoding: try field.reader()))
       case 7: nextReplica = try field.uint32()
       case 8: generation = try field.uint32()
+      case 9: origin = LogIndex(try field.uint64())
       default: break
       }
     }
@@ -182,7 +209,7 @@ extension PartitionRecord {
     }
     self.init(
       epoch: epoch, leader: leader, leaderBoot: leaderBoot, inSync: inSync, target: target,
-      nextReplica: nextReplica, generation: generation)
+      nextReplica: nextReplica, generation: generation, origin: origin)
   }
 }
 

@@ -53,6 +53,8 @@ package struct RingChange: Equatable, Sendable {
     case remove = 3
     /// Weights or zones of the members are others.
     case rebalance = 4
+    /// Every partition is cut in two, once.
+    case split = 5
   }
 
   /// Counts the changes of this ring.
@@ -97,23 +99,32 @@ package struct RingRecord: Equatable, Sendable {
   package var movesMax: UInt32
   /// What one store reads for replicas that learn their log. **Units**: bytes per second.
   package var bytesPerSecond: UInt64
+  /// How often all partitions were cut in two; the change under way not included.
+  package var level: UInt32
 
   package static let membersMax = 1_024
   package static let movesMaxRange: ClosedRange<UInt32> = 1...1_024
   package static let bytesPerSecondRange: ClosedRange<UInt64> = 65_536...(16 << 30)
+  /// No ring has more than 65,536 partitions.
+  package static let levelMax: UInt32 = 16
   package static let usualMovesMax: UInt32 = 8
   package static let usualBytesPerSecond: UInt64 = 64 << 20
 
   package init(
     members: [RingMember], change: RingChange? = nil, changeCount: UInt64 = 0,
-    movesMax: UInt32 = Self.usualMovesMax, bytesPerSecond: UInt64 = Self.usualBytesPerSecond
+    movesMax: UInt32 = Self.usualMovesMax, bytesPerSecond: UInt64 = Self.usualBytesPerSecond,
+    level: UInt32 = 0
   ) {
     self.members = members.sorted { $0.store < $1.store }
     self.change = change
     self.changeCount = changeCount
     self.movesMax = movesMax
     self.bytesPerSecond = bytesPerSecond
+    self.level = level
   }
+
+  /// How often every partition will have been cut when the change under way is over.
+  package var wantedLevel: UInt32 { change?.kind == .split ? level + 1 : level }
 
   /// Those that should hold replicas.
   package var active: [RingMember] { members.filter { !$0.isDrained } }
@@ -138,6 +149,7 @@ extension RingRecord {
     writer.uint(4, changeCount)
     writer.uint(5, movesMax)
     writer.uint(6, bytesPerSecond)
+    writer.uint(7, level)
     return writer.bytes
   }
 
@@ -154,6 +166,7 @@ extension RingRecord {
       case 4: changeCount = try field.uint64()
       case 5: movesMax = try field.uint32()
       case 6: bytesPerSecond = try field.uint64()
+      case 7: level = try field.uint32()
       default: break
       }
     }
@@ -163,6 +176,7 @@ extension RingRecord {
     }
     guard Self.movesMaxRange.contains(movesMax) else { throw .outOfRange(field: 5) }
     guard Self.bytesPerSecondRange.contains(bytesPerSecond) else { throw .outOfRange(field: 6) }
+    guard level <= Self.levelMax else { throw .outOfRange(field: 7) }
   }
 }
 

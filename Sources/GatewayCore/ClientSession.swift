@@ -58,12 +58,19 @@ final class ClientSession {
   /// Requests of this session that wait for an answer.
   var pendingCount = 0
 
-  init(id: SessionID, user: UserID, device: DeviceID, wantsEvents: Bool, resumed: Cursor?) {
+  /// Until then it waits for records of partitions that its cursor names.
+  let patientUntil: Instant
+
+  init(
+    id: SessionID, user: UserID, device: DeviceID, wantsEvents: Bool, resumed: Cursor?,
+    patientUntil: Instant
+  ) {
     self.id = id
     self.user = user
     self.device = device
     self.wantsEvents = wantsEvents
     self.resumed = resumed
+    self.patientUntil = patientUntil
     safeListed = resumed?.user.index ?? .zero
   }
 }
@@ -152,7 +159,8 @@ extension GatewayCore {
     into actions: inout [GatewayAction]
   ) {
     sessions[id] = ClientSession(
-      id: id, user: user, device: device, wantsEvents: hello.events, resumed: hello.cursor)
+      id: id, user: user, device: device, wantsEvents: hello.events, resumed: hello.cursor,
+      patientUntil: now + configuration.recordPatience)
     request(
       .user(user), .query(.user(user)),
       completion: .call { core, outcome, _, actions in

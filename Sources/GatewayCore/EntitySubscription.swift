@@ -21,7 +21,7 @@ struct EntitySubscription {
   }
 
   let entity: EntityID
-  let partition: PartitionID
+  fileprivate(set) var partition: PartitionID
   var status = Status.wanted
   /// What is asked for after the connection broke: everything up to here was delivered.
   var resumeAfter: LogIndex?
@@ -97,7 +97,7 @@ extension GatewayCore {
     into actions: inout [GatewayAction]
   ) {
     guard let subscription = subscriptions[subscribed.entity],
-      subscription.status == .asked(store)
+      subscription.status == .asked(store), subscription.partition == subscribed.partition
     else { return }
     subscriptions[subscribed.entity]?.status = .active(store)
     let isGapless =
@@ -115,8 +115,9 @@ extension GatewayCore {
     _ ended: SubscriptionEnded, from store: StoreID, now: Instant,
     into actions: inout [GatewayAction]
   ) {
-    guard let status = subscriptions[ended.entity]?.status,
-      status == .asked(store) || status == .active(store)
+    guard let subscription = subscriptions[ended.entity],
+      subscription.partition == ended.partition,
+      subscription.status == .asked(store) || subscription.status == .active(store)
     else { return }
     interrupt(ended.entity, until: now + configuration.retryPause)
   }
@@ -160,6 +161,28 @@ extension GatewayCore {
       default: break
       }
       ask(entity, now: now, into: &actions)
+    }
+  }
+
+  /// The entities of the half are subscribed to there.
+  mutating func moveSubscriptions(
+    from whole: PartitionID, to half: PartitionID, origin: LogIndex,
+    into actions: inout [GatewayAction]
+  ) {
+    for entity in entities(where: { $0.partition == whole }) {
+      guard routing.partition(of: entity.token) == half else { continue }
+      switch subscriptions[entity]?.status {
+      case .asked(let store)?, .active(let store)?:
+        if links[store] != nil {
+          actions.append(.send(store, .unsubscribe(Unsubscribe(partition: whole, entity: entity))))
+        }
+        interrupt(entity)
+      default: break
+      }
+      subscriptions[entity]?.partition = half
+      if let after = subscriptions[entity]?.resumeAfter {
+        subscriptions[entity]?.resumeAfter = min(after, origin)
+      }
     }
   }
 

@@ -79,6 +79,8 @@ package struct GatewayConfiguration: Sendable {
   package var listPageMax = 1_000
   /// Changes of a list that wait while it is read; with more it is read again.
   package var listChangesMax = 4_096
+  /// How long a session whose cursor names a partition that is not known here waits for its record.
+  package var recordPatience: Milliseconds = 5_000
   /// How often a session is told its cursor while events flow.
   package var cursorInterval: Milliseconds = 1_000
 

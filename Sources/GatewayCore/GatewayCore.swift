@@ -28,7 +28,7 @@ package struct GatewayCore {
   var requests: [UInt64: PendingRequest] = [:]
   var waiting: [PartitionID: WaitingRequests] = [:]
   /// Commands that a shard has and has not answered, by partition.
-  var commandsUnderWay: [Int]
+  var commandsUnderWay: [PartitionID: Int] = [:]
   var lastRequestID: UInt64 = 0
   var nextRetry = Instant.distantFuture
   var nextExpiry = Instant.zero
@@ -50,8 +50,7 @@ package struct GatewayCore {
 
   package init(configuration: GatewayConfiguration, seed: UInt64) {
     self.configuration = configuration
-    routing = RoutingTable(partitionCount: configuration.partitionCount)
-    commandsUnderWay = Array(repeating: 0, count: Int(configuration.partitionCount))
+    routing = RoutingTable(scheme: PartitionScheme(rootCount: configuration.partitionCount))
     random = SeededRandom(seed: seed)
   }
 
@@ -63,7 +62,12 @@ package struct GatewayCore {
     into actions: inout [GatewayAction]
   ) {
     let before = routing.leader(of: partition)
+    let whole = routing.known(partition)
     guard routing.observe(partition, observed) else { return }
+    if whole != partition {
+      partitionSplit(
+        whole, half: partition, origin: observed.record.origin, now: now, into: &actions)
+    }
     if routing.leader(of: partition) != before {
       partitionMoved(partition, now: now, into: &actions)
     }
@@ -154,6 +158,6 @@ package struct GatewayCore {
   package var subscriptionCount: Int { subscriptions.count }
   /// Whether most requests can be served: some shard answers and every partition has a leader.
   package var isReady: Bool {
-    !isDraining && !links.isEmpty && routing.ledCount == Int(routing.partitionCount)
+    !isDraining && !links.isEmpty && routing.isLed
   }
 }

@@ -279,7 +279,13 @@ extension GatewayCore {
       let query = Query.summaries(reader: reader, conversations: group.conversations)
       request(
         partition: group.partition, .query(query),
-        completion: .call { core, outcome, _, actions in
+        completion: .call { core, outcome, now, actions in
+          guard !gathering.isAbandoned else { return }
+          guard group.conversations.allSatisfy({ core.isIn(group.partition, $0) }) else {
+            // The partition was split meanwhile.
+            gathering.isAbandoned = true
+            return core.summarise(page, reader: reader, reply: reply, now: now, into: &actions)
+          }
           if case .answered(.summaries(let found)) = outcome {
             gathering.put(.success(found), at: position)
           } else {
@@ -366,6 +372,8 @@ final class Gathering<Value> {
   private var values: [Value?]
   private var missing: Int
   private var failure: ServiceError?
+  /// Something else answers for it.
+  var isAbandoned = false
 
   init(count: Int) {
     values = Array(repeating: nil, count: count)

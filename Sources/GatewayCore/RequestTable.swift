@@ -17,7 +17,9 @@ enum Completion {
 /// it.
 final class PendingRequest {
   let id: UInt64
-  let partition: PartitionID
+  fileprivate(set) var partition: PartitionID
+  /// By what it is routed; `nil` when it names its partition itself.
+  let token: Token?
   let operation: Request.Operation
   let completion: Completion
   let deadline: Instant
@@ -29,11 +31,12 @@ final class PendingRequest {
   var lossCount = 0
 
   init(
-    id: UInt64, partition: PartitionID, operation: Request.Operation, completion: Completion,
-    deadline: Instant
+    id: UInt64, partition: PartitionID, token: Token?, operation: Request.Operation,
+    completion: Completion, deadline: Instant
   ) {
     self.id = id
     self.partition = partition
+    self.token = token
     self.operation = operation
     self.completion = completion
     self.deadline = deadline
@@ -94,18 +97,18 @@ extension GatewayCore {
     into actions: inout [GatewayAction]
   ) {
     request(
-      partition: routing.partition(of: entity.token), operation, completion: completion, now: now,
-      into: &actions)
+      partition: routing.partition(of: entity.token), token: entity.token, operation,
+      completion: completion, now: now, into: &actions)
   }
 
   mutating func request(
-    partition: PartitionID, _ operation: Request.Operation, completion: Completion, now: Instant,
-    into actions: inout [GatewayAction]
+    partition: PartitionID, token: Token? = nil, _ operation: Request.Operation,
+    completion: Completion, now: Instant, into actions: inout [GatewayAction]
   ) {
     lastRequestID += 1
     let request = PendingRequest(
-      id: lastRequestID, partition: partition, operation: operation, completion: completion,
-      deadline: now + configuration.requestTimeout)
+      id: lastRequestID, partition: partition, token: token, operation: operation,
+      completion: completion, deadline: now + configuration.requestTimeout)
     guard requests.count < configuration.pendingRequestsMax else {
       return complete(
         request, .failed(.overloaded("too many requests wait in this gateway")), now: now,
@@ -129,7 +132,7 @@ extension GatewayCore {
     links[store]?.credits -= 1
     request.sentTo = store
     request.wasSent = true
-    if request.isCommand { commandsUnderWay[Int(request.partition.rawValue)] += 1 }
+    if request.isCommand { commandsUnderWay[request.partition, default: 0] += 1 }
     actions.append(
       .send(
         store,
@@ -142,7 +145,7 @@ extension GatewayCore {
     guard let store = request.sentTo else { return }
     request.sentTo = nil
     links[store]?.credits += 1
-    if request.isCommand { commandsUnderWay[Int(request.partition.rawValue)] -= 1 }
+    if request.isCommand { commandsUnderWay[request.partition, default: 0] -= 1 }
   }
 
   private mutating func wait(
@@ -172,7 +175,7 @@ extension GatewayCore {
       waiting[partition]?.retryAt = retryAt
       return nextRetry = min(nextRetry, retryAt)
     }
-    if waiting[partition]?.wasSentBack ?? false, commandsUnderWay[Int(partition.rawValue)] > 0 {
+    if waiting[partition]?.wasSentBack ?? false, commandsUnderWay[partition, default: 0] > 0 {
       // Looked at again with the next tick.
       return nextRetry = now
     }
@@ -186,6 +189,15 @@ extension GatewayCore {
         return
       }
     }
+  }
+
+  /// A request belongs to another partition by now: it waits there, in its place among the others.
+  mutating func move(_ request: PendingRequest, to partition: PartitionID, now: Instant) {
+    takeBack(request)
+    waiting[request.partition]?.remove(request.id)
+    if waiting[request.partition]?.ids.isEmpty ?? false { waiting[request.partition] = nil }
+    request.partition = partition
+    wait(request, until: now)
   }
 
   /// What is under way to a former leader is sent to the present one, in order: repeating is

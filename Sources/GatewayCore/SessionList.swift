@@ -28,6 +28,12 @@ extension GatewayCore {
     _ id: SessionID, now: Instant, into actions: inout [GatewayAction]
   ) {
     guard let session = sessions[id], session.loading == nil else { return }
+    guard knowsPartitions(of: session) || now >= session.patientUntil else {
+      session.needsList = true
+      // Looked at again with the next tick.
+      restless.insert(id)
+      return
+    }
     noteListIndex(id)
     session.loading = ListLoading()
     session.needsList = false
@@ -159,7 +165,7 @@ extension GatewayCore {
     }
     let entity = EntityID.conversation(item.conversation)
     let partition = routing.partition(of: entity.token)
-    let known = session.resumed?.positions.first { $0.partition == partition }
+    let known = resumedPosition(of: session, in: partition)
     session.conversations[item.conversation] = ConversationPlace(
       last: session.departed.removeValue(forKey: item.conversation) ?? .zero, joined: item.joined)
     let beginsAnew = session.listed == nil && session.resumed == nil

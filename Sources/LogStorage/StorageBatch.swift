@@ -97,6 +97,14 @@ package struct StorageBatch: Sendable {
     bytes += key.count + (value?.count ?? 0) + Self.recordOverheadBytes
   }
 
+  /// The same of a replica's state, wherever the key lies. It must be one of the replica's.
+  package mutating func setState(_ place: StatePlace, _ key: [UInt8], _ value: [UInt8]?) {
+    guard let prefix = place.prefix(of: key) else {
+      preconditionFailure("a key of another replica is written")
+    }
+    setState(prefix, key, value)
+  }
+
   /// Notes that the coordinator was seen at `revision`; a lower one than before changes nothing.
   package mutating func raiseRevision(to revision: Int64) {
     self.revision = max(self.revision ?? revision, revision)
@@ -111,6 +119,21 @@ package struct StorageBatch: Sendable {
   package mutating func dropPrefix(_ prefix: UInt32) {
     needsSync = true
     sweeps.append(.drop(prefix: prefix))
+  }
+
+  /// The same of a replica that may share its state: what is of others stays.
+  package mutating func drop(_ place: StatePlace) {
+    guard let shared = place.shared else { return dropPrefix(place.prefix) }
+    sweeps.append(.range(.log, prefix: place.prefix, from: [], upTo: nil))
+    sweeps.append(.range(.state, prefix: place.prefix, from: [], upTo: StatePlace.ownEnd))
+    dropEntities(shared)
+  }
+
+  /// Deletes the entities of a range that is nobody's any more, once this batch has been written.
+  package mutating func dropEntities(_ shared: StatePlace.Shared) {
+    needsSync = true
+    let piece = shared.piece
+    sweeps.append(.range(.state, prefix: piece.prefix, from: piece.lower, upTo: piece.upper))
   }
 
   /// What the batch writes, as coarse as the order of batches needs to know it.
@@ -130,9 +153,11 @@ package struct StorageBatch: Sendable {
     }
     for meta in metas { targets.insert(.meta(meta.partition)) }
     for sweep in sweeps {
-      if case .drop(let prefix) = sweep {
-        targets.insert(.log(prefix))
-        targets.insert(.state(prefix))
+      switch sweep {
+      case .drop(let prefix): targets.formUnion([.log(prefix), .state(prefix)])
+      case .range(.log, let prefix, _, _): targets.insert(.log(prefix))
+      case .range(.state, let prefix, _, _): targets.insert(.state(prefix))
+      case .log: break
       }
     }
     return targets

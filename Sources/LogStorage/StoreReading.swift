@@ -199,15 +199,20 @@ extension Store {
 
   // MARK: Prefixes
 
+  /// Where all replicas of this store lie, those that are only remembered included.
+  func places() throws(StorageError) -> [StatePlace] {
+    try partitions().values.flatMap { [$0.place] + $0.former.map(\.place) }
+  }
+
   /// Prefixes that have log or state but no meta: what a crash left of an installation that did
   /// not finish or of a replica that was given up. To be dropped unless an installation goes on.
   ///
   /// **Throws**: `damaged`, `readFailed`.
   package func orphanPrefixes() throws(StorageError) -> [UInt32] {
     var known: Set<UInt32> = []
-    for meta in try partitions().values {
-      known.insert(meta.prefix)
-      known.formUnion(meta.former.map(\.prefix))
+    for place in try places() {
+      known.insert(place.prefix)
+      if let shared = place.shared { known.insert(shared.prefix) }
     }
     var orphans: Set<UInt32> = []
     for family in [database.log, database.state] {
@@ -230,19 +235,28 @@ extension Store {
   ///
   /// **Units**: bytes.
   package func approximateBytes(_ prefix: UInt32) throws(StorageError) -> UInt64 {
-    try approximateLogBytes(prefix) + approximateBytes(prefix, of: database.state)
+    try approximateBytes(StatePlace(prefix: prefix))
   }
 
   /// The same of the log alone.
   package func approximateLogBytes(_ prefix: UInt32) throws(StorageError) -> UInt64 {
-    try approximateBytes(prefix, of: database.log)
+    try approximateBytes(prefix, of: database.log, from: [], upTo: nil)
+  }
+
+  /// The same of a part of the state.
+  func approximateStateBytes(
+    _ prefix: UInt32, from lower: [UInt8], upTo upper: [UInt8]?
+  ) throws(StorageError) -> UInt64 {
+    try approximateBytes(prefix, of: database.state, from: lower, upTo: upper)
   }
 
   private func approximateBytes(
-    _ prefix: UInt32, of family: ColumnFamily
+    _ prefix: UInt32, of family: ColumnFamily, from lower: [UInt8], upTo upper: [UInt8]?
   ) throws(StorageError) -> UInt64 {
-    let lower = KeyLayout.prefixKey(prefix)
-    let upper = KeyLayout.prefixEnd(prefix) ?? KeyLayout.prefixKey(prefix) + [0xff]
+    let lower = KeyLayout.stateKey(prefix, lower)
+    let upper =
+      upper.map { KeyLayout.stateKey(prefix, $0) } ?? KeyLayout.prefixEnd(prefix)
+      ?? KeyLayout.prefixKey(prefix) + [0xff]
     do { return try database.approximateBytes(family, from: lower, to: upper) } catch {
       throw error.reading(.prefix(prefix))
     }

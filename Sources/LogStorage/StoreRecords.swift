@@ -20,6 +20,8 @@ package struct PartitionMeta: Hashable, Sendable {
   /// Over the state writes up to `appliedIndex`.
   package var rollingHash: UInt64
   package var generation: UInt32
+  /// Where the entities lie, if the partition was cut in two since this replica has its prefix.
+  package var shared: StatePlace.Shared?
   /// Earlier replicas of the partition whose log and state still lie under prefixes of their own.
   package var former: [FormerReplica] = []
   /// Nobody uses the replica any more; it is kept for a person to look at.
@@ -29,7 +31,7 @@ package struct PartitionMeta: Hashable, Sendable {
     replica: ReplicaID, prefix: UInt32, promise: Epoch = .zero,
     firstIndex: LogIndex = LogIndex(1), snapshotIndex: LogIndex = .zero,
     snapshotEpoch: Epoch = .zero, appliedIndex: LogIndex = .zero, commitIndex: LogIndex = .zero,
-    rollingHash: UInt64 = 0, generation: UInt32 = 0
+    rollingHash: UInt64 = 0, generation: UInt32 = 0, shared: StatePlace.Shared? = nil
   ) {
     self.replica = replica
     self.prefix = prefix
@@ -41,7 +43,10 @@ package struct PartitionMeta: Hashable, Sendable {
     self.commitIndex = commitIndex
     self.rollingHash = rollingHash
     self.generation = generation
+    self.shared = shared
   }
+
+  package var place: StatePlace { StatePlace(prefix: prefix, shared: shared) }
 
   func encoded() -> [UInt8] {
     var writer = ProtobufWriter(reservingBytes: 64)
@@ -62,9 +67,11 @@ package struct PartitionMeta: Hashable, Sendable {
         $0.uint(2, earlier.prefix)
         $0.bool(3, earlier.isSetAside)
         $0.uint(4, earlier.firstIndex.rawValue)
+        earlier.shared?.encode(as: 5, into: &$0)
       }
     }
     writer.bool(13, isSetAside)
+    shared?.encode(as: 14, into: &writer)
     return writer.bytes
   }
 
@@ -73,7 +80,7 @@ package struct PartitionMeta: Hashable, Sendable {
       replica: ReplicaID(store: StoreID(0), number: 0), prefix: 0, firstIndex: .zero)
     var store = StoreID(0)
     var number: UInt32 = 0
-    var earlier: [(number: UInt32, prefix: UInt32, isSetAside: Bool, first: LogIndex)] = []
+    var former: [FormerReplica] = []
     var reader = ProtobufReader(bytes)
     while let field = try reader.next() {
       switch field.number {
@@ -88,36 +95,14 @@ package struct PartitionMeta: Hashable, Sendable {
       case 9: commitIndex = LogIndex(try field.uint64())
       case 10: rollingHash = try field.fixed64()
       case 11: generation = try field.uint32()
-      case 12: earlier.append(try Self.decodeFormer(try field.reader()))
+      case 12: former.append(try FormerReplica(decoding: try field.reader()))
       case 13: isSetAside = try field.bool()
+      case 14: shared = try StatePlace.Shared(decoding: try field.reader())
       default: break
       }
     }
     replica = ReplicaID(store: store, number: number)
-    former = earlier.map {
-      FormerReplica(
-        replica: ReplicaID(store: store, number: $0.number), prefix: $0.prefix,
-        isSetAside: $0.isSetAside, firstIndex: $0.first)
-    }
-  }
-
-  private static func decodeFormer(
-    _ reader: ProtobufReader
-  ) throws(ProtobufError) -> (number: UInt32, prefix: UInt32, isSetAside: Bool, first: LogIndex) {
-    var reader = reader
-    var found: (number: UInt32, prefix: UInt32, isSetAside: Bool, first: LogIndex) = (
-      0, 0, false, LogIndex(1)
-    )
-    while let field = try reader.next() {
-      switch field.number {
-      case 1: found.number = try field.uint32()
-      case 2: found.prefix = try field.uint32()
-      case 3: found.isSetAside = try field.bool()
-      case 4: found.first = LogIndex(try field.uint64())
-      default: break
-      }
-    }
-    return found
+    self.former = former.map { $0.on(store) }
   }
 }
 
@@ -129,15 +114,71 @@ package struct FormerReplica: Hashable, Sendable {
   package let isSetAside: Bool
   /// Of its log.
   package let firstIndex: LogIndex
+  /// As in `PartitionMeta`.
+  package let shared: StatePlace.Shared?
 
   package init(
     replica: ReplicaID, prefix: UInt32, isSetAside: Bool = false,
-    firstIndex: LogIndex = LogIndex(1)
+    firstIndex: LogIndex = LogIndex(1), shared: StatePlace.Shared? = nil
   ) {
     self.replica = replica
     self.prefix = prefix
     self.isSetAside = isSetAside
     self.firstIndex = firstIndex
+    self.shared = shared
+  }
+
+  package var place: StatePlace { StatePlace(prefix: prefix, shared: shared) }
+
+  /// The store is that of the meta in which it stands.
+  fileprivate func on(_ store: StoreID) -> FormerReplica {
+    FormerReplica(
+      replica: ReplicaID(store: store, number: replica.number), prefix: prefix,
+      isSetAside: isSetAside, firstIndex: firstIndex, shared: shared)
+  }
+
+  fileprivate init(decoding reader: ProtobufReader) throws(ProtobufError) {
+    var reader = reader
+    var (number, prefix, isSetAside, first) = (UInt32(0), UInt32(0), false, LogIndex(1))
+    var shared: StatePlace.Shared?
+    while let field = try reader.next() {
+      switch field.number {
+      case 1: number = try field.uint32()
+      case 2: prefix = try field.uint32()
+      case 3: isSetAside = try field.bool()
+      case 4: first = LogIndex(try field.uint64())
+      case 5: shared = try StatePlace.Shared(decoding: try field.reader())
+      default: break
+      }
+    }
+    self.init(
+      replica: ReplicaID(store: StoreID(0), number: number), prefix: prefix,
+      isSetAside: isSetAside, firstIndex: first, shared: shared)
+  }
+}
+
+extension StatePlace.Shared {
+  fileprivate func encode(as field: Int, into writer: inout ProtobufWriter) {
+    writer.message(field) {
+      $0.uint(1, prefix)
+      $0.fixed64(2, tokens.lowerBound.rawValue)
+      $0.fixed64(3, tokens.upperBound.rawValue)
+    }
+  }
+
+  fileprivate init(decoding reader: ProtobufReader) throws(ProtobufError) {
+    var reader = reader
+    var (prefix, first, last) = (UInt32(0), UInt64(0), UInt64(0))
+    while let field = try reader.next() {
+      switch field.number {
+      case 1: prefix = try field.uint32()
+      case 2: first = try field.fixed64()
+      case 3: last = try field.fixed64()
+      default: break
+      }
+    }
+    guard first <= last else { throw .outOfRange(field: 3) }
+    self.init(prefix: prefix, tokens: Token(first)...Token(last))
   }
 }
 
@@ -149,7 +190,8 @@ package struct StoreRecord: Hashable, Sendable {
   /// |---|---|
   /// | 1 | the beginning |
   /// | 2 | logs that begin later than with their first entry |
-  package static let knownStorageVersion: UInt32 = 2
+  /// | 3 | states that halves of a partition share |
+  package static let knownStorageVersion: UInt32 = 3
 
   package let store: StoreID
   /// Zero until the store has met its cluster.

@@ -6,6 +6,13 @@ enum Sweep: Equatable {
   case log(prefix: UInt32, next: LogIndex, end: LogIndex)
   /// Everything under a prefix that no meta names.
   case drop(prefix: UInt32)
+  /// A stretch of a prefix's keys (without it) that no meta covers, up to its end without `upTo`.
+  case range(SweptFamily, prefix: UInt32, from: [UInt8], upTo: [UInt8]?)
+}
+
+enum SweptFamily {
+  case log
+  case state
 }
 
 /// Works through sweeps in their order, a bounded number of keys at a time.
@@ -64,35 +71,67 @@ struct Sweeper {
         waiting[0] = .log(prefix: prefix, next: stop, end: end)
       }
     case .drop(let prefix):
-      if !hasDeletedFiles {
-        hasDeletedFiles = true
-        try deleteFiles(prefix, database)
-        return
-      }
-      var budget = keysMax
-      for (place, family) in [database.log, database.state].enumerated() {
-        budget -= try deleteKeys(prefix, family, place, keysMax: budget, batch, database)
-      }
-      if budget > 0 { finishFirst() }
+      let lower = KeyLayout.prefixKey(prefix)
+      let upper = KeyLayout.prefixEnd(prefix)
+      try delete(
+        [Stretch(.log, lower, upper), Stretch(.state, lower, upper)], batch, database,
+        keysMax: keysMax)
+    case .range(let family, let prefix, let from, let upTo):
+      let lower = KeyLayout.stateKey(prefix, from)
+      let upper = upTo.map { KeyLayout.stateKey(prefix, $0) } ?? KeyLayout.prefixEnd(prefix)
+      try delete([Stretch(family, lower, upper)], batch, database, keysMax: keysMax)
     }
   }
 
-  private func deleteFiles(_ prefix: UInt32, _ database: Database) throws(EngineError) {
-    guard let upper = KeyLayout.prefixEnd(prefix) else { return }
-    let lower = KeyLayout.prefixKey(prefix)
-    try database.deleteFiles(database.log, from: lower, to: upper)
-    try database.deleteFiles(database.state, from: lower, to: upper)
+  /// Keys of one family, as they lie there.
+  private struct Stretch {
+    let family: SweptFamily
+    let lower: [UInt8]
+    let upper: [UInt8]?
+
+    init(_ family: SweptFamily, _ lower: [UInt8], _ upper: [UInt8]?) {
+      self.family = family
+      self.lower = lower
+      self.upper = upper
+    }
+  }
+
+  /// Works on the first waiting sweep: whole files first, then key by key.
+  private mutating func delete(
+    _ stretches: [Stretch], _ batch: WriteBatch, _ database: Database, keysMax: Int
+  ) throws(EngineError) {
+    if !hasDeletedFiles {
+      hasDeletedFiles = true
+      for stretch in stretches {
+        guard let upper = stretch.upper else { continue }
+        try database.deleteFiles(
+          Self.family(stretch, database), from: stretch.lower, to: upper)
+      }
+      return
+    }
+    var budget = keysMax
+    for (place, stretch) in stretches.enumerated() {
+      budget -= try deleteKeys(stretch, place, keysMax: budget, batch, database)
+    }
+    if budget > 0 { finishFirst() }
+  }
+
+  private static func family(_ stretch: Stretch, _ database: Database) -> ColumnFamily {
+    switch stretch.family {
+    case .log: database.log
+    case .state: database.state
+    }
   }
 
   /// **Returns**: how many keys were found.
   private mutating func deleteKeys(
-    _ prefix: UInt32, _ family: ColumnFamily, _ place: Int, keysMax: Int, _ batch: WriteBatch,
-    _ database: Database
+    _ stretch: Stretch, _ place: Int, keysMax: Int, _ batch: WriteBatch, _ database: Database
   ) throws(EngineError) -> Int {
     guard keysMax > 0 else { return 0 }
-    let lower = deletedThrough[place].map { $0 + [0] } ?? KeyLayout.prefixKey(prefix)
+    let family = Self.family(stretch, database)
+    let lower = deletedThrough[place].map { $0 + [0] } ?? stretch.lower
     let iterator = KeyIterator(
-      database, family, from: lower, to: KeyLayout.prefixEnd(prefix), fillCache: false)
+      database, family, from: lower, to: stretch.upper, fillCache: false)
     var count = 0
     iterator.seek(lower)
     while iterator.isValid, count < keysMax {
@@ -112,7 +151,9 @@ extension Store {
   func unfinishedSweeps(dropsOrphans: Bool) throws(StorageError) -> [Sweep] {
     var sweeps: [Sweep] = []
     do throws(StorageError) {
-      if dropsOrphans { sweeps += try orphanPrefixes().map { .drop(prefix: $0) } }
+      if dropsOrphans {
+        sweeps += try orphanPrefixes().map { .drop(prefix: $0) } + orphanStretches()
+      }
     } catch {
       // What cannot be read is in nobody's way.
       guard error.isDamage else { throw error }
@@ -130,6 +171,32 @@ extension Store {
         // Its replica is found damaged when it is taken in.
         guard error.isCorruption else { throw error.reading(.prefix(meta.prefix)) }
       }
+    }
+    return sweeps
+  }
+}
+
+extension Store {
+  /// Stretches of shared states that are nobody's any more: what a crash left of a half that was
+  /// given up.
+  func orphanStretches() throws(StorageError) -> [Sweep] {
+    let places = try places()
+    var pieces: [UInt32: [StatePlace.Piece]] = [:]
+    for piece in places.flatMap(\.pieces) { pieces[piece.prefix, default: []].append(piece) }
+    var sweeps: [Sweep] = []
+    for prefix in Set(places.compactMap { $0.shared?.prefix }).sorted() {
+      if !places.contains(where: { $0.prefix == prefix }) {
+        sweeps.append(.range(.log, prefix: prefix, from: [], upTo: nil))
+      }
+      var next: [UInt8]? = []
+      let covered = (pieces[prefix] ?? []).sorted { $0.lower.lexicographicallyPrecedes($1.lower) }
+      for piece in covered {
+        if let from = next, from.lexicographicallyPrecedes(piece.lower) {
+          sweeps.append(.range(.state, prefix: prefix, from: from, upTo: piece.lower))
+        }
+        next = piece.upper
+      }
+      if let from = next { sweeps.append(.range(.state, prefix: prefix, from: from, upTo: nil)) }
     }
     return sweeps
   }

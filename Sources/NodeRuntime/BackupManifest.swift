@@ -35,6 +35,8 @@ package struct BackupManifest: Equatable, Sendable {
   /// Of the protocol, when it was made.
   package var version: ActiveVersion
   package var cluster: ClusterRecord
+  /// How often all partitions were cut in two.
+  package var level: UInt32
   package var copies: [Copy]
   /// Of every partition: its record, and the replica in one of the copies.
   package var partitions: [(record: PartitionRecord, replica: ReplicaID)]
@@ -42,13 +44,14 @@ package struct BackupManifest: Equatable, Sendable {
   package var secrets: [(key: String, value: [UInt8])]
 
   package init(
-    time: WallTime, version: ActiveVersion, cluster: ClusterRecord, copies: [Copy],
-    partitions: [(record: PartitionRecord, replica: ReplicaID)],
+    time: WallTime, version: ActiveVersion, cluster: ClusterRecord, level: UInt32 = 0,
+    copies: [Copy], partitions: [(record: PartitionRecord, replica: ReplicaID)],
     secrets: [(key: String, value: [UInt8])]
   ) {
     self.time = time
     self.version = version
     self.cluster = cluster
+    self.level = level
     self.copies = copies
     self.partitions = partitions
     self.secrets = secrets
@@ -87,6 +90,7 @@ package struct BackupManifest: Equatable, Sendable {
       }
     }
     writer.element(7, version.encoded())
+    writer.uint(8, level)
     return CRC32C.sealing(Self.magic + writer.bytes)
   }
 
@@ -110,6 +114,7 @@ package struct BackupManifest: Equatable, Sendable {
     var time: UInt64 = 0
     var active: ActiveVersion?
     var cluster: ClusterRecord?
+    var level: UInt32 = 0
     var copies: [Copy] = []
     var partitions: [(record: PartitionRecord, replica: ReplicaID)] = []
     var secrets: [(key: String, value: [UInt8])] = []
@@ -123,16 +128,20 @@ package struct BackupManifest: Equatable, Sendable {
       case 5: partitions.append(try partition(try field.reader()))
       case 6: secrets.append(try secret(try field.reader()))
       case 7: active = try ActiveVersion(decoding: Array(try field.bytes()))
+      case 8: level = try field.uint32()
       default: break
       }
     }
     guard version == Self.version else { throw .outOfRange(field: 1) }
     guard let cluster else { throw .missingField(3) }
     guard let active else { throw .missingField(7) }
-    guard partitions.count == Int(cluster.partitionCount) else { throw .outOfRange(field: 5) }
+    guard level <= RingRecord.levelMax else { throw .outOfRange(field: 8) }
+    guard partitions.count == cluster.scheme.count(level: level) else {
+      throw .outOfRange(field: 5)
+    }
     return BackupManifest(
-      time: WallTime(milliseconds: time), version: active, cluster: cluster, copies: copies,
-      partitions: partitions, secrets: secrets)
+      time: WallTime(milliseconds: time), version: active, cluster: cluster, level: level,
+      copies: copies, partitions: partitions, secrets: secrets)
   }
 
   private static func copy(_ reader: ProtobufReader) throws(ProtobufError) -> Copy {

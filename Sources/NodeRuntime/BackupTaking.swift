@@ -138,7 +138,13 @@ package struct BackupTaking: Sendable {
           node: node.name, store: taker, directory: report.directory, number: report.number,
           time: report.time, bytes: report.bytes))
     }
-    guard after.partitions.count == Int(after.cluster.partitionCount) else {
+    for status in [before, after] where status.ring.change?.kind == .split {
+      throw BackupRefusal("the partitions are being split; wait until that is done, and try again")
+    }
+    guard before.ring.level == after.ring.level else {
+      throw BackupRefusal("the partitions were split meanwhile; try again")
+    }
+    guard after.partitions.count == after.partitionCount else {
       throw BackupRefusal("records of partitions are missing: see `martlet ring status`")
     }
     var partitions: [(record: PartitionRecord, replica: ReplicaID)] = []
@@ -151,8 +157,8 @@ package struct BackupTaking: Sendable {
       if let item = try await coordinator.get(key).item { secrets.append((key, item.value)) }
     }
     return BackupManifest(
-      time: Clock.wall(), version: after.version, cluster: after.cluster, copies: copies,
-      partitions: partitions,
+      time: Clock.wall(), version: after.version, cluster: after.cluster,
+      level: after.ring.level, copies: copies, partitions: partitions,
       secrets: secrets)
   }
 

@@ -122,6 +122,28 @@ package enum RecordChange {
     }
   }
 
+  /// Writes the first record of a partition, if that of `whole` is still the one of `base`.
+  ///
+  /// **Returns**: the record that there is now; `nil` when there is none, or that is not known.
+  package static func make(
+    _ partition: PartitionID, _ record: PartitionRecord, of whole: PartitionID, base: Revision,
+    in coordinator: any Coordinator
+  ) async -> VersionedRecord? {
+    let key = CoordinationKey.partition(partition)
+    let transaction = Transaction(
+      conditions: [
+        .modRevision(of: CoordinationKey.partition(whole), equals: base),
+        .modRevision(of: key, equals: .zero),
+      ],
+      success: [.put(key: key, value: record.encoded(), lease: nil)], failure: [.get(key)])
+    guard let result = try? await coordinator.transact(transaction) else { return nil }
+    if result.succeeded { return VersionedRecord(record: record, revision: result.revision) }
+    guard case .get(let item?)? = result.responses.first,
+      let found = try? PartitionRecord(decoding: item.value)
+    else { return nil }
+    return VersionedRecord(record: found, revision: item.modRevision)
+  }
+
   /// A linearizable read of the record. **Returns**: `nil` when there is none, no answer, or it
   /// cannot be read.
   package static func read(

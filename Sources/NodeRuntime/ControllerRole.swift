@@ -18,7 +18,7 @@ final class ControllerRole: Sendable {
   private static let retryInterval: Milliseconds = 1_000
 
   private struct State {
-    var controller = RingController()
+    var controller: RingController
     var stores: [String: StoreID] = [:]
 
     mutating func observe(_ change: ClusterChange) {
@@ -33,12 +33,15 @@ final class ControllerRole: Sendable {
     }
   }
 
-  private let state = Mutex(State())
+  private let state: Mutex<State>
   private let store: StoreID
   private let coordinator: any Coordinator
   private let logger: Logger
 
-  init(of store: StoreID, in coordinator: any Coordinator, logger: Logger) {
+  init(
+    of store: StoreID, _ scheme: PartitionScheme, in coordinator: any Coordinator, logger: Logger
+  ) {
+    state = Mutex(State(controller: RingController(scheme)))
     self.store = store
     self.coordinator = coordinator
     self.logger = logger

@@ -32,8 +32,8 @@ package enum Restoring {
     try await RingInitialiser.write(records, in: coordinator)
     // Another cluster than the one that was copied: what is left of that one has no part in it.
     _ = try await RingInitialiser.finish(
-      partitionCount: manifest.cluster.partitionCount, replicaCount: manifest.cluster.replicaCount,
-      nodes: nodes, version: version,
+      partitionCount: manifest.cluster.partitionCount, level: manifest.level,
+      replicaCount: manifest.cluster.replicaCount, nodes: nodes, version: version,
       with: manifest.secrets.map { .put(key: $0.key, value: $0.value, lease: nil) },
       in: coordinator)
     return (records.count, nodes.map(\.name).sorted())
@@ -62,14 +62,18 @@ package enum Restoring {
         "\(nodes.count) shards for \(replicaCount) replicas of each partition; start more")
     }
     let placement = try Ring(nodes: nodes).placement(
-      partitions: manifest.cluster.partitionCount, replicas: replicaCount)
-    return try zip(manifest.partitions, placement).map { known, place in
+      partitions: UInt32(manifest.partitions.count), replicas: replicaCount)
+    // A placement is in the order of the circle, and what was cut is not.
+    var places: [PartitionID: ReplicaSet] = [:]
+    let order = manifest.cluster.scheme.inOrder(level: manifest.level)
+    for (partition, set) in zip(order, placement) { places[partition] = set }
+    return try manifest.partitions.enumerated().map { number, known in
       guard var forced = known.record.forcing(known.replica, others: []) else {
         throw StartError("\(known.replica) is not one of its partition's record")
       }
       // Also when the same backup is restored once more: no generation is ever told twice.
       forced.generation = max(forced.generation, generation(at: now))
-      return forced.retargeted(to: place.stores)
+      return forced.retargeted(to: places[PartitionID(UInt32(number))]?.stores ?? [])
     }
   }
 }

@@ -24,12 +24,19 @@ package struct RingChanging: Sendable {
   ///
   /// **Throws**: `StartError` with the reason and the way out.
   package func plan(_ edit: RingEdit) throws(StartError) -> RingPlan {
-    guard status.partitions.count == Int(status.cluster.partitionCount) else {
+    if edit == .split, status.version.number < ProtocolVersion.splits {
+      throw StartError(
+        "partitions are split from version \(ProtocolVersion.splits) of the protocol on, and version "
+          + "\(status.version.number) is active: `martlet ring activate` when all nodes know a later one"
+      )
+    }
+    guard status.partitions.count == status.partitionCount else {
       throw StartError("records of partitions are missing: see `martlet ring status`")
     }
     do throws(RingEditError) {
       return try RingPlan(
-        edit, of: status.ring, targets: status.partitions.map { $0.record.target.map(\.store) },
+        edit, of: status.ring, scheme: status.cluster.scheme,
+        targets: status.partitions.map { $0.record.target.map(\.store) },
         replicaCount: Int(status.cluster.replicaCount),
         minInSync: Int(status.cluster.minInSync), registered: status.nodes, now: Clock.wall())
     } catch {
@@ -50,6 +57,10 @@ package struct RingChanging: Sendable {
   /// **Returns**: the change as it is now.
   /// **Throws**: `StartError` when none is under way.
   package func turnBack() async throws(StartError) -> RingChange {
+    if status.ring.change?.kind == .split {
+      throw StartError(
+        "a split is not turned back, for halves are not joined again: it goes on by itself")
+    }
     guard let record = status.ring.turnedBack(), let change = record.change else {
       throw StartError("no change of the ring is under way: nothing to turn back")
     }
@@ -99,6 +110,8 @@ package struct RingChanging: Sendable {
 
   private static func words(_ error: RingEditError) -> String {
     switch error {
+    case .changeUnderWay(.split, let subject):
+      "a change is under way (split \(subject)): wait for it (`martlet ring status --watch`)"
     case .changeUnderWay(let kind, let subject):
       "a change is under way (\(kind.word) \(subject)): wait for it (`martlet ring status --watch`), "
         + "or turn it back (`martlet ring \(kind.word) \(subject) --abort`)"
@@ -112,6 +125,7 @@ package struct RingChanging: Sendable {
     case .nothingToDo(let why): "nothing to do: \(why)"
     case .weightOutOfRange(let weight): "--weight \(weight): allowed is 1 to 1000"
     case .tooManyMembers(let count): "\(count) members; allowed are 1024"
+    case .tooManyPartitions(let count): "\(count) partitions; allowed are 65536"
     case .tooFewMembers(let left, let minInSync):
       "\(left) nodes would be left, and \(minInSync) have to be in sync for messages to be taken: "
         + "add a node first"
@@ -128,6 +142,7 @@ extension RingChange.Kind {
     case .add, .rebalance: "add"
     case .drain: "drain"
     case .remove: "remove"
+    case .split: "split"
     }
   }
 }

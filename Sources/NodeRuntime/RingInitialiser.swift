@@ -82,8 +82,9 @@ package enum RingInitialiser {
   /// **Returns**: the record, of a cluster that never was before.
   /// **Throws**: `StartError` when there is a ring by now; `CoordinationError`.
   static func finish(
-    partitionCount: UInt32, replicaCount: UInt32, nodes: [RingNode], version: ActiveVersion,
-    with others: [Transaction.Operation] = [], in coordinator: any Coordinator
+    partitionCount: UInt32, level: UInt32 = 0, replicaCount: UInt32, nodes: [RingNode],
+    version: ActiveVersion, with others: [Transaction.Operation] = [],
+    in coordinator: any Coordinator
   ) async throws -> ClusterRecord {
     let record = ClusterRecord(
       clusterID: SecureRandom.uint128() | 1, partitionCount: partitionCount,
@@ -96,7 +97,9 @@ package enum RingInitialiser {
         conditions: [.modRevision(of: CoordinationKey.cluster, equals: .zero)],
         success: others + [
           .put(
-            key: CoordinationKey.ring, value: RingRecord(members: members).encoded(), lease: nil),
+            key: CoordinationKey.ring,
+            value:
+              RingRecord(members: members, level: level).encoded(), lease: nil),
           .put(key: CoordinationKey.version, value: version.encoded(), lease: nil),
           .put(key: CoordinationKey.cluster, value: record.encoded(), lease: nil),
         ]))

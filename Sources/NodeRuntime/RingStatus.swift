@@ -131,9 +131,15 @@ package struct RingStatus: Sendable {
   /// The name of the registered shard that has a store.
   func name(of store: StoreID) -> String? { nodes.first { $0.store == store }?.name }
 
+  /// How many partitions there are: while they are being split, those that are known.
+  package var partitionCount: Int {
+    let count = cluster.scheme.count(level: ring.level)
+    return ring.change?.kind == .split ? max(count, partitions.count) : count
+  }
+
   /// Every partition has a leader, and everybody who should have it is in sync.
   package var isWhole: Bool {
-    partitions.count == Int(cluster.partitionCount) && partitions.allSatisfy { $0.state == .whole }
+    partitions.count == partitionCount && partitions.allSatisfy { $0.state == .whole }
   }
 
   /// The stores that should have partitions.
@@ -143,14 +149,20 @@ package struct RingStatus: Sendable {
 
   /// The record of a partition; `nil` when it is missing.
   func record(of partition: PartitionID) -> PartitionRecord? {
-    let place = Int(partition.rawValue)
-    guard place < partitions.count, partitions[place].id == partition else { return nil }
-    return partitions[place].record
+    // Each has its number's place, but while halves are missing.
+    var low = 0
+    var high = min(partitions.count, Int(partition.rawValue) + 1)
+    while low < high {
+      let middle = (low + high) / 2
+      if partitions[middle].id < partition { low = middle + 1 } else { high = middle }
+    }
+    guard low < partitions.count, partitions[low].id == partition else { return nil }
+    return partitions[low].record
   }
 
-  /// How far a change of the ring is.
-  package func progress(of change: RingChange) -> RingProgress {
-    RingController.progress(change) { record(of: $0) }
+  /// How far the change of the ring is that is under way.
+  package var progress: RingProgress? {
+    RingController.progress(of: ring, cluster.scheme) { record(of: $0) }
   }
 
   /// What a change of the ring has copied so far, of what there was. **Units**: bytes.
@@ -176,7 +188,7 @@ extension RingStatus {
       (.leaderless, "without a leader"),
     ]
     let counts = states.filter { count($0.0) > 0 }.map { "\(count($0.0)) \($0.1)" }
-    var text = "cluster \(Base32.encode(cluster.clusterID)): \(cluster.partitionCount) partitions, "
+    var text = "cluster \(Base32.encode(cluster.clusterID)): \(partitionCount) partitions, "
     text += "\(cluster.replicaCount) replicas, at least \(cluster.minInSync) in sync\n"
     text += "partitions: \(counts.joined(separator: ", "))\n"
     let common = VersionActivation.common(nodes).number
@@ -184,12 +196,12 @@ extension RingStatus {
       text += "version \(version.number) is active, and all nodes know \(common): "
       text += "`martlet ring activate` when none shall go back\n"
     }
-    let missing = Int(cluster.partitionCount) - partitions.count
+    let missing = partitionCount - partitions.count
     if missing > 0 { text += "records missing: \(missing)\n" }
     if let change = ring.change {
       text += "under way: \(change.kind.word) \(change.subject)"
       text += change.isTurnedBack ? " (turned back), " : ", "
-      text += RingText.line(progress(of: change)) + "\n"
+      text += (progress.map { RingText.line($0) } ?? "") + "\n"
     }
     return text + "\n" + nodeTable(sizes) + "\n" + partitionTable(listsAll: listsAll)
   }
@@ -338,7 +350,7 @@ extension RingStatus {
     return JSONText.object([
       ("whole", "\(isWhole)"),
       ("clusterID", JSONText.string(Base32.encode(cluster.clusterID))),
-      ("partitionCount", "\(cluster.partitionCount)"),
+      ("partitionCount", "\(partitionCount)"),
       ("replicaCount", "\(cluster.replicaCount)"),
       ("minInSync", "\(cluster.minInSync)"),
       ("activeVersion", "\(version.number)"),
@@ -352,7 +364,7 @@ extension RingStatus {
   }
 
   private func json(_ change: RingChange) -> String {
-    let progress = progress(of: change)
+    let progress = progress ?? RingProgress(done: 0, underWay: 0, total: 0)
     return JSONText.object([
       ("kind", JSONText.string(change.kind.word)), ("subject", JSONText.string(change.subject)),
       ("number", JSONText.string("\(change.number)")), ("turnedBack", "\(change.isTurnedBack)"),

@@ -1,12 +1,14 @@
 import ClusterModel
 package import Primitives
 package import RingControl
+import ShardCore
 
 /// Changes of the ring in words and in JSON.
 package enum RingText {
   package static func plan(
     _ plan: RingPlan, _ status: RingStatus, _ sizes: PartitionSizes
   ) -> String {
+    if plan.edit == .split { return splitPlan(status) }
     let share = plan.idealMoves == 0 ? "" : ", \(percent(plan.replicaMoves, of: plan.idealMoves))"
     var text = "\(plan.record.change?.kind.word ?? "") \(plan.edit.subject):\n"
     text += "  partitions that change   \(plan.moves.count) of \(status.partitions.count)\n"
@@ -20,6 +22,17 @@ package enum RingText {
     text += "  fullest, of its share    \(permille(plan.before.maxPermille)) before, "
     text += "\(permille(plan.after.maxPermille)) after\n\n"
     return text + loads(plan, status)
+  }
+
+  private static func splitPlan(_ status: RingStatus) -> String {
+    let count = status.partitionCount
+    var text = "split every partition:\n"
+    text += "  partitions               \(count) before, \(count * 2) after\n"
+    text += "  replicas to be learned   0: both halves stay where they are\n"
+    text += "  at a time                \(ShardConfiguration.splitsMaxUsual) led by each shard; "
+    text += "what belongs to an upper half waits meanwhile\n"
+    text += "  to turn it back          not possible\n"
+    return text
   }
 
   /// What has to be learned, all in all.
@@ -181,7 +194,7 @@ package enum RingText {
       }
     }
     return text
-      + "\(equal) of \(status.cluster.partitionCount) partitions are owned once and equal\n"
+      + "\(equal) of \(status.partitionCount) partitions are owned once and equal\n"
   }
 
   /// **Shape**: `{"equal", "partitionCount", "others": [{"partition", "finding": "open", "differs" or
@@ -203,7 +216,7 @@ package enum RingText {
     }
     return JSONText.object([
       ("equal", "\(findings.count - others.count)"),
-      ("partitionCount", "\(status.cluster.partitionCount)"), ("others", JSONText.array(others)),
+      ("partitionCount", "\(status.partitionCount)"), ("others", JSONText.array(others)),
     ]) + "\n"
   }
 

@@ -45,6 +45,12 @@ extension ShardLane {
         metadata: ["partition": "\(partition)", "through": "\(through)"])
     case .snapshotNotInstalled(let partition):
       logger.error("a snapshot was not installed", metadata: ["partition": "\(partition)"])
+    case .partitionCut(let partition, let half, let through):
+      logger.info(
+        "cut a partition in two",
+        metadata: [
+          "partition": "\(partition)", "half": "\(half)", "through": "\(through)",
+        ])
     case .replicaSetAside(let partition, let replica):
       logger.warning(
         "a leader was forced; what this store has of the partition from before is set aside",

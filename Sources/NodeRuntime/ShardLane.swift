@@ -69,6 +69,7 @@ final class ShardLane: CompletionSink, @unchecked Sendable {
   private enum Submitted {
     case writes([WrittenTicket])
     case checkpoint(PartitionID, ReplicaID, through: LogIndex)
+    case cut(ShardCut)
     case deletion
   }
 
@@ -173,7 +174,7 @@ final class ShardLane: CompletionSink, @unchecked Sendable {
 
   var isIdle: Bool { core.isIdle && submitted.isEmpty }
   var partitions: [ShardCore.PartitionStatus] { core.partitions }
-  var extents: [PartitionID: (prefix: UInt32, appended: UInt64)] { store.extents }
+  var extents: [PartitionID: (place: StatePlace, appended: UInt64)] { store.extents }
   var linkCount: Int { links.count }
   var comparedStateCount: Int { core.comparedStateCount }
   var snapshotCounts: (begun: Int, installed: Int) { core.snapshotCounts }
@@ -265,6 +266,10 @@ final class ShardLane: CompletionSink, @unchecked Sendable {
       var batch = StorageBatch(needsSync: false)
       store.add(checkpoint, of: partition, replica, commitIndex: commitIndex, to: &batch)
       submit(batch, .checkpoint(partition, replica, through: checkpoint.appliedIndex))
+    case .cut(let cut):
+      // The entries that it is made of become durable before it.
+      submitBatch()
+      self.cut(cut)
     case .install(let partition, let replica, let installation):
       store.add(installation, of: partition, replica, to: &batch)
       batchTickets.append(
@@ -288,6 +293,8 @@ final class ShardLane: CompletionSink, @unchecked Sendable {
       submit(batch, .deletion)
     case .compareAndSet(let partition, let record, let base):
       compareAndSet(partition, record, base: base)
+    case .makeRecord(let partition, let record, let whole, let base):
+      makeRecord(partition, record, of: whole, base: base)
     case .readRecord(let partition, let ticket):
       readRecord(partition, ticket: ticket)
     case .closeLink(let id, let reason):
@@ -311,6 +318,16 @@ final class ShardLane: CompletionSink, @unchecked Sendable {
     let full = batch
     batch = StorageBatch(needsSync: true)
     submit(full, .writes(tickets))
+  }
+
+  private func cut(_ cut: ShardCut) {
+    var batch = StorageBatch(needsSync: true)
+    do throws(StorageError) {
+      try store.cut(cut, in: &batch)
+    } catch {
+      return storageFailed(error)
+    }
+    submit(batch, .cut(cut))
   }
 
   private func submit(_ batch: StorageBatch, _ what: Submitted) {
@@ -347,6 +364,7 @@ final class ShardLane: CompletionSink, @unchecked Sendable {
           case .checkpoint(let partition, let replica, let through)?:
             core.checkpointWritten(
               partition, replica, through: through, now: now, into: &actions)
+          case .cut(let cut)?: core.cutWritten(cut, now: now, into: &actions)
           case .deletion?, nil: break
           }
         }
@@ -396,6 +414,18 @@ final class ShardLane: CompletionSink, @unchecked Sendable {
           $0.changeFinished(partition, base: base, outcome: change, now: $1, into: &$2)
         }
       }
+    }
+  }
+
+  private func makeRecord(
+    _ partition: PartitionID, _ record: PartitionRecord, of whole: PartitionID, base: Revision
+  ) {
+    let coordinator = coordinator
+    Task {
+      let made = await RecordChange.make(partition, record, of: whole, base: base, in: coordinator)
+      // Otherwise it is asked for again.
+      guard let made else { return }
+      hop { [self] in turn { $0.recordObserved(partition, made, now: $1, into: &$2) } }
     }
   }
 

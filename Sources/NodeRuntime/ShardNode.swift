@@ -115,7 +115,7 @@ package final class ShardNode: Sendable {
 
     var record = provisional
     record.laneAddresses = [listener.address]
-    let role = ControllerRole(of: store.id, in: coordinator, logger: logger)
+    let role = ControllerRole(of: store.id, cluster.scheme, in: coordinator, logger: logger)
     let backups = BackupRole(
       name: options.name, boot: boot, directory: options.backupDirectory, store: store,
       lane: lane, coordinator: coordinator, logger: logger)
@@ -221,7 +221,7 @@ package final class ShardNode: Sendable {
   package func sizes() async throws -> [PartitionID: UInt64] {
     let extents = try await lane.eventLoop.submit { [lane] in lane.extents }.get()
     return extents.mapValues { extent in
-      max((try? store.approximateBytes(extent.prefix)) ?? 0, extent.appended)
+      max((try? store.approximateBytes(extent.place)) ?? 0, extent.appended)
     }
   }
 

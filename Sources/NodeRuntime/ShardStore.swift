@@ -92,10 +92,10 @@ final class ShardStore: ShardStorage {
 
   /// Where each partition's replica lies, and what was added to it since this process began, in
   /// bytes: what the engine counts does not hold the newest.
-  var extents: [PartitionID: (prefix: UInt32, appended: UInt64)] {
-    var extents: [PartitionID: (prefix: UInt32, appended: UInt64)] = [:]
+  var extents: [PartitionID: (place: StatePlace, appended: UInt64)] {
+    var extents: [PartitionID: (place: StatePlace, appended: UInt64)] = [:]
     for (partition, meta) in metas {
-      extents[partition] = (meta.prefix, appended[partition] ?? 0)
+      extents[partition] = (meta.place, appended[partition] ?? 0)
     }
     return extents
   }
@@ -103,7 +103,7 @@ final class ShardStore: ShardStorage {
   // MARK: ShardStorage
 
   func stateReader(of partition: PartitionID) -> any StateReader {
-    StoredState(store: store, prefix: metas[partition]?.prefix ?? 0)
+    StoredState(store: store, place: metas[partition]?.place ?? StatePlace(prefix: 0))
   }
 
   func createReplica(
@@ -119,14 +119,15 @@ final class ShardStore: ShardStorage {
           meta.former.append(
             FormerReplica(
               replica: earlier.replica, prefix: earlier.prefix,
-              isSetAside: settingAside || earlier.isSetAside, firstIndex: earlier.firstIndex))
+              isSetAside: settingAside || earlier.isSetAside, firstIndex: earlier.firstIndex,
+              shared: earlier.shared))
         }
       }
       metas[partition] = meta
       ends[partition] = .zero
       appended[partition] = nil
       isUnwritten.insert(partition)
-      return StoredState(store: store, prefix: prefix)
+      return StoredState(store: store, place: meta.place)
     } catch {
       throw .unreadable("\(error)")
     }
@@ -156,7 +157,7 @@ final class ShardStore: ShardStorage {
     guard let prepared = imports[partition], prepared.id == id else {
       preconditionFailure("\(partition): installation \(id.rawValue) was not prepared")
     }
-    return StoredState(store: store, prefix: prepared.state.prefix)
+    return StoredState(store: store, place: StatePlace(prefix: prepared.state.prefix))
   }
 
   // MARK: Preparing another state
@@ -184,8 +185,9 @@ final class ShardStore: ShardStorage {
     guard var meta = metas[partition], meta.replica == replica,
       let prepared = imports.removeValue(forKey: partition), prepared.id == installation.id
     else { return }
-    batch.dropPrefix(meta.prefix)
+    batch.drop(meta.place)
     meta.prefix = prepared.state.prefix
+    meta.shared = nil
     meta.promise = installation.promise
     meta.firstIndex = installation.last.index.successor
     meta.snapshotIndex = installation.last.index
@@ -250,8 +252,43 @@ final class ShardStore: ShardStorage {
     meta.rollingHash = checkpoint.rollingHash
     metas[partition] = meta
     isUnwritten.remove(partition)
-    for write in checkpoint.writes { batch.setState(meta.prefix, write.key, write.value) }
+    for write in checkpoint.writes { batch.setState(meta.place, write.key, write.value) }
     batch.setMeta(of: partition, meta)
+  }
+
+  /// Cuts a replica in two: what a `ShardCut` says, in one batch.
+  func cut(_ cut: ShardCut, in batch: inout StorageBatch) throws(StorageError) {
+    guard var meta = metas[cut.partition], meta.replica == cut.replica else { return }
+    let whole = meta.place
+    meta.appliedIndex = cut.lower.appliedIndex
+    meta.commitIndex = cut.through.index
+    meta.rollingHash = cut.lower.rollingHash
+    meta.shared = StatePlace.Shared(
+      prefix: whole.shared?.prefix ?? whole.prefix, tokens: cut.lowerTokens)
+    metas[cut.partition] = meta
+    isUnwritten.remove(cut.partition)
+    for write in cut.lower.writes {
+      // What the checkpoint holds of the upper half lies where that will read it.
+      batch.setState(whole, write.key, write.value)
+    }
+    batch.setMeta(of: cut.partition, meta)
+    guard let replica = cut.half, metas[cut.halfPartition] == nil else {
+      // Nobody here reads the upper half.
+      return batch.dropEntities(
+        StatePlace.Shared(
+          prefix: whole.shared?.prefix ?? whole.prefix, tokens: cut.upperTokens))
+    }
+    let place = whole.half(cut.upperTokens, prefix: try store.reservePrefix())
+    let half = PartitionMeta(
+      replica: replica, prefix: place.prefix, promise: cut.promise,
+      firstIndex: cut.through.index.successor, snapshotIndex: cut.through.index,
+      snapshotEpoch: cut.through.epoch, appliedIndex: cut.through.index,
+      commitIndex: cut.through.index, rollingHash: cut.upper.rollingHash,
+      generation: cut.generation, shared: place.shared)
+    metas[cut.halfPartition] = half
+    ends[cut.halfPartition] = cut.through.index
+    for write in cut.upper.writes { batch.setState(place, write.key, write.value) }
+    batch.setMeta(of: cut.halfPartition, half)
   }
 
   /// Keeps what is left of a replica that no record lists.
@@ -266,8 +303,8 @@ final class ShardStore: ShardStorage {
   func forget(_ replica: ReplicaID, of partition: PartitionID, in batch: inout StorageBatch) {
     guard var meta = metas[partition] else { return }
     if meta.replica == replica {
-      batch.dropPrefix(meta.prefix)
-      for earlier in meta.former where !earlier.isSetAside { batch.dropPrefix(earlier.prefix) }
+      batch.drop(meta.place)
+      for earlier in meta.former where !earlier.isSetAside { batch.drop(earlier.place) }
       // What is set aside is known by this meta; the replica has nothing any more, and no prefix.
       var rest = PartitionMeta(
         replica: replica, prefix: 0, promise: meta.promise, generation: meta.generation)
@@ -277,7 +314,7 @@ final class ShardStore: ShardStorage {
       ends[partition] = nil
       isUnwritten.remove(partition)
     } else if let position = meta.former.firstIndex(where: { $0.replica == replica }) {
-      batch.dropPrefix(meta.former.remove(at: position).prefix)
+      batch.drop(meta.former.remove(at: position).place)
       metas[partition] = meta
       // Of a present one that has written nothing yet, too: the disk must not name a replica whose
       // data is gone.
@@ -291,5 +328,6 @@ extension Store {
   /// Lets the layout be what an active version of the protocol needs.
   func prepare(for version: ActiveVersion) throws(StorageError) {
     if version.number >= ProtocolVersion.snapshots { try raiseStorageVersion(to: 2) }
+    if version.number >= ProtocolVersion.splits { try raiseStorageVersion(to: 3) }
   }
 }

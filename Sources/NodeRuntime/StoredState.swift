@@ -10,10 +10,10 @@ struct StoredState: StateReader {
   private static let scanBytesMax = 16 << 20
 
   let store: Store
-  let prefix: UInt32
+  let place: StatePlace
 
   func value(_ key: [UInt8]) throws(StateReadError) -> [UInt8]? {
-    do { return try store.get(prefix, key) } catch { throw .unreadable("\(error)") }
+    do { return try store.get(place, key) } catch { throw .unreadable("\(error)") }
   }
 
   func scan(
@@ -25,7 +25,7 @@ struct StoredState: StateReader {
     do {
       while found.count < countMax {
         let page = try store.scan(
-          prefix, StateRange(from: lower, upTo: upper), reversed: reverse,
+          place, StateRange(from: lower, upTo: upper), reversed: reverse,
           countMax: countMax - found.count, bytesMax: Self.scanBytesMax)
         found += page.records.map { ($0.key, $0.value) }
         guard !page.isComplete, let last = page.records.last else { break }
@@ -44,7 +44,7 @@ final class StoredSnapshot: FrozenState {
 
   private let store: Store
   private let snapshot: StoreSnapshot
-  private let prefix: UInt32
+  private let place: StatePlace
   let appliedIndex: LogIndex
 
   /// **Throws**: what reading the store throws.
@@ -53,7 +53,7 @@ final class StoredSnapshot: FrozenState {
     snapshot = store.snapshot()
     // State and index are written together, so what this meta says is what the state is.
     let meta = try store.meta(of: partition, at: snapshot)
-    prefix = meta?.prefix ?? 0
+    place = meta?.place ?? StatePlace(prefix: 0)
     appliedIndex = meta?.appliedIndex ?? .zero
   }
 
@@ -62,7 +62,7 @@ final class StoredSnapshot: FrozenState {
   ) throws(StateReadError) -> (records: StateRecords, isComplete: Bool) {
     do {
       let page = try store.scan(
-        prefix, StateRange(from: key.isEmpty ? [] : key + [0]), countMax: Self.recordsMax,
+        place, StateRange(from: key.isEmpty ? [] : key + [0]), countMax: Self.recordsMax,
         bytesMax: bytesMax, at: snapshot, fillCache: false)
       var records = StateRecords()
       for record in page.records { records.add(key: record.key, value: record.value) }

@@ -1,19 +1,10 @@
-/// A position on the hash circle. The high bits choose the partition, so ranges of tokens are
-/// contiguous ranges of partitions and a partition can be split in two.
+/// A position on the hash circle. `PartitionScheme` says which partition's it is.
 package struct Token: Hashable, Comparable, Sendable {
   package let rawValue: UInt64
 
   package init(_ rawValue: UInt64) { self.rawValue = rawValue }
 
   package static func < (left: Token, right: Token) -> Bool { left.rawValue < right.rawValue }
-
-  /// The partition that owns this token when the circle is cut into `partitionCount` equal ranges.
-  ///
-  /// **Invariant**: monotone in the token; every partition gets 2^64 / `partitionCount` tokens.
-  package func partition(of partitionCount: UInt32) -> PartitionID {
-    PartitionID(
-      UInt32(truncatingIfNeeded: rawValue.multipliedFullWidth(by: UInt64(partitionCount)).high))
-  }
 }
 
 /// One contiguous range of the hash circle: the unit of ownership, replication and order.

@@ -50,6 +50,13 @@ package enum PlantedBug: String, CaseIterable, Sendable {
   /// Section 7: a log gives up entries that no checkpoint covers.
   case logCutTooFar
 
+  /// Split: the half begins before those that are to be in sync with it have cut.
+  case halfNotAwaited
+  /// Split: the upper half is still served by what it was cut off from.
+  case halfServedTwice
+  /// Split: a position of before counts for the half beyond where that was cut off.
+  case originIgnored
+
   /// Idempotency: a repeated send is not recognised.
   case repeatNotRecognised
   /// Idempotency: what is known of sends does not survive a restart.

@@ -4,6 +4,7 @@
 /// |---|---|
 /// | 1 | the beginning |
 /// | 2 | snapshots, and logs that give up their beginning |
+/// | 3 | splits of partitions |
 ///
 /// Nodes of different versions work together as long as their ranges overlap. What a version
 /// brought is used when it is the **active** one: a number in the coordinator that an operator
@@ -14,12 +15,13 @@ package enum ProtocolVersion {
   /// A debug build calls itself one version later, in which nothing is new, so that tests have two
   /// builds to upgrade from and to.
   #if MARTLET_NEXT_VERSION
-    package static let newest: UInt32 = 3
+    package static let newest: UInt32 = 4
   #else
-    package static let newest: UInt32 = 2
+    package static let newest: UInt32 = 3
   #endif
 
   package static let snapshots: UInt32 = 2
+  package static let splits: UInt32 = 3
 
   package static var known: ClosedRange<UInt32> { oldest...newest }
 }

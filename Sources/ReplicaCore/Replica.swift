@@ -91,6 +91,9 @@ package struct Replica: ~Copyable {
   // As a leader
   var leadership = Leadership(epoch: .zero, epochStart: .zero)
 
+  /// Members that should leave stay: what they hold is needed elsewhere.
+  var keepsLeaving = false
+
   // Reads
   var reads = ReadBarrier()
   var recordReads = RecordReads()
@@ -245,6 +248,12 @@ package struct Replica: ~Copyable {
   /// After the entry at `index` the state here is another than the leader's.
   package mutating func stateDiffers(at index: LogIndex, into actions: inout [ReplicaAction]) {
     halt(.stateDiffers(index), into: &actions)
+  }
+
+  /// Whether members that are only to live elsewhere stay for now; who cannot be reached does not.
+  package mutating func keepLeaving(_ keeps: Bool, now: Instant) {
+    keepsLeaving = keeps
+    wake(at: now)
   }
 
   /// Which stores cannot be reached now (silent, refusing connections, stalled), which should not

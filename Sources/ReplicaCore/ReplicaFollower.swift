@@ -61,6 +61,9 @@ extension Replica {
       guard message.revision <= known.revision else { return hold(message, into: &actions) }
       guard follows(message, into: &actions) else { return }
       receiveTakeOver(last: last, now: now, into: &actions)
+    case .splitAsked, .splitDone:
+      // Between the shards.
+      break
     }
   }
 

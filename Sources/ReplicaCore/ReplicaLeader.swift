@@ -381,7 +381,7 @@ extension Replica {
       guard member != id, let progress = leadership.progress.first(where: { $0.replica == member })
       else { return false }
       let isLagging = progress.laggingSince.map { now >= $0 + configuration.lagMax } ?? false
-      let isLeaving = !record.target.contains(member) && isTargetInSync
+      let isLeaving = !record.target.contains(member) && isTargetInSync && !keepsLeaving
       return isLagging || isLeaving || progress.isFenced || record.isSuperseded(member)
         || unreachable.contains(member.store)
     }

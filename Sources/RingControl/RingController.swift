@@ -55,7 +55,9 @@ package struct RingController: Sendable {
   private var asked: [PartitionID: Instant] = [:]
   private var finishing: Instant?
 
-  package init() {}
+  private let scheme: PartitionScheme
+
+  package init(_ scheme: PartitionScheme) { self.scheme = scheme }
 
   // MARK: What is seen
 
@@ -81,6 +83,7 @@ package struct RingController: Sendable {
   /// What to write now.
   package mutating func step(now: Instant) -> [RingControlAction] {
     guard let ring, let change = ring.record.change else { return [] }
+    if change.kind == .split { return stepOfSplit(ring.record, ring.revision, now) }
     var actions: [RingControlAction] = []
     var room = Int(ring.record.movesMax) - learningCount(change, now)
     var isDone = true
@@ -99,9 +102,28 @@ package struct RingController: Sendable {
       asked[move.partition] = now
       actions.append(.retarget(move.partition, changed, base: known.revision, ring: ring.revision))
     }
-    if isDone, finishing.map({ now >= $0 + Self.answerMax }) ?? true {
-      finishing = now
-      actions.append(.finish(Self.finished(ring.record), base: ring.revision))
+    if isDone { finish(ring.record, ring.revision, now, into: &actions) }
+    return actions
+  }
+
+  private mutating func finish(
+    _ record: RingRecord, _ revision: Revision, _ now: Instant,
+    into actions: inout [RingControlAction]
+  ) {
+    guard finishing.map({ now >= $0 + Self.answerMax }) ?? true else { return }
+    finishing = now
+    actions.append(.finish(Self.finished(record), base: revision))
+  }
+
+  /// Partitions are cut by their leaders, which see the ring, too. It is over when every half has a
+  /// record.
+  private mutating func stepOfSplit(
+    _ record: RingRecord, _ revision: Revision, _ now: Instant
+  ) -> [RingControlAction] {
+    let progress = Self.progress(of: record, scheme) { records[$0]?.record }
+    var actions: [RingControlAction] = []
+    if let progress, progress.done == progress.total {
+      finish(record, revision, now, into: &actions)
     }
     return actions
   }
@@ -113,14 +135,22 @@ package struct RingController: Sendable {
   }
 
   package var progress: RingProgress? {
-    guard let change = ring?.record.change else { return nil }
-    return Self.progress(change) { records[$0]?.record }
+    guard let ring else { return nil }
+    return Self.progress(of: ring.record, scheme) { records[$0]?.record }
   }
 
-  /// How far a change is, as the partitions' records say.
+  /// How far the change under way is, as the partitions' records say; `nil` when there is none.
   package static func progress(
-    _ change: RingChange, _ record: (PartitionID) -> PartitionRecord?
-  ) -> RingProgress {
+    of ring: RingRecord, _ scheme: PartitionScheme, _ record: (PartitionID) -> PartitionRecord?
+  ) -> RingProgress? {
+    guard let change = ring.change else { return nil }
+    if change.kind == .split {
+      let total = scheme.count(level: ring.level)
+      let done = (0..<UInt32(total)).count { number in
+        record(scheme.half(of: PartitionID(number), level: ring.wantedLevel)) != nil
+      }
+      return RingProgress(done: done, underWay: 0, total: total)
+    }
     var progress = RingProgress(done: 0, underWay: 0, total: change.moves.count)
     for move in change.moves {
       guard let record = record(move.partition) else { continue }
@@ -187,6 +217,7 @@ package struct RingController: Sendable {
   /// The ring when the change is over.
   private static func finished(_ record: RingRecord) -> RingRecord {
     var finished = record
+    finished.level = record.wantedLevel
     finished.change = nil
     return finished
   }
@@ -195,9 +226,9 @@ package struct RingController: Sendable {
 extension RingRecord {
   /// The ring with the change under way turned back. To turn back twice is to go on.
   ///
-  /// **Returns**: `nil` when none is under way.
+  /// **Returns**: `nil` when none is under way that could be: halves are not joined again.
   package func turnedBack() -> RingRecord? {
-    guard var change else { return nil }
+    guard var change, change.kind != .split else { return nil }
     var record = self
     swap(&record.members, &change.formerMembers)
     change.moves = change.moves.map(\.reversed)

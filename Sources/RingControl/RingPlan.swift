@@ -11,10 +11,13 @@ package enum RingEdit: Equatable, Sendable {
   case drain(String)
   /// A member hands everything over, if it still can, and is forgotten.
   case remove(String)
+  /// Every partition is cut in two.
+  case split
 
   package var subject: String {
     switch self {
     case .add(let name, _, _), .drain(let name), .remove(let name): name
+    case .split: "every partition"
     }
   }
 }
@@ -34,6 +37,7 @@ package enum RingEditError: Error, Equatable, Sendable {
   case tooFewMembers(left: Int, minInSync: Int)
   /// Fewer members than a partition should have replicas.
   case fewerThanReplicas(left: Int, replicas: Int)
+  case tooManyPartitions(Int)
 }
 
 /// What a change of the ring would do. A pure function of what is known; it changes nothing.
@@ -67,12 +71,13 @@ package struct RingPlan: Equatable, Sendable {
   package var moves: [RingMove] { record.change?.moves ?? [] }
 
   /// - Parameter ring: as it is.
+  /// - Parameter scheme: how it is cut into partitions.
   /// - Parameter targets: by partition number, the stores of the record's target in their order.
   /// - Parameter registered: the shards that run.
   /// **Throws**: `RingEditError`.
   package init(
-    _ edit: RingEdit, of ring: RingRecord, targets: [[StoreID]], replicaCount: Int,
-    minInSync: Int, registered: [NodeRecord], now: WallTime
+    _ edit: RingEdit, of ring: RingRecord, scheme: PartitionScheme, targets: [[StoreID]],
+    replicaCount: Int, minInSync: Int, registered: [NodeRecord], now: WallTime
   ) throws(RingEditError) {
     if let change = ring.change {
       throw .changeUnderWay(kind: change.kind, subject: change.subject)
@@ -84,11 +89,23 @@ package struct RingPlan: Equatable, Sendable {
     guard active.count >= minInSync else {
       throw .tooFewMembers(left: active.count, minInSync: minInSync)
     }
-    if case .add = edit {
-    } else if active.count < replicaCount {
-      throw .fewerThanReplicas(left: active.count, replicas: replicaCount)
+    switch edit {
+    case .add: break
+    case .drain, .remove:
+      guard active.count >= replicaCount else {
+        throw .fewerThanReplicas(left: active.count, replicas: replicaCount)
+      }
+    case .split:
+      let count = scheme.count(level: ring.level + 1)
+      guard count <= Int(ClusterRecord.partitionCountRange.upperBound) else {
+        throw .tooManyPartitions(count)
+      }
     }
-    let goal = Self.placement(active, targets: targets, replicaCount: replicaCount)
+    let goal =
+      kind == .split
+      ? targets
+      : Self.placement(
+        active, scheme.inOrder(level: ring.level), targets: targets, replicaCount: replicaCount)
     let moves = targets.indices.compactMap { number -> RingMove? in
       guard targets[number] != goal[number] else { return nil }
       return RingMove(
@@ -147,6 +164,7 @@ package struct RingPlan: Equatable, Sendable {
       guard let place else { throw .unknownNode(name, known: ring.members.map(\.name)) }
       members.remove(at: place)
       return (members, .remove)
+    case .split: return (members, .split)
     }
   }
 
@@ -157,8 +175,9 @@ package struct RingPlan: Equatable, Sendable {
 
   // MARK: Placement
 
+  /// - Parameter order: the partitions as they follow each other on the circle.
   private static func placement(
-    _ active: [RingMember], targets: [[StoreID]], replicaCount: Int
+    _ active: [RingMember], _ order: [PartitionID], targets: [[StoreID]], replicaCount: Int
   ) -> [[StoreID]] {
     let nodes = active.map {
       RingNode(store: $0.store, name: $0.name, weight: $0.weight, zone: $0.zone)
@@ -166,8 +185,10 @@ package struct RingPlan: Equatable, Sendable {
     do throws(RingError) {
       let placement = try Ring(nodes: nodes).placement(
         partitions: UInt32(targets.count), replicas: replicaCount,
-        previous: targets.map { ReplicaSet($0) })
-      return placement.map(\.stores)
+        previous: order.map { ReplicaSet(targets[Int($0.rawValue)]) })
+      var goal = targets
+      for (partition, set) in zip(order, placement) { goal[Int(partition.rawValue)] = set.stores }
+      return goal
     } catch {
       preconditionFailure("members that were checked make no ring: \(error)")
     }

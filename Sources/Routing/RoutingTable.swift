@@ -12,26 +12,45 @@ package struct RoutingTable: Sendable {
     var hint: (leader: ReplicaID, revision: Revision)?
   }
 
-  package let partitionCount: UInt32
+  package let scheme: PartitionScheme
   private var routes: [Route]
+  /// How often the partition that was cut most often was, as far as is known.
+  private var level: UInt32 = 0
 
-  package init(partitionCount: UInt32) {
-    precondition(partitionCount > 0, "a ring has partitions")
-    self.partitionCount = partitionCount
-    routes = Array(repeating: Route(), count: Int(partitionCount))
+  /// Bound of what is taken for a partition's number.
+  package static let partitionsMax = 65_536
+
+  package init(scheme: PartitionScheme) {
+    self.scheme = scheme
+    routes = Array(repeating: Route(), count: scheme.count(level: 0))
   }
 
-  /// Whether the cluster has such a partition.
-  package func contains(_ partition: PartitionID) -> Bool { partition.rawValue < partitionCount }
+  /// Whether there can be such a partition as far as is known.
+  package func contains(_ partition: PartitionID) -> Bool { partition.rawValue < routes.count }
 
-  /// The partition whose range holds the token.
-  package func partition(of token: Token) -> PartitionID { token.partition(of: partitionCount) }
+  /// Whether the partition is one of the first, or its record was observed.
+  package func knows(_ partition: PartitionID) -> Bool {
+    partition.rawValue < scheme.rootCount || record(of: partition) != nil
+  }
+
+  /// The partition whose range holds the token: the latest half that is known.
+  package func partition(of token: Token) -> PartitionID {
+    known(scheme.partition(of: token, level: level))
+  }
+
+  /// The partition itself, or what it would be cut off from.
+  package func known(_ partition: PartitionID) -> PartitionID {
+    var found = partition
+    while !knows(found), let origin = scheme.origin(of: found) { found = origin }
+    return found
+  }
 
   /// Takes a record in.
   /// **Returns**: whether it says something new.
   @discardableResult
   package mutating func observe(_ partition: PartitionID, _ observed: VersionedRecord) -> Bool {
-    guard contains(partition) else { return false }
+    guard partition.rawValue < Self.partitionsMax else { return false }
+    grow(for: partition)
     let position = Int(partition.rawValue)
     guard observed.revision > routes[position].revision else { return false }
     routes[position].record = observed.record
@@ -40,6 +59,14 @@ package struct RoutingTable: Sendable {
       routes[position].hint = nil
     }
     return true
+  }
+
+  /// Makes room for the record of a half.
+  private mutating func grow(for partition: PartitionID) {
+    guard !contains(partition) else { return }
+    level = max(level, scheme.firstLevel(of: partition))
+    let missing = scheme.count(level: level) - routes.count
+    routes.append(contentsOf: repeatElement(Route(), count: missing))
   }
 
   /// A shard that does not lead named who does.
@@ -71,8 +98,10 @@ package struct RoutingTable: Sendable {
     return record.leader
   }
 
-  /// How many partitions have a leader.
-  package var ledCount: Int {
-    routes.count { $0.record.map { $0.epoch > .zero } ?? false }
+  /// Whether every partition that is known has a leader.
+  package var isLed: Bool {
+    routes.indices.allSatisfy { number in
+      routes[number].record.map { $0.epoch > .zero } ?? (number >= scheme.rootCount)
+    }
   }
 }

@@ -65,6 +65,7 @@ package final class PartitionHost {
   var logSize: LogSize
   /// In which the replica was made.
   let firstGeneration: UInt32
+  private let scheme: PartitionScheme
 
   /// Commands of this turn, and their size.
   var pending: [PendingCommand] = []
@@ -76,6 +77,16 @@ package final class PartitionHost {
   var accountWaiters: [(user: UserID, origin: CommandOrigin)] = []
   var subscribers: [EntityID: [LinkID]] = [:]
   var courier = OutboxCourier()
+
+  /// What of the circle is served here.
+  private(set) var tokens: ClosedRange<Token>
+  /// A cut that is applied and not durable: nothing more is applied until it is.
+  var cut: PendingCut?
+  /// As the leader: the level of a split that is appended and not applied. Commands wait.
+  var splitting: UInt32?
+  /// As the leader: what is known of the half that was cut off last and has no record yet.
+  var halves = HalvesKnown()
+  var keepsHolders = false
 
   /// Earlier replicas of this partition whose data is still here.
   var former: [ReplicaID] = []
@@ -100,7 +111,8 @@ package final class PartitionHost {
 
   init(
     partition: PartitionID, replica: consuming Replica, chat: consuming ChatPartition,
-    reader: any StateReader, generation: UInt32, logSize: LogSize, now: Instant
+    reader: any StateReader, generation: UInt32, logSize: LogSize, scheme: PartitionScheme,
+    now: Instant
   ) {
     self.partition = partition
     replicaID = replica.id
@@ -109,6 +121,8 @@ package final class PartitionHost {
     self.chat = chat
     self.reader = reader
     self.logSize = logSize
+    self.scheme = scheme
+    tokens = scheme.range(of: partition, level: self.chat.level)
     firstGeneration = generation
     lastCheckpoint = now
   }
@@ -117,15 +131,40 @@ package final class PartitionHost {
   func replaceState(
     _ chat: consuming ChatPartition, _ reader: any StateReader, at index: LogIndex, now: Instant
   ) {
-    self.chat = chat
-    self.reader = reader
+    reopen(chat, reader, now: now)
     logSize.reset(base: index, last: index, bytes: 0)
-    entriesToCheckpoint = 0
     checkpointing = nil
-    lastCheckpoint = now
     leaderState = nil
     marks.removeAll()
   }
+
+  /// The state is read anew from where it lies by now, checkpointed up to its end.
+  func reopen(_ chat: consuming ChatPartition, _ reader: any StateReader, now: Instant) {
+    self.chat = chat
+    self.reader = reader
+    cut = nil
+    courier.reset()
+    entriesToCheckpoint = 0
+    lastCheckpoint = now
+    narrowTokens()
+  }
+
+  /// Serves what is its own at the level of its state.
+  func narrowTokens() {
+    if PlantedBug.isActive(.halfServedTwice) { return }
+    tokens = scheme.range(of: partition, level: level)
+  }
+
+  /// How often its range is cut.
+  package var level: UInt32 { visitChat { $0.level } }
+
+  /// Whether the replica has seen a record of its partition.
+  var hasRecord: Bool { visit { $0.record != nil } }
+
+  package func owns(_ entity: EntityID) -> Bool { tokens.contains(entity.token) }
+
+  /// Whether commands wait here, although it leads.
+  var holdsCommands: Bool { standing.isClosing || splitting != nil || cut != nil }
 
   /// Whether an operator has ended the generation of which this replica is.
   func isOutdated(by record: PartitionRecord) -> Bool {

@@ -27,11 +27,16 @@ package enum ShardAction: Sendable {
   case truncate(PartitionID, ReplicaID, base: EntryID)
   /// Applied state to write without waiting for it; answered by `checkpointWritten`.
   case checkpoint(PartitionID, ReplicaID, Checkpoint, commitIndex: LogIndex)
+  /// A replica is cut in two, synced; answered by `cutWritten`.
+  case cut(ShardCut)
   /// No record lists this replica any more: delete what is left of it.
   case forget(PartitionID, ReplicaID)
   /// Keep what is left of the present replica, for a person to look at; nobody uses it any more.
   case setAside(PartitionID, ReplicaID)
   case compareAndSet(PartitionID, PartitionRecord, base: Revision)
+  /// The first record of a partition, if that of another one is still the one of revision `base`.
+  /// Nobody waits for it: it is observed, or asked for again.
+  case makeRecord(PartitionID, PartitionRecord, of: PartitionID, base: Revision)
   case readRecord(PartitionID, ticket: UInt64)
   /// Close a link whose other side broke the protocol.
   case closeLink(LinkID, reason: String)
@@ -59,6 +64,8 @@ package enum ShardNote: Equatable, Sendable {
   case snapshotBegun(PartitionID, to: ReplicaID, through: EntryID)
   case snapshotInstalled(PartitionID, through: EntryID)
   case snapshotNotInstalled(PartitionID)
+  /// The upper half of a partition is another one after an entry.
+  case partitionCut(PartitionID, half: PartitionID, EntryID)
 }
 
 /// What a shard reads synchronously from its store.
@@ -126,6 +133,7 @@ package struct ShardConfiguration: Sendable {
   package var node: String
   package var store: StoreID
   package var boot: BootID
+  /// With how many partitions the ring was made.
   package var partitionCount: UInt32
   package var replica: ReplicaConfiguration
   /// The store was made anew after damage: an in-sync replica that it does not hold was lost.
@@ -176,6 +184,13 @@ package struct ShardConfiguration: Sendable {
   /// Between two times that the leader of a partition tells its followers the rolling hash of its
   /// state, if anything was applied since.
   package var stateComparisonInterval: Milliseconds = 10_000
+  /// Partitions led here that are being cut at a time.
+  package var splitsMax = Self.splitsMaxUsual
+  /// Between two times that a leader asks who has cut, and that it asks for the half's record.
+  package var splitAskInterval: Milliseconds = 20
+  package var splitRecordRetry: Milliseconds = 250
+  /// For so long it waits for all in-sync members to cut, if enough have.
+  package var splitPatience: Milliseconds = 1_000
   /// Between two looks at who should lead.
   package var handoffInterval: Milliseconds = 100
   /// Handoffs under way at a time, and when this process is about to stop.
@@ -200,6 +215,8 @@ package struct ShardConfiguration: Sendable {
     replica.windowBytesMax = min(replica.windowBytesMax, max(share, Self.windowBytesMin))
     replica.appendBytesMax = min(replica.appendBytesMax, replica.windowBytesMax)
   }
+
+  package static let splitsMaxUsual = 4
 
   /// Bytes of appends that all partitions together may have on their way to one follower, were
   /// all of them led here: a part of what a link queues before it gives up.

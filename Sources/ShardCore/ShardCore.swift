@@ -45,6 +45,8 @@ package struct ShardCore: ~Copyable {
   package internal(set) var isHoldingConfirmations = false
   /// What learners are read from the disk, and what waits for its turn.
   var learning = LearningBudget()
+  /// How often every partition should be cut in two.
+  var wantedLevel: UInt32 = 0
   /// Of the protocol: what a later one brought is not used.
   var activeVersion: UInt32
   /// States that are being sent, frozen.
@@ -69,7 +71,7 @@ package struct ShardCore: ~Copyable {
     self.configuration = configuration
     self.storage = storage
     activeVersion = configuration.activeVersion
-    routing = RoutingTable(partitionCount: configuration.partitionCount)
+    routing = RoutingTable(scheme: PartitionScheme(rootCount: configuration.partitionCount))
     positions = Array(repeating: -1, count: Int(configuration.partitionCount))
     random = SeededRandom(seed: seed)
   }
@@ -115,7 +117,8 @@ package struct ShardCore: ~Copyable {
       replica: Replica(
         partition: found.partition, boot: configuration.boot, recovered: replica,
         configuration: configuration.replica, seed: random.next()),
-      chat: chat, reader: reader, generation: found.generation, logSize: emptyLogSize, now: now)
+      chat: chat, reader: reader, generation: found.generation, logSize: emptyLogSize,
+      scheme: routing.scheme, now: now)
     host.former = found.former
     host.logSize.reset(
       base: replica.base.index, last: replica.last.index, bytes: found.logBytes)
@@ -131,13 +134,17 @@ package struct ShardCore: ~Copyable {
     if let position = position(of: host.partition) {
       hosts[position] = host
     } else {
-      positions[Int(host.partition.rawValue)] = hosts.count
+      let number = Int(host.partition.rawValue)
+      if number >= positions.count {
+        positions += repeatElement(-1, count: number + 1 - positions.count)
+      }
+      positions[number] = hosts.count
       hosts.append(host)
     }
   }
 
   func position(of partition: PartitionID) -> Int? {
-    guard routing.contains(partition) else { return nil }
+    guard partition.rawValue < positions.count else { return nil }
     let position = positions[Int(partition.rawValue)]
     return position < 0 ? nil : position
   }
@@ -157,6 +164,14 @@ package struct ShardCore: ~Copyable {
   ) {
     let isFirst = routing.record(of: partition) == nil
     guard routing.observe(partition, observed) else { return }
+    recordTaken(partition, observed, isFirst: isFirst, now: now, into: &actions)
+  }
+
+  /// - Parameter isFirst: whether it is the first record of the partition that this process sees.
+  mutating func recordTaken(
+    _ partition: PartitionID, _ observed: VersionedRecord, isFirst: Bool, now: Instant,
+    into actions: inout [ShardAction]
+  ) {
     // A member that was never heard of gets the time of a silent one to appear.
     for member in observed.record.members where member.store != configuration.store {
       _ = peerPosition(member.store, boot: .none, now: now)
@@ -168,7 +183,13 @@ package struct ShardCore: ~Copyable {
     }
     forgetUnlisted(position, observed.record, into: &actions)
     considerReplacement(position, now: now, into: &actions)
-    guard isNew else { return }
+    if isNew { tellPresentPeers(to: position, now: now, into: &actions) }
+  }
+
+  /// Which processes serve the other stores.
+  mutating func tellPresentPeers(
+    to position: Int, now: Instant, into actions: inout [ShardAction]
+  ) {
     for peer in peers where peer.link != nil {
       drive(position, now: now, into: &actions) { replica, pending in
         replica.peerRestarted(store: peer.store, boot: peer.boot, now: now, into: &pending)
@@ -181,8 +202,9 @@ package struct ShardCore: ~Copyable {
     activeVersion = max(activeVersion, version)
   }
 
-  /// How fast replicas learn.
+  /// How fast replicas learn, and how often partitions are to be cut.
   package mutating func ringObserved(_ ring: RingRecord) {
+    wantedLevel = max(wantedLevel, ring.wantedLevel)
     learning.bytesPerSecond = ring.bytesPerSecond
   }
 
@@ -213,6 +235,7 @@ package struct ShardCore: ~Copyable {
     hosts[position].checkpointing = nil
     hosts[position].lastCheckpoint = now
     shortenLog(position, checkpointed: index, now: now, into: &actions)
+    writeCut(position, into: &actions)
   }
 
   /// The store does not write any more: every replica stops (rule 9).
@@ -282,6 +305,7 @@ package struct ShardCore: ~Copyable {
       tellStateIfDue(position, now: now, into: &actions)
     }
     considerHandoffs(now: now, into: &actions)
+    considerSplits(now: now, into: &actions)
     dropUnusedSnapshots()
     loadForLearners(now: now, into: &actions)
   }
@@ -303,7 +327,8 @@ package struct ShardCore: ~Copyable {
     _ position: Int, now: Instant, into actions: inout [ShardAction]
   ) {
     let entries = hosts[position].entriesToCheckpoint
-    guard entries > 0, hosts[position].checkpointing == nil, !hosts[position].standing.isStopped
+    guard entries > 0, hosts[position].checkpointing == nil, hosts[position].cut == nil,
+      !hosts[position].standing.isStopped
     else { return }
     guard
       entries >= configuration.checkpointEntries

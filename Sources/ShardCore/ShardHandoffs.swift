@@ -18,6 +18,7 @@ extension ShardCore {
     room -= hosts.count { $0.standing.isHandingOver }
     for position in hosts.indices where room > 0 {
       guard hosts[position].standing.servesReads, !hosts[position].standing.isHandingOver,
+        hosts[position].splitting == nil, hosts[position].cut == nil,
         let heir = heir(of: position, now: now)
       else { continue }
       var isBegun = false

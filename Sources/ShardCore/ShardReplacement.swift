@@ -28,7 +28,9 @@ extension ShardCore {
     _ partition: PartitionID, _ record: PartitionRecord, isFirst: Bool, now: Instant,
     into actions: inout [ShardAction]
   ) -> Bool {
-    guard let listed = record.replica(on: configuration.store) else { return false }
+    guard let listed = record.replica(on: configuration.store), !isBeingCut(partition) else {
+      return false
+    }
     guard let position = position(of: partition) else {
       create(
         listed, of: partition, record, former: [], settingAside: false, isFirst: isFirst, now: now,
@@ -70,7 +72,8 @@ extension ShardCore {
           partition: partition, boot: configuration.boot,
           recovered: RecoveredReplica(empty: replica), configuration: configuration.replica,
           seed: random.next()),
-        chat: chat, reader: reader, generation: record.generation, logSize: emptyLogSize, now: now)
+        chat: chat, reader: reader, generation: record.generation, logSize: emptyLogSize,
+        scheme: routing.scheme, now: now)
       host.former = former
       install(host)
     } catch {

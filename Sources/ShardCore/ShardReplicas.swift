@@ -98,7 +98,7 @@ extension ShardCore {
     _ position: Int, through index: LogIndex, pending: inout [ReplicaAction], now: Instant,
     into actions: inout [ShardAction]
   ) {
-    while hosts[position].standing.appliedIndex < index {
+    while hosts[position].standing.appliedIndex < index, hosts[position].cut == nil {
       let next = hosts[position].standing.appliedIndex.successor
       guard let entry = hosts[position].visit({ $0.entry(at: next) }) else {
         preconditionFailure("\(hosts[position].partition): \(next) is committed but not in memory")
@@ -124,6 +124,9 @@ extension ShardCore {
         guard !hosts[position].standing.isStopped else { return }
       }
       settle(entry, position, now: now, into: &actions)
+      if let split = output.split {
+        beginCut(split, through: entry.id, position, now: now, into: &actions)
+      }
     }
     hosts[position].noteEntries()
     if hosts[position].standing.isLeader, hosts[position].visitChat({ !$0.outbox.isEmpty }) {
@@ -234,6 +237,9 @@ extension ShardCore {
     into actions: inout [ShardAction]
   ) {
     guard let waiting = hosts[position].reads.removeValue(forKey: read) else { return }
+    guard hosts[position].serves(waiting.query) else {
+      return respond(waiting.link, waiting.request, .isElsewhere, into: &actions)
+    }
     do {
       let answer = try hosts[position].chat.answer(waiting.query, state: hosts[position].reader)
       respond(waiting.link, waiting.request, .answered(answer), into: &actions)
@@ -253,6 +259,9 @@ extension ShardCore {
   ) {
     actions.append(.note(.becameLeader(hosts[position].partition, hosts[position].standing.epoch)))
     hosts[position].courier.reset()
+    keepHolders(position, now: now)
+    hosts[position].splitting = nil
+    hosts[position].halves = HalvesKnown()
     hosts[position].askedGeneration = 0
     hosts[position].toldState = (.zero, now)
     hosts[position].leaderState = nil
@@ -269,6 +278,7 @@ extension ShardCore {
     let waiting =
       hosts[position].inFlight.flatMap { $0.commands.map(\.origin) }
       + hosts[position].pending.map(\.origin) + hosts[position].accountWaiters.map(\.origin)
+    hosts[position].splitting = nil
     hosts[position].inFlight.removeAll()
     hosts[position].pending.removeAll()
     hosts[position].pendingBytes = 0

@@ -28,6 +28,7 @@ extension ShardCore {
       if message.to.store == hosted.store, message.to.number < hosted.number {
         return answerForFormer(message, on: id, into: &actions)
       }
+      if receiveSplit(message, position, on: id, now: now, into: &actions) { return }
       drive(position, now: now, into: &actions) { replica, pending in
         replica.messageReceived(message, now: now, into: &pending)
       }
@@ -122,13 +123,14 @@ extension ShardCore {
         let error = ServiceError(.invalidArgument, "not a command that this version knows")
         return refuse(origin, position, .failed(error), now: now, into: &actions)
       }
-      guard routing.partition(of: entity.token) == hosts[position].partition else {
+      guard hosts[position].owns(entity) else {
+        if hosts[position].level > 0 { return turnAway(origin, now: now, into: &actions) }
         let error = ServiceError(.invalidArgument, "the command belongs to another partition")
         return refuse(origin, position, .failed(error), now: now, into: &actions)
       }
       if case .handleResolved(let resolved) = command { resolves = resolved.user }
     }
-    if hosts[position].pending.isEmpty, !hosts[position].standing.isClosing {
+    if hosts[position].pending.isEmpty, !hosts[position].holdsCommands {
       touched.append(position)
     }
     hosts[position].pending.append(
@@ -180,11 +182,10 @@ extension ShardCore {
     guard hosts[position].standing.isLeader else {
       return respond(link, request, notServed(position), into: &actions)
     }
-    if let entity = query.entity, routing.partition(of: entity.token) != hosts[position].partition {
+    guard hosts[position].serves(query) else {
+      let error = ServiceError(.invalidArgument, "the query belongs to another partition")
       return respond(
-        link, request,
-        .failed(ServiceError(.invalidArgument, "the query belongs to another partition")),
-        into: &actions)
+        link, request, hosts[position].level > 0 ? .isElsewhere : .failed(error), into: &actions)
     }
     lastReadID += 1
     let id = lastReadID
@@ -210,11 +211,11 @@ extension ShardCore {
     }
   }
 
-  private mutating func appendPending(
+  mutating func appendPending(
     _ position: Int, now: Instant, wall: WallTime, into actions: inout [ShardAction]
   ) {
     var waiting = hosts[position].pending[...]
-    guard !waiting.isEmpty, !hosts[position].standing.isClosing else { return }
+    guard !waiting.isEmpty, !hosts[position].holdsCommands else { return }
     hosts[position].pending = []
     hosts[position].pendingBytes = 0
     while !waiting.isEmpty {
@@ -224,22 +225,31 @@ extension ShardCore {
         return bytes == 0 || bytes + command.bytes.count <= configuration.entryBytesMax
       }
       waiting = waiting.dropFirst(share.count)
-      let stamp = max(hosts[position].lastStamp, wall)
-      hosts[position].lastStamp = stamp
-      let payload = EntryPayload(time: stamp, commands: share.map { $0.bytes[...] }).encoded()
-      var appended: EntryID?
-      drive(position, now: now, into: &actions) { replica, pending in
-        appended = replica.propose(payload: payload, now: now, into: &pending)
-      }
-      // Nothing is applied before it is durable, and that is told in a later input.
-      if let appended {
-        hosts[position].inFlight.append((appended, Array(share)))
-      } else {
-        for command in share {
-          refuse(command.origin, position, notServed(position), now: now, into: &actions)
-        }
+      guard !append(Array(share), position, now: now, wall: wall, into: &actions) else { continue }
+      for command in share {
+        refuse(command.origin, position, notServed(position), now: now, into: &actions)
       }
     }
+  }
+
+  /// Makes one entry of commands.
+  ///
+  /// **Returns**: whether it was appended.
+  mutating func append(
+    _ commands: [PendingCommand], _ position: Int, now: Instant, wall: WallTime,
+    into actions: inout [ShardAction]
+  ) -> Bool {
+    let stamp = max(hosts[position].lastStamp, wall)
+    hosts[position].lastStamp = stamp
+    let payload = EntryPayload(time: stamp, commands: commands.map { $0.bytes[...] }).encoded()
+    var appended: EntryID?
+    drive(position, now: now, into: &actions) { replica, pending in
+      appended = replica.propose(payload: payload, now: now, into: &pending)
+    }
+    // Nothing is applied before it is durable, and that is told in a later input.
+    guard let appended else { return false }
+    hosts[position].inFlight.append((appended, commands))
+    return true
   }
 }
 

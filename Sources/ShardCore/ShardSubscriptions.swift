@@ -21,8 +21,8 @@ extension ShardCore {
     guard let position = position(of: subscribe.partition), hosts[position].standing.isLeader,
       hosts[position].standing.servesReads
     else { return actions.append(end(.notLeader)) }
-    guard routing.partition(of: subscribe.entity.token) == subscribe.partition,
-      let link = links[id], link.subscriptions.count < configuration.subscriptionsPerLinkMax
+    guard hosts[position].owns(subscribe.entity), let link = links[id],
+      link.subscriptions.count < configuration.subscriptionsPerLinkMax
     else { return actions.append(end(.behind)) }
     let isNew = link.subscriptions.insert(
       Subscription(partition: subscribe.partition, entity: subscribe.entity)
@@ -104,13 +104,15 @@ extension ShardCore {
     }
   }
 
-  /// This store does not lead the partition any more, or tells positions in another generation.
+  /// This store does not lead the partition any more, or tells positions in another generation, or
+  /// an entity is another partition's.
   mutating func endSubscriptions(
-    _ position: Int, _ reason: SubscriptionEnded.Reason, into actions: inout [ShardAction]
+    _ position: Int, _ reason: SubscriptionEnded.Reason, into actions: inout [ShardAction],
+    where isMeant: (EntityID) -> Bool = { _ in true }
   ) {
     let partition = hosts[position].partition
-    let subscribers = hosts[position].subscribers
-    hosts[position].subscribers = [:]
+    let subscribers = hosts[position].subscribers.filter { isMeant($0.key) }
+    for entity in subscribers.keys { hosts[position].subscribers[entity] = nil }
     for id in links.keys.sorted() {
       guard let link = links[id] else { continue }
       let ended = link.subscriptions.filter {

@@ -35,7 +35,7 @@ extension ReplicaMessage {
       case 4: to = try ReplicaID(decoding: try field.reader())
       case 5: epoch = Epoch(try field.uint64())
       case 6: revision = Revision(try field.int64())
-      case 7...20:
+      case 7...22:
         guard body == nil else { throw .unknownVariant }
         body = try Body(decoding: try field.reader(), variant: field.number)
       default: break
@@ -111,6 +111,12 @@ extension ReplicaMessage.Body {
         $0.fixed64(3, leaderBoot.rawValue)
       }
     case .snapshotChunk(let chunk): writer.message(20) { chunk.encode(into: &$0) }
+    case .splitAsked(let level): writer.message(21) { $0.uint(1, level) }
+    case .splitDone(let level, let origin):
+      writer.message(22) {
+        $0.uint(1, level)
+        $0.uint(2, origin?.rawValue ?? 0)
+      }
     }
   }
 
@@ -136,8 +142,9 @@ extension ReplicaMessage.Body {
         entry = try EntryID(decoding: try field.reader())
       case (9, 2): hint = try EntryID(decoding: try field.reader())
       case (8, 2), (9, 3), (12, 2), (14, 2): boot = BootID(try field.fixed64())
-      case (15, 2): second = try field.uint64()
+      case (15, 2), (22, 2): second = try field.uint64()
       case (16, 2): second = try field.fixed64()
+      case (21, 1), (22, 1): first = UInt64(try field.uint32())
       case (_, 1): first = try field.uint64()
       default: break
       }
@@ -153,6 +160,9 @@ extension ReplicaMessage.Body {
     case 15: self = .fenced(acknowledged: LogIndex(first), reported: LogIndex(second))
     case 16: self = .stateTold(index: LogIndex(first), hash: second)
     case 17: self = .takeOver(last: entry ?? .zero)
+    case 21: self = .splitAsked(level: UInt32(first))
+    case 22:
+      self = .splitDone(level: UInt32(first), origin: second == 0 ? nil : LogIndex(second))
     default: self = .snapshotOffered(number: first, last: entry ?? .zero)
     }
   }

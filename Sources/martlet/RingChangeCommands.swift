@@ -11,7 +11,7 @@ struct RingPlanCommand: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "plan", abstract: "Show what a change of the ring would do. Changes nothing.",
     usage:
-      "martlet ring plan (--add <name> [--weight <n>] [--zone <z>] | --drain <name> | --remove <name>)"
+      "martlet ring plan (--add <name> [--weight <n>] [--zone <z>] | --drain <name> | --remove <name> | --split)"
   )
 
   @Option(help: ArgumentHelp("A registered shard, or one that was drained.", valueName: "name"))
@@ -21,14 +21,15 @@ struct RingPlanCommand: AsyncParsableCommand {
   @Option(
     help: ArgumentHelp("A shard that should be forgotten, running or not.", valueName: "name"))
   var remove: String?
+  @Flag(help: "Cut every partition in two.") var split = false
   @OptionGroup(title: "Shard") var shard: RingMemberOptions
   @Flag(help: "For programs.") var json = false
   @OptionGroup(title: "Coordinator") var etcd: EtcdOptions
   @OptionGroup(title: "Log") var log: LogOptions
 
   func validate() throws {
-    guard [add, drain, remove].count(where: { $0 != nil }) == 1 else {
-      throw ValidationError("say one of --add, --drain and --remove")
+    guard [add != nil, drain != nil, remove != nil, split].count(where: { $0 }) == 1 else {
+      throw ValidationError("say one of --add, --drain, --remove and --split")
     }
     guard add != nil || shard.weight == nil && shard.zone == nil else {
       throw ValidationError("--weight and --zone go with --add")
@@ -42,7 +43,7 @@ struct RingPlanCommand: AsyncParsableCommand {
     if let add {
       edit = .add(add, weight: try shard.number(), zone: shard.zone)
     } else {
-      edit = drain.map { .drain($0) } ?? .remove(remove ?? "")
+      edit = split ? .split : drain.map { .drain($0) } ?? .remove(remove ?? "")
     }
     try await EtcdConnection.use(source, logger: logger) { coordinator in
       let changing = try await RingChanging(in: coordinator)
@@ -129,6 +130,23 @@ struct RingRemoveCommand: AsyncParsableCommand {
   func run() async throws { try await change.run(.remove(name), SettingSource(etcd, log)) }
 }
 
+struct RingSplitCommand: AsyncParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "split", abstract: "Cut every partition in two, so that there are twice as many.",
+    discussion: """
+      Nothing is copied: both halves stay where they are and are moved by later changes of the \
+      ring. The partitions are cut a few at a time while everything goes on; what belongs to the \
+      upper half waits for a moment. It cannot be turned back. Ctrl-C stops watching, not the \
+      split, and the same command watches again.
+      """)
+
+  @OptionGroup(title: "Change") var change: RingChangeOptions
+  @OptionGroup(title: "Coordinator") var etcd: EtcdOptions
+  @OptionGroup(title: "Log") var log: LogOptions
+
+  func run() async throws { try await change.run(.split, SettingSource(etcd, log)) }
+}
+
 struct RingLimitCommand: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "limit", abstract: "Set how fast partitions move. Without options: show it.")
@@ -201,13 +219,12 @@ struct RingChangeOptions: ParsableArguments {
     var status = try await RingChanging(in: coordinator).status
     let sizes = await PartitionSizes.asked(of: status)
     let begin = ContinuousClock.now
-    let first = status.ring.change.map { status.progress(of: $0) }
+    let first = status.progress
     var last: RingProgress?
     var wasTurnedBack = abort
     while let change = status.ring.change, change.number == number {
       wasTurnedBack = change.isTurnedBack
-      let progress = status.progress(of: change)
-      if progress != last {
+      if let progress = status.progress, progress != last {
         last = progress
         if json {
           Output.write(RingText.json(progress, isTurnedBack: change.isTurnedBack))
@@ -241,6 +258,7 @@ extension RingChange {
     case .add(let name, _, _): (kind == .add || kind == .rebalance) && subject == name
     case .drain(let name): kind == .drain && subject == name
     case .remove(let name): kind == .remove && subject == name
+    case .split: kind == .split
     }
   }
 }

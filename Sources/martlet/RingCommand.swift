@@ -13,7 +13,8 @@ struct RingCommand: AsyncParsableCommand {
     subcommands: [
       RingInitCommand.self, RingStatusCommand.self, RingPlanCommand.self, RingAddCommand.self,
       RingDrainCommand.self, RingRemoveCommand.self, RingReplaceCommand.self,
-      RingLimitCommand.self, RingVerifyCommand.self, RingActivateCommand.self,
+      RingSplitCommand.self, RingLimitCommand.self, RingVerifyCommand.self,
+      RingActivateCommand.self,
     ])
 }
 

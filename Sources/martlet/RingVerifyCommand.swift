@@ -42,7 +42,7 @@ struct RingVerifyCommand: AsyncParsableCommand {
         }
         let isEqual = findings.allSatisfy { if case .equal = $0.1 { true } else { false } }
         let differs = findings.contains { if case .differs = $0.1 { true } else { false } }
-        let isWhole = findings.count == Int(status.cluster.partitionCount)
+        let isWhole = findings.count == status.partitionCount
         if isEqual && isWhole || differs || ContinuousClock.now >= deadline {
           Output.write(
             json ? RingText.json(findings, status) : RingText.findings(findings, status))

@@ -136,6 +136,7 @@ struct NaiveChat {
     case .outboxConfirmed(let confirmed):
       outbox.removeAll { confirmed.entries.contains($0.id) }
       return .done
+    case .partitionSplit: return .done
     case .generationBegan(let number):
       generation = max(generation, number)
       applied = index.inGeneration(generation)

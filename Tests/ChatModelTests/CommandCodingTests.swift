@@ -74,6 +74,9 @@ enum Samples {
         OutboxEntryID(index: LogIndex(1 << 50), ordinal: .max),
       ])),
     .outboxConfirmed(OutboxConfirmed(entries: [])),
+    .partitionSplit(
+      PartitionSplit(level: 3, replicas: [ReplicaID(store: StoreID(9), number: 4)])),
+    .partitionSplit(PartitionSplit(level: 1, replicas: [])),
     .generationBegan(1), .generationBegan(LogIndex.generationMax),
   ]
 

@@ -258,7 +258,9 @@ final class Cluster: Sendable {
     guard let id = ConversationID(conversation.description) else {
       throw ClusterFailure("\(conversation) is no id")
     }
-    let partition = EntityID.conversation(id).token.partition(of: ring.partitionCount)
+    let scheme = PartitionScheme(rootCount: UInt32(ClusterLayout.partitionCount))
+    let level = scheme.firstLevel(of: PartitionID(ring.partitionCount - 1))
+    let partition = scheme.partition(of: EntityID.conversation(id).token, level: level)
     guard let found = ring.partitions.first(where: { $0.partition == partition.rawValue }),
       let leader = found.leader
     else { throw ClusterFailure("\(partition) has no leader") }

@@ -44,7 +44,7 @@ struct ChatWorld {
     applied = Array(repeating: .zero, count: Int(partitionCount))
   }
 
-  func partition(of entity: EntityID) -> PartitionID { entity.token.partition(of: partitionCount) }
+  func partition(of entity: EntityID) -> PartitionID { home(of: entity, partitionCount) }
   func applied(_ partition: PartitionID) -> LogIndex { applied[Int(partition.rawValue)] }
 
   mutating func register(_ profile: UserProfile) {
@@ -117,7 +117,8 @@ struct ChatWorld {
         UserProfile(
           user: create.user, handle: create.handle, displayName: create.displayName))
       return .userActive(create.user)
-    case .claimHandle, .handleResolved, .outboxConfirmed, .generationBegan: return .done
+    case .claimHandle, .handleResolved, .outboxConfirmed, .generationBegan, .partitionSplit:
+      return .done
     }
   }
 

@@ -17,12 +17,17 @@ func member(_ number: Int, _ role: MemberRole = .member) -> Member {
   Member(user: user(number), handle: handle("user\(number)"), role: role)
 }
 
+/// Where an entity lies when the ring was never split.
+func home(of entity: EntityID, _ count: UInt32) -> PartitionID {
+  PartitionScheme(rootCount: count).partition(of: entity.token, level: 0)
+}
+
 /// A conversation that lies in a partition; the same one for the same number.
 func conversation(_ number: Int, in partition: PartitionID, of count: UInt32) -> ConversationID {
   var candidate = UInt128(number) << 64
   while true {
     let id = ConversationID(candidate)
-    if EntityID.conversation(id).token.partition(of: count) == partition { return id }
+    if home(of: .conversation(id), count) == partition { return id }
     candidate += 1
   }
 }
@@ -32,7 +37,7 @@ func user(_ number: Int, in partition: PartitionID, of count: UInt32) -> UserID 
   var candidate = UInt128(number) << 64
   while true {
     let id = UserID(candidate)
-    if EntityID.user(id).token.partition(of: count) == partition { return id }
+    if home(of: .user(id), count) == partition { return id }
     candidate += 1
   }
 }

@@ -22,7 +22,7 @@ import Testing
   ) -> (most: Int, retargets: Int) {
     var random = SeededRandom(seed: seed)
     // One of them holds the key, and the other only thinks so.
-    var controllers = [RingController(), RingController()]
+    var controllers = [RingController(fixture.scheme), RingController(fixture.scheme)]
     var holder = 0
     var now = Instant(nanoseconds: Self.second)
     var most = 0
@@ -33,7 +33,7 @@ import Testing
       now = now + 50
       if random.next() % 30 == 0 {
         holder = 1 - holder
-        controllers[holder] = RingController()
+        controllers[holder] = RingController(fixture.scheme)
         fixture.show(&controllers[holder])
       }
       // Now and then one acts on what it saw long ago, or its request is lost.
@@ -113,7 +113,7 @@ import Testing
     try fixture.apply(.drain("shard1"))
     fixture.registered.removeAll { $0.store == store(3) }
     let goal = goal(fixture)
-    var controller = RingController()
+    var controller = RingController(fixture.scheme)
     var now = Instant(nanoseconds: Self.second)
     for _ in 0..<1_000 {
       fixture.show(&controller)
@@ -139,7 +139,7 @@ import Testing
   @Test func `what is asked for is not asked again before it is answered or given up`() throws {
     var fixture = RingFixture(members: 3, partitions: 64, registered: 4)
     try fixture.apply(.add("shard4", weight: nil, zone: nil))
-    var controller = RingController()
+    var controller = RingController(fixture.scheme)
     fixture.show(&controller)
     let now = Instant(nanoseconds: Self.second)
     let first = controller.step(now: now)
@@ -154,7 +154,7 @@ import Testing
   @Test func `progress counts what is there, on its way and to come`() throws {
     var fixture = RingFixture(members: 3, partitions: 64, registered: 4)
     try fixture.apply(.add("shard4", weight: nil, zone: nil))
-    var controller = RingController()
+    var controller = RingController(fixture.scheme)
     fixture.show(&controller)
     let total = fixture.ring.change?.moves.count ?? 0
     #expect(controller.progress == RingProgress(done: 0, underWay: 0, total: total))
@@ -164,5 +164,28 @@ import Testing
     let progress = try #require(controller.progress)
     #expect(progress.underWay == 8 && progress.done + progress.underWay == actions.count)
     #expect(controller.hasChange)
+  }
+
+  @Test func `a split is over when every half has a record`() throws {
+    var fixture = RingFixture(members: 3, partitions: 3)
+    try fixture.apply(.split)
+    var controller = RingController(fixture.scheme)
+    fixture.show(&controller)
+    let now = Instant(nanoseconds: Self.second)
+    #expect(controller.progress == RingProgress(done: 0, underWay: 0, total: 3))
+    // In any order.
+    for (done, number) in [2, 0, 1].enumerated() {
+      #expect(controller.step(now: now).isEmpty, "\(done) of 3")
+      let half = fixture.half(of: number)
+      controller.recordObserved(
+        half.partition, VersionedRecord(record: half.record, revision: Revision(50)))
+      #expect(controller.progress?.done == done + 1)
+    }
+    let actions = controller.step(now: now)
+    var finished = fixture.ring
+    finished.change = nil
+    finished.level = 1
+    #expect(actions == [.finish(finished, base: Revision(fixture.ringRevision))])
+    #expect(controller.step(now: now + 1).isEmpty, "it is asked for already")
   }
 }

@@ -18,6 +18,7 @@ func node(_ number: Int, weight: UInt32 = 1, zone: String = "") -> NodeRecord {
 
 /// A ring with the coordinator played by the test.
 struct RingFixture {
+  let scheme: PartitionScheme
   var ring: RingRecord
   var records: [PartitionRecord]
   var revisions: [Int64]
@@ -26,6 +27,7 @@ struct RingFixture {
   var registered: [NodeRecord]
 
   init(members: Int, partitions: UInt32 = 256, replicas: Int = 3, registered: Int? = nil) {
+    scheme = PartitionScheme(rootCount: partitions)
     ring = RingRecord(members: (1...members).map { member($0) })
     let nodes = ring.members.map { RingNode(store: $0.store, name: $0.name) }
     guard
@@ -45,7 +47,7 @@ struct RingFixture {
 
   func plan(_ edit: RingEdit, minInSync: Int = 2) throws(RingEditError) -> RingPlan {
     try RingPlan(
-      edit, of: ring, targets: targets, replicaCount: min(3, ring.members.count),
+      edit, of: ring, scheme: scheme, targets: targets, replicaCount: min(3, ring.members.count),
       minInSync: minInSync, registered: registered, now: WallTime(milliseconds: 7))
   }
 
@@ -89,6 +91,15 @@ struct RingFixture {
     body(&records[number])
     lastRevision += 1
     revisions[number] = lastRevision
+  }
+
+  /// Makes the record of the half that is cut off next, as its leader does.
+  func half(of number: Int) -> (partition: PartitionID, record: PartitionRecord) {
+    let record = records[number]
+    return (
+      scheme.half(of: PartitionID(UInt32(number)), level: ring.wantedLevel),
+      record.cutOff(after: LogIndex(9), holders: record.inSync)
+    )
   }
 
   /// What a leader does with its partition, one step.

@@ -27,7 +27,9 @@ struct Ring {
     }
   }
 
-  func partition(_ entity: EntityID) -> PartitionID { entity.token.partition(of: count) }
+  func partition(_ entity: EntityID) -> PartitionID {
+    PartitionScheme(rootCount: count).partition(of: entity.token, level: 0)
+  }
 
   private func value(
     _ number: Int, in partition: Int, _ entity: (UInt128) -> EntityID

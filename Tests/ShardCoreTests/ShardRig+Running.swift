@@ -47,6 +47,13 @@ extension ShardRig {
     case .truncate(let partition, let replica, let base):
       submitBatch(store)
       submit(.truncated(store, life: life, partition, replica, base: base), of: store)
+    case .cut(let cut):
+      submitBatch(store)
+      submit(.cut(store, life: life, cut), of: store)
+    case .makeRecord(let partition, let record, let whole, let base):
+      schedule(
+        .makingArrived(store, life: life, partition, record, of: whole, base: base),
+        in: delays.coordinator)
     case .setAside: break
     case .forget(let partition, let replica):
       submitBatch(store)
@@ -182,10 +189,15 @@ extension ShardRig {
     case .truncated(let store, let life, let partition, let replica, let base):
       guard stores[store].life == life else { return }
       stores[store].disk.truncate(base, of: partition, replica)
+    case .cut(let store, let life, let cut):
+      guard stores[store].life == life else { return }
+      stores[store].disk.write(cut)
+      input(store) { $0.cutWritten(cut, now: $1, into: &$2) }
     case .forgotten(let store, let life, let partition, let replica):
       guard stores[store].life == life else { return }
       stores[store].disk.forget(replica, of: partition)
-    case .changeArrived, .changeAnswered, .readArrived, .readAnswered, .recordSeen:
+    case .changeArrived, .changeAnswered, .readArrived, .readAnswered, .recordSeen,
+      .makingArrived:
       coordinate(happening)
     case .refused(let store, let other):
       guard !stores[other].isRunning, stores[store].isRunning else { return }
@@ -245,6 +257,14 @@ extension ShardRig {
       {
         schedule(
           .recordSeen(other, life: stores[other].life, partition, current), in: delays.coordinator)
+      }
+    case .makingArrived(let store, _, let partition, let record, let whole, let base):
+      guard stores[store].seesCoordinator,
+        coordinator.make(partition, record, of: whole, base: base)
+      else { return }
+      for other in stores.indices where stores[other].seesCoordinator && stores[other].hearsRecords
+      {
+        announceRecords(to: other)
       }
     case .changeAnswered(let store, _, let partition, let base, let outcome):
       input(store) {

@@ -75,6 +75,9 @@ struct ShardRig {
     case truncated(Int, life: Int, PartitionID, ReplicaID, base: EntryID)
     case checkpointed(Int, life: Int, PartitionID, Checkpointing)
     case forgotten(Int, life: Int, PartitionID, ReplicaID)
+    indirect case cut(Int, life: Int, ShardCut)
+    indirect case makingArrived(
+      Int, life: Int, PartitionID, PartitionRecord, of: PartitionID, base: Revision)
     case changeArrived(Int, life: Int, PartitionID, PartitionRecord, base: Revision)
     case changeAnswered(Int, life: Int, PartitionID, base: Revision, ChangeOutcome)
     case readArrived(Int, life: Int, PartitionID, ticket: UInt64)

@@ -1,3 +1,4 @@
+import ChatCore
 import ClusterModel
 import NodeProtocol
 import Primitives
@@ -113,6 +114,42 @@ final class ProtocolChecker {
     // So that the state is looked at.
     logs[shard.number][Int(partition.rawValue)] = WorkingLog(
       replica: replica, entries: entries, applied: entries.count - 1)
+  }
+
+  /// A partition is cut in two by one of its processes: both halves are the same up to there.
+  func wasCut(_ cut: ShardCut, by shard: SimulatedShard, in simulation: SimulatedCluster) {
+    let (whole, half) = (Int(cut.partition.rawValue), Int(cut.halfPartition.rawValue))
+    let index = Int(cut.through.index.rawValue)
+    let shared = prefix(cut.partition, cut.through.index)
+    guard shared.count == index, shared.last?.epoch == cut.through.epoch.rawValue else {
+      return simulation.fail("\(cut.partition) is cut at \(cut.through), which is not committed")
+    }
+    if committed[half].isEmpty {
+      committed[half] = shared
+      commitTimes[half] = Array(commitTimes[whole].prefix(index))
+    }
+    guard let replica = cut.half else { return }
+    noteState(cut.upper.rollingHash, at: index, cut.halfPartition, replica, simulation)
+    logs[shard.number][half] = WorkingLog(replica: replica, entries: shared, applied: index)
+  }
+
+  /// What was cut off and is nobody's so far.
+  func halvesWithoutRecord(in simulation: SimulatedCluster) -> [PartitionID] {
+    committed.indices.map { PartitionID(UInt32($0)) }.filter { partition in
+      !committed[Int(partition.rawValue)].isEmpty
+        && simulation.coordinator.records[partition] == nil
+    }
+  }
+
+  /// The record of a half is made: whoever is in sync with it holds it.
+  func began(
+    _ partition: PartitionID, _ record: PartitionRecord, in simulation: SimulatedCluster
+  ) {
+    for member in record.inSync where !isDamaged(member, partition) {
+      if !holdsEverything(member, partition, in: simulation) {
+        simulation.fail("\(partition) begins with \(member) in sync, which has no half")
+      }
+    }
   }
 
   func wrote(

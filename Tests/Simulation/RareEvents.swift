@@ -8,6 +8,7 @@ package enum RareEvent: Int, CaseIterable, Sendable {
   case handoff, ringChanged, ringTurnedBack, leaseEndedEarly, formerController
   case readableWithoutHealing
   case logShortened, snapshotInstalled, snapshotAbandoned, snapshotRepeated
+  case cut, cutWithoutHalf, halfBegun, halfBegunWithoutAll, ringSplit
 }
 
 /// How often each of them came.

@@ -302,8 +302,7 @@ extension SimulatedCluster {
       else { continue }
       guard position.index < before.index else { continue }
       let isMemberOfAll = conversations.allSatisfy { id in
-        EntityID.conversation(id).token.partition(of: UInt32(plan.partitionCount))
-          != position.partition || isMember(client, of: id)
+        partition(of: .conversation(id)) != position.partition || isMember(client, of: id)
       }
       if isMemberOfAll {
         fail("client \(client.number): the cursor goes from \(before) back to \(position)")

@@ -58,10 +58,51 @@ extension SimulatedCluster {
       queue.schedule(
         .readAnswered(number, life: life, partition, ticket: ticket, found),
         at: isReachable ? after(delay, &networkDice) : now + 400_000)
+    case .makingArrived(let number, let life, let partition, let record, let whole, let base):
+      guard !isCoordinatorDown else { return }
+      make(partition, record, of: whole, base: base)
+      guard shards[number].life == life, isReachable(by: number) else { return }
+      announce(partition, to: .shard(number))
     case .retargeted(let partition, let record, let base):
       if case .succeeded = change(partition, record, base: base) { rare.note(.retarget) }
     default: preconditionFailure("not an event of the coordinator")
     }
+  }
+
+  /// A shell asks for the record of a half. Nobody waits for the answer.
+  func make(
+    _ partition: PartitionID, _ record: PartitionRecord, of whole: PartitionID, base: Revision,
+    by shard: SimulatedShard
+  ) {
+    let isLost = !isHealing && networkDice.chance(permille: 100)
+    let at =
+      isLost || !isReachable(by: shard.number)
+      ? now + UInt64(networkDice.between(1_000...4_000_000)) : after(delay, &networkDice)
+    queue.schedule(
+      .makingArrived(
+        shard.number, life: shard.life, partition, record, of: whole, base: base), at: at)
+  }
+
+  private func make(
+    _ partition: PartitionID, _ record: PartitionRecord, of whole: PartitionID, base: Revision
+  ) {
+    fold(31, Int(partition.rawValue), Int(base.rawValue))
+    guard coordinator.make(partition, record, of: whole, base: base) else { return }
+    rare.note(.halfBegun)
+    if record.inSync.count < record.target.count { rare.note(.halfBegunWithoutAll) }
+    tell("record \(partition) of \(whole): \(record)")
+    checker.began(partition, record, in: self)
+    for shard in shards where !cutFromCoordinator.contains(shard.number) {
+      announce(partition, to: .shard(shard.number))
+    }
+    for gateway in gateways { announce(partition, to: .gateway(gateway.number)) }
+  }
+
+  /// A watch tells a shard the ring, which says nothing before it was split.
+  func announceRing(to shard: SimulatedShard) {
+    guard ring.record.wantedLevel > 0, !cutFromCoordinator.contains(shard.number) else { return }
+    queue.schedule(
+      .ringSeen(shard.number, life: shard.life, ring.record), at: after(delay, &networkDice))
   }
 
   private func change(
@@ -121,5 +162,6 @@ extension SimulatedCluster {
   /// After an outage or a cut everybody lists anew.
   func announceAll(to node: Node) {
     for partition in coordinator.records.keys { announce(partition, to: node) }
+    if case .shard(let number) = node { announceRing(to: shards[number]) }
   }
 }

@@ -79,8 +79,17 @@ extension SimulatedCluster {
     return host
   }
 
+  /// The one that holds an entity now: the latest half that has a record.
+  func partition(of entity: EntityID) -> PartitionID {
+    var partition = scheme.partition(of: entity.token, level: UInt32(plan.splits.count))
+    while coordinator.records[partition] == nil, let origin = scheme.origin(of: partition) {
+      partition = origin
+    }
+    return partition
+  }
+
   private func leader(of entity: EntityID) -> PartitionHost? {
-    let partition = entity.token.partition(of: UInt32(plan.partitionCount))
+    let partition = partition(of: entity)
     return coordinator.records[partition].flatMap { leader(of: partition, $0.record) }
   }
 
@@ -155,8 +164,9 @@ extension SimulatedCluster {
   /// Whether the leader that the record names would answer now.
   private func isReadable(_ conversation: ConversationID) -> Bool {
     let id = EntityID.conversation(conversation)
-    let partition = id.token.partition(of: UInt32(plan.partitionCount))
-    guard let host = leader(of: id) else { return false }
+    let partition = partition(of: id)
+    // What was cut off and has no record yet is nobody's at the moment.
+    guard let host = leader(of: id), host.owns(id) else { return false }
     return host.standing.servesReads
       && host.standing.epoch == coordinator.records[partition]?.record.epoch
   }
@@ -173,8 +183,7 @@ extension SimulatedCluster {
   /// Who was added while it had a cursor hears everything from then on, from the event that says
   /// so. Of several such times the list of conversations knows the last.
   private func checkBeginnings(_ conversation: ConversationID, _ log: [Event]) {
-    let partition = EntityID.conversation(conversation).token.partition(
-      of: UInt32(plan.partitionCount))
+    let partition = partition(of: .conversation(conversation))
     for client in clients where client.listens {
       guard let first = client.conversations[conversation]?.first,
         let event = log.last(where: { adds($0, client) }),

@@ -152,6 +152,9 @@ extension SimulatedCluster {
       return false
     }
     damagedShard = nil
+    guard checker.halvesWithoutRecord(in: self).allSatisfy({ isHeld($0, without: shard) }) else {
+      return false
+    }
     return coordinator.records.keys.allSatisfy { partition in
       guard let record = coordinator.records[partition]?.record else { return false }
       let others = record.inSync.filter { $0.store != shard.id }
@@ -193,12 +196,13 @@ extension SimulatedCluster {
   }
 
   private func isWhole(after shard: Int?) -> Bool {
-    coordinator.records.keys.allSatisfy { partition in
-      guard let record = coordinator.records[partition]?.record else { return false }
-      return record.target.allSatisfy { record.inSync.contains($0) }
-        && record.inSync.allSatisfy { record.target.contains($0) || $0 == record.leader }
-        && checker.isWhole(partition, record, in: self)
-    }
+    checker.halvesWithoutRecord(in: self).isEmpty
+      && coordinator.records.keys.allSatisfy { partition in
+        guard let record = coordinator.records[partition]?.record else { return false }
+        return record.target.allSatisfy { record.inSync.contains($0) }
+          && record.inSync.allSatisfy { record.target.contains($0) || $0 == record.leader }
+          && checker.isWhole(partition, record, in: self)
+      }
   }
 
   private func strikeDisk(_ kind: FaultKind, _ end: UInt64, _ dice: inout Dice) {
@@ -323,7 +327,8 @@ extension SimulatedCluster {
 
   /// A controller moves a partition. One that is a zombie acts on what it read a while ago.
   private func retarget(isZombie: Bool, _ dice: inout Dice) {
-    let partition = PartitionID(UInt32(dice.below(plan.partitionCount)))
+    let partitions = coordinator.records.keys
+    let partition = partitions[dice.below(partitions.count)]
     guard let known = coordinator.records[partition] else { return }
     var stores = shards.map(\.id)
     var target: [StoreID] = []

@@ -22,7 +22,7 @@ struct SimulatedRing {
 
 /// A process that thinks that it holds the key.
 struct SimulatedRole {
-  var controller = RingController()
+  var controller: RingController
   let life: Int
   let key: Int64
 }
@@ -64,13 +64,45 @@ extension SimulatedCluster {
     }
     do throws(RingEditError) {
       let plan = try RingPlan(
-        edit, of: ring.record, targets: targets, replicaCount: plan.replicaCount,
+        edit, of: ring.record, scheme: scheme, targets: targets, replicaCount: plan.replicaCount,
         minInSync: plan.minInSync, registered: shards.map { registered($0) },
         now: WallTime(milliseconds: now / 1_000))
       tell("\(edit) moves \(plan.moves.count) partitions")
       write(plan.record)
     } catch {
       tell("\(edit) is refused: \(error)")
+    }
+  }
+
+  /// Asks for every partition to be cut in two, again and again while something else is under way.
+  func splitRing() {
+    guard ring.record.change == nil else {
+      return queue.schedule(.split, at: now + 500_000)
+    }
+    guard ring.record.level < plan.splits.count else { return }
+    var record = ring.record
+    record.changeCount += 1
+    record.change = RingChange(
+      number: record.changeCount, kind: .split, subject: "", startedAt: .zero,
+      formerMembers: record.members, moves: [])
+    tell("the ring is split to level \(record.wantedLevel)")
+    write(record)
+  }
+
+  /// Whether somebody else has what was cut off, or is yet to cut it.
+  func isHeld(_ half: PartitionID, without shard: SimulatedShard) -> Bool {
+    guard let whole = scheme.origin(of: half), let record = coordinator.records[whole]?.record
+    else {
+      return false
+    }
+    let index = LogIndex(UInt64(checker.committed[Int(half.rawValue)].count))
+    return record.members.contains { member in
+      guard let disk = shards.first(where: { $0.id == member.store && $0 !== shard })?.disk else {
+        return false
+      }
+      if case .inState = disk.trace(at: index, of: half, member) { return true }
+      guard case .entry = disk.trace(at: index, of: whole, member) else { return false }
+      return disk.appliedIndex(of: whole) < index
     }
   }
 
@@ -86,6 +118,7 @@ extension SimulatedCluster {
     ring.record = record
     ring.revision += 1
     fold(70, Int(ring.revision), record.change?.moves.count ?? 0)
+    for shard in shards { announceRing(to: shard) }
     guard isIdle, record.change != nil else { return }
     queue.schedule(.controllerTick, at: now + Self.tick)
   }
@@ -153,7 +186,8 @@ extension SimulatedCluster {
     guard lifeDice.chance(permille: 300) else { return }
     ring.lastKey += 1
     ring.key = (shard.number, shard.life, ring.lastKey, now)
-    shard.role = SimulatedRole(life: shard.life, key: ring.lastKey)
+    shard.role = SimulatedRole(
+      controller: RingController(scheme), life: shard.life, key: ring.lastKey)
     fold(71, shard.number, Int(ring.lastKey))
     look(shard)
   }
@@ -195,7 +229,7 @@ extension SimulatedCluster {
       shards[shard].role?.controller.failed(partition)
     case .finish(let record, let base):
       guard base == Revision(ring.revision) else { return }
-      rare.note(.ringChanged)
+      rare.note(ring.record.change?.kind == .split ? .ringSplit : .ringChanged)
       write(record)
     }
   }

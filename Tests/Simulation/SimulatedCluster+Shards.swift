@@ -44,6 +44,7 @@ extension SimulatedCluster {
     for partition in coordinator.records.keys {
       announce(partition, to: .shard(shard.number))
     }
+    announceRing(to: shard)
     for other in shards where other !== shard {
       // Each knows of the other by now, or soon.
       other.process?.core.peerRegistered(
@@ -141,6 +142,15 @@ extension SimulatedCluster {
       queue.schedule(
         .prepared(shard.number, life: shard.life, partition, replica, id, outcome),
         at: after(plan.syncDelay, &diskDice))
+    case .cut(let cut):
+      rare.note(cut.half == nil ? .cutWithoutHalf : .cut)
+      // What was applied before it is noted first.
+      checker.look(at: shard, coordinator, in: self)
+      checker.wasCut(cut, by: shard, in: self)
+      submitBatch(of: shard)
+      submit(.cut(cut), of: shard)
+    case .makeRecord(let partition, let record, let whole, let base):
+      make(partition, record, of: whole, base: base, by: shard)
     case .truncate(let partition, let replica, let base):
       rare.note(.logShortened)
       submitBatch(of: shard)
@@ -213,6 +223,8 @@ extension SimulatedCluster {
       }
     case .readAnswered(_, _, let partition, let ticket, let found):
       input(shard) { $0.recordRead(partition, ticket: ticket, found, now: $1, into: &$2) }
+    case .ringSeen(_, _, let record):
+      input(shard) { core, _, _ in core.ringObserved(record) }
     case .recordSeen(_, _, let partition, let record):
       input(shard) { $0.recordObserved(partition, record, now: $1, into: &$2) }
     case .prepared(_, _, let partition, let replica, let id, let outcome):
@@ -272,6 +284,7 @@ extension SimulatedCluster {
         $0.checkpointWritten(
           partition, replica, through: checkpoint.appliedIndex, now: $1, into: &$2)
       }
+    case .cut(let cut): input(shard) { $0.cutWritten(cut, now: $1, into: &$2) }
     case .forgetting, .truncation: break
     }
   }
@@ -285,6 +298,7 @@ extension SimulatedCluster {
       }
     case .checkpoint(let partition, let replica, let checkpoint, let commitIndex):
       shard.disk.write(checkpoint, of: partition, replica, commitIndex: commitIndex)
+    case .cut(let cut): shard.disk.write(cut)
     case .truncation(let partition, let replica, let base):
       shard.disk.truncate(base, of: partition, replica)
     case .forgetting(let partition, let replica):

@@ -44,6 +44,10 @@ package final class SimulatedCluster {
     case readArrived(Int, life: Int, PartitionID, ticket: UInt64)
     indirect case readAnswered(Int, life: Int, PartitionID, ticket: UInt64, VersionedRecord?)
     indirect case recordSeen(Node, life: Int, PartitionID, VersionedRecord)
+    indirect case ringSeen(Int, life: Int, RingRecord)
+    indirect case makingArrived(
+      Int, life: Int, PartitionID, PartitionRecord, of: PartitionID, base: Revision)
+    case split
     indirect case retargeted(PartitionID, PartitionRecord, base: Revision)
     case controllerTick
     indirect case controlled(RingControlAction, shard: Int, key: Int64)
@@ -78,6 +82,7 @@ package final class SimulatedCluster {
   }
 
   package let plan: SimulationPlan
+  let scheme: PartitionScheme
   /// Microseconds.
   var now: UInt64 = 1_000_000
   var queue = EventQueue<Happening>()
@@ -126,6 +131,8 @@ package final class SimulatedCluster {
 
   package init(_ plan: SimulationPlan) {
     self.plan = plan
+    let scheme = PartitionScheme(rootCount: UInt32(plan.partitionCount))
+    self.scheme = scheme
     var dice = Dice(seed: plan.seed &* 0x9e37_79b9_7f4a_7c15 &+ 1)
     networkDice = Dice(seed: dice.number())
     diskDice = Dice(seed: dice.number())
@@ -144,7 +151,8 @@ package final class SimulatedCluster {
     }
     coordinator = SimulatedCoordinator(owners: owners, startsAlone: plan.startsAlone)
     checker = ProtocolChecker(
-      partitionCount: plan.partitionCount, shardCount: plan.shardCount, minInSync: plan.minInSync)
+      partitionCount: scheme.count(level: UInt32(plan.splits.count)), shardCount: plan.shardCount,
+      minInSync: plan.minInSync)
     history = ClientHistory(clientCount: plan.clientCount)
     var clockDice = Dice(seed: plan.seed ^ 0x636c_6f63_6b5f_5f31)
     for shard in shards {
@@ -157,6 +165,7 @@ package final class SimulatedCluster {
     for shard in shards { start(shard) }
     for gateway in gateways { start(gateway) }
     for client in clients { queue.schedule(.clientWoke(client.number), at: now + 300_000) }
+    for at in plan.splits { queue.schedule(.split, at: now + at) }
     for fault in plan.faults.indices {
       queue.schedule(.fault(fault), at: now + plan.faults[fault].at)
     }
@@ -257,7 +266,9 @@ package final class SimulatedCluster {
       case .gateway(let number): happen(event, at: gateways[number], life: gateways[number].life)
       }
     case .dial, .refused: happenInNetwork(event)
-    case .changeArrived, .readArrived, .retargeted: happenAtCoordinator(event)
+    case .changeArrived, .readArrived, .retargeted, .makingArrived: happenAtCoordinator(event)
+    case .ringSeen(let number, let life, _): happen(event, at: shards[number], life: life)
+    case .split: splitRing()
     case .controllerTick: controllerTick()
     case .controlled(let action, let shard, let key): controlled(action, shard: shard, key: key)
     case .clientWoke, .clientArrived, .clientLost, .clientSaid, .clientHeard, .clientEnded,

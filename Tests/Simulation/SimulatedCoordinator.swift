@@ -38,6 +38,18 @@ package struct SimulatedCoordinator {
     records.found[place] = VersionedRecord(record: record, revision: Revision(revision))
   }
 
+  /// The first record of a partition.
+  ///
+  /// **Returns**: whether it was made: there was none, and that of `whole` is as it was.
+  package mutating func make(
+    _ partition: PartitionID, _ record: PartitionRecord, of whole: PartitionID, base: Revision
+  ) -> Bool {
+    guard records[partition] == nil, records[whole]?.revision == base else { return false }
+    revision += 1
+    set(partition, record)
+    return true
+  }
+
   /// **Returns**: the answer; the record is set when it is `succeeded`.
   package mutating func compareAndSet(
     _ partition: PartitionID, _ record: PartitionRecord, base: Revision

@@ -89,6 +89,35 @@ package final class SimulatedDisk: ShardStorage {
       self.state = state
     }
 
+    /// The same replica after its partition was cut in two.
+    init(_ before: Stored, _ cut: ShardCut) {
+      id = before.id
+      generation = before.generation
+      promise = before.promise
+      start = before.start
+      log = before.log
+      base = before.base
+      appliedIndex = cut.lower.appliedIndex
+      commitIndex = cut.through.index
+      state = before.state.part(own: true, of: cut.lowerTokens)
+      isLogDamaged = before.isLogDamaged
+      isWritten = true
+    }
+
+    /// The half of a replica that was cut off.
+    init(half id: ReplicaID, of before: Stored, _ cut: ShardCut) {
+      self.id = id
+      generation = cut.generation
+      promise = cut.promise
+      start = cut.through
+      base = start
+      appliedIndex = start.index
+      commitIndex = start.index
+      state = before.state.part(own: false, of: cut.upperTokens)
+      for write in cut.upper.writes { state.set(write.key, write.value) }
+      isWritten = true
+    }
+
     var last: EntryID { log.last?.id ?? start }
     func entry(at index: LogIndex) -> Entry? {
       guard index > start.index, index <= last.index else { return nil }
@@ -224,6 +253,19 @@ package final class SimulatedDisk: ShardStorage {
     let installed = Stored(stored, installation, state)
     installed.isWritten = true
     present[partition] = installed
+  }
+
+  /// A synced cut.
+  package func write(_ cut: ShardCut) {
+    unsynced.removeAll(keepingCapacity: true)
+    guard let stored = present[cut.partition], stored.id == cut.replica else { return }
+    if stored.appliedIndex > cut.through.index || stored.last.index < cut.through.index {
+      violation = "\(cut.partition) is cut at \(cut.through), where its log is \(stored.last)"
+    }
+    for write in cut.lower.writes { stored.state.set(write.key, write.value) }
+    present[cut.partition] = Stored(stored, cut)
+    guard let half = cut.half, present[cut.halfPartition] == nil else { return }
+    present[cut.halfPartition] = Stored(half: half, of: stored, cut)
   }
 
   /// Hands a prepared state over: from here on it is the replica's.

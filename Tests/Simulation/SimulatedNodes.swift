@@ -24,6 +24,7 @@ struct NodePair: Hashable, Comparable {
 enum PendingSync {
   case writes([DiskWrite])
   case checkpoint(PartitionID, ReplicaID, Checkpoint, commitIndex: LogIndex)
+  case cut(ShardCut)
   case truncation(PartitionID, ReplicaID, base: EntryID)
   case forgetting(PartitionID, ReplicaID)
 }

@@ -53,6 +53,20 @@ package final class SimulatedState: StateReader {
     return before
   }
 
+  /// What is of the partition itself, and the entities of a range.
+  func part(own: Bool, of tokens: ClosedRange<Token>) -> SimulatedState {
+    let part = SimulatedState()
+    part.isDamaged = isDamaged
+    for place in keys.indices {
+      let token = Token(keys[place].prefix(8).reduce(0) { $0 << 8 | UInt64($1) })
+      let isOwn = token.rawValue == 0 && keys[place][8] == 0
+      guard isOwn ? own : tokens.contains(token) else { continue }
+      part.keys.append(keys[place])
+      part.values.append(values[place])
+    }
+    return part
+  }
+
   /// The same records, which change no more.
   func copy() -> SimulatedState {
     let copy = SimulatedState()

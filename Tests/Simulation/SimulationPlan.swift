@@ -86,6 +86,8 @@ package struct SimulationPlan: Sendable {
   package var isSafetyOnly = false
   /// Clients that only send and ask.
   package var quietClientCount = 0
+  /// When operators ask for the partitions to be split.
+  package var splits: [UInt64] = []
   package private(set) var faults: [PlannedFault] = []
 
   package init(seed: UInt64) {
@@ -99,6 +101,10 @@ package struct SimulationPlan: Sendable {
     isSafetyOnly = others.chance(permille: 80)
     quietClientCount = clientCount > 2 && others.chance(permille: 250) ? 1 : 0
     logEntriesMax = others.pick([4, 30, 65_536])
+    guard others.chance(permille: 400) else { return }
+    for _ in 0..<others.between(1...2) {
+      splits.append(UInt64(others.between(500_000...Int(faultsEnd))))
+    }
   }
 
   private mutating func drawSize(_ dice: inout Dice) {

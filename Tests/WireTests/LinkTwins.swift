@@ -160,6 +160,12 @@ extension ProtoReplicaMessage {
         $0.index = index.rawValue
         $0.hash = hash
       }
+    case .splitAsked(let level): splitAsked = .with { $0.level = level }
+    case .splitDone(let level, let origin):
+      splitDone = .with {
+        $0.level = level
+        $0.origin = origin?.rawValue ?? 0
+      }
     case .takeOver(let last): takeOver = .with { $0.last = ProtoEntryID(last) }
     case .snapshotOffered(let number, let last):
       snapshotOffered = .with {

@@ -4,7 +4,7 @@ import NodeProtocol
 import Primitives
 
 extension RandomValues {
-  static let replicaBodyVariantCount = 15
+  static let replicaBodyVariantCount = 17
 
   mutating func entry() -> Entry {
     let id = EntryID(epoch: Epoch(positive()), index: LogIndex(positive()))
@@ -28,6 +28,10 @@ extension RandomValues {
     case 10: .stateTold(index: index(), hash: number())
     case 11: .takeOver(last: entryID())
     case 12: .snapshotOffered(number: number(), last: entryID())
+    case 14: .splitAsked(level: number32())
+    case 15:
+      .splitDone(
+        level: number32(), origin: below(3) == 0 ? nil : LogIndex(1 + UInt64(below(9_000))))
     case 13: .snapshotWanted(number: number(), after: bytes(below(40)), leaderBoot: boot())
     default:
       .snapshotChunk(

@@ -95,7 +95,7 @@ extension RandomValues {
 
   mutating func origin() -> OutboxOrigin { OutboxOrigin(partition: partition(), index: index()) }
 
-  static let commandVariantCount = 11
+  static let commandVariantCount = 13
 
   mutating func command(_ variant: Int) -> Command {
     switch variant {
@@ -136,6 +136,9 @@ extension RandomValues {
       .conversationListed(
         ConversationListed(
           user: user(), conversation: conversation(), removed: flag(), origin: origin()))
+    case 11:
+      .partitionSplit(
+        PartitionSplit(level: 1 + UInt32(below(16)), replicas: list(4) { $0.replica() }))
     case 10: .generationBegan(number32() % (LogIndex.generationMax + 1))
     default:
       .outboxConfirmed(
@@ -176,7 +179,7 @@ extension RandomValues {
     PartitionRecord(
       epoch: Epoch(number()), leader: replica(), leaderBoot: BootID(number()),
       inSync: [replica()] + list(2) { $0.replica() }, target: list(3) { $0.replica() },
-      nextReplica: .max, generation: number32())
+      nextReplica: .max, generation: number32(), origin: index())
   }
 
   mutating func nodeRecord() -> NodeRecord {
@@ -215,7 +218,8 @@ extension RandomValues {
     }
     return RingRecord(
       members: members, change: change, changeCount: number(),
-      movesMax: 1 + UInt32(below(1_024)), bytesPerSecond: 65_536 + UInt64(below(1 << 30)))
+      movesMax: 1 + UInt32(below(1_024)), bytesPerSecond: 65_536 + UInt64(below(1 << 30)),
+      level: UInt32(below(17)))
   }
 
   mutating func clusterRecord() -> ClusterRecord {

@@ -141,6 +141,16 @@ extension ProtoCommand {
         $0.removed = command.removed
         $0.origin = ProtoOutboxOrigin(command.origin)
       }
+    case .partitionSplit(let split):
+      partitionSplit = .with {
+        $0.level = split.level
+        $0.replicas = split.replicas.map { replica in
+          .with {
+            $0.store = replica.store.rawValue
+            $0.number = replica.number
+          }
+        }
+      }
     case .generationBegan(let generation):
       generationBegan = .with { $0.generation = generation }
     case .outboxConfirmed(let command):
@@ -178,6 +188,7 @@ extension ProtoPartitionRecord {
     target = record.target.map(ProtoReplicaID.init)
     nextReplica = record.nextReplica
     generation = record.generation
+    origin = record.origin.rawValue
   }
 }
 
@@ -259,5 +270,6 @@ extension ProtoRingRecord {
     changeCount = record.changeCount
     movesMax = record.movesMax
     bytesPerSecond = record.bytesPerSecond
+    level = record.level
   }
 }

@@ -243,6 +243,14 @@ nonisolated struct ProtoCommand: Sendable {
     set {variant = .generationBegan(newValue)}
   }
 
+  var partitionSplit: ProtoPartitionSplit {
+    get {
+      if case .partitionSplit(let v)? = variant {return v}
+      return ProtoPartitionSplit()
+    }
+    set {variant = .partitionSplit(newValue)}
+  }
+
   var unknownFields = SwiftProtobuf.UnknownStorage()
 
   nonisolated enum OneOf_Variant: Equatable, Sendable {
@@ -262,6 +270,7 @@ nonisolated struct ProtoCommand: Sendable {
     /// Of the partition itself.
     case outboxConfirmed(ProtoOutboxConfirmed)
     case generationBegan(ProtoGenerationBegan)
+    case partitionSplit(ProtoPartitionSplit)
 
   }
 
@@ -539,6 +548,38 @@ nonisolated struct ProtoGenerationBegan: Sendable {
   init() {}
 }
 
+/// Cuts the partition in two: after this entry the upper half of its tokens is another partition's.
+nonisolated struct ProtoPartitionSplit: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  /// How often the partition's range is cut then.
+  var level: UInt32 = 0
+
+  /// Those that make a replica of the upper half, under their own names.
+  var replicas: [ProtoSplitReplica] = []
+
+  var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  init() {}
+}
+
+/// As ReplicaID in cluster.proto.
+nonisolated struct ProtoSplitReplica: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  var store: UInt64 = 0
+
+  var number: UInt32 = 0
+
+  var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  init() {}
+}
+
 /// An outbox entry: the log entry that made it and its place among those made by it.
 nonisolated struct ProtoOutboxEntryID: Sendable {
   // SwiftProtobuf.Message conformance is added in an extension below. See the
@@ -745,7 +786,7 @@ nonisolated extension ProtoEntryPayload: SwiftProtobuf.Message, SwiftProtobuf._M
 
 nonisolated extension ProtoCommand: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   static let protoMessageName: String = _protobuf_package + ".Command"
-  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{3}create_conversation\0\u{3}send_message\0\u{3}change_members\0\u{3}create_user\0\u{3}open_session\0\u{3}rotate_refresh_token\0\u{3}close_session\0\u{3}claim_handle\0\u{3}handle_resolved\0\u{3}conversation_listed\0\u{3}outbox_confirmed\0\u{3}generation_began\0")
+  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{3}create_conversation\0\u{3}send_message\0\u{3}change_members\0\u{3}create_user\0\u{3}open_session\0\u{3}rotate_refresh_token\0\u{3}close_session\0\u{3}claim_handle\0\u{3}handle_resolved\0\u{3}conversation_listed\0\u{3}outbox_confirmed\0\u{3}generation_began\0\u{3}partition_split\0")
 
   mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -909,6 +950,19 @@ nonisolated extension ProtoCommand: SwiftProtobuf.Message, SwiftProtobuf._Messag
           self.variant = .generationBegan(v)
         }
       }()
+      case 13: try {
+        var v: ProtoPartitionSplit?
+        var hadOneofValue = false
+        if let current = self.variant {
+          hadOneofValue = true
+          if case .partitionSplit(let m) = current {v = m}
+        }
+        try decoder.decodeSingularMessageField(value: &v)
+        if let v = v {
+          if hadOneofValue {try decoder.handleConflictingOneOf()}
+          self.variant = .partitionSplit(v)
+        }
+      }()
       default: break
       }
     }
@@ -967,6 +1021,10 @@ nonisolated extension ProtoCommand: SwiftProtobuf.Message, SwiftProtobuf._Messag
     case .generationBegan?: try {
       guard case .generationBegan(let v)? = self.variant else { preconditionFailure() }
       try visitor.visitSingularMessageField(value: v, fieldNumber: 12)
+    }()
+    case .partitionSplit?: try {
+      guard case .partitionSplit(let v)? = self.variant else { preconditionFailure() }
+      try visitor.visitSingularMessageField(value: v, fieldNumber: 13)
     }()
     case nil: break
     }
@@ -1537,6 +1595,76 @@ nonisolated extension ProtoGenerationBegan: SwiftProtobuf.Message, SwiftProtobuf
 
   static func ==(lhs: ProtoGenerationBegan, rhs: ProtoGenerationBegan) -> Bool {
     if lhs.generation != rhs.generation {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension ProtoPartitionSplit: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  static let protoMessageName: String = _protobuf_package + ".PartitionSplit"
+  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}level\0\u{1}replicas\0")
+
+  mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeSingularUInt32Field(value: &self.level) }()
+      case 2: try { try decoder.decodeRepeatedMessageField(value: &self.replicas) }()
+      default: break
+      }
+    }
+  }
+
+  func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    if self.level != 0 {
+      try visitor.visitSingularUInt32Field(value: self.level, fieldNumber: 1)
+    }
+    if !self.replicas.isEmpty {
+      try visitor.visitRepeatedMessageField(value: self.replicas, fieldNumber: 2)
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  static func ==(lhs: ProtoPartitionSplit, rhs: ProtoPartitionSplit) -> Bool {
+    if lhs.level != rhs.level {return false}
+    if lhs.replicas != rhs.replicas {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension ProtoSplitReplica: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  static let protoMessageName: String = _protobuf_package + ".SplitReplica"
+  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}store\0\u{1}number\0")
+
+  mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeSingularFixed64Field(value: &self.store) }()
+      case 2: try { try decoder.decodeSingularUInt32Field(value: &self.number) }()
+      default: break
+      }
+    }
+  }
+
+  func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    if self.store != 0 {
+      try visitor.visitSingularFixed64Field(value: self.store, fieldNumber: 1)
+    }
+    if self.number != 0 {
+      try visitor.visitSingularUInt32Field(value: self.number, fieldNumber: 2)
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  static func ==(lhs: ProtoSplitReplica, rhs: ProtoSplitReplica) -> Bool {
+    if lhs.store != rhs.store {return false}
+    if lhs.number != rhs.number {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }

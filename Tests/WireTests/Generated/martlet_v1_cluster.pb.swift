@@ -38,6 +38,9 @@ nonisolated enum ProtoRingChangeKind: SwiftProtobuf.Enum, Swift.CaseIterable {
 
   /// Weights or zones are others.
   case rebalance // = 4
+
+  /// Every partition is cut in two.
+  case split // = 5
   case UNRECOGNIZED(Int)
 
   init() {
@@ -51,6 +54,7 @@ nonisolated enum ProtoRingChangeKind: SwiftProtobuf.Enum, Swift.CaseIterable {
     case 2: self = .drain
     case 3: self = .remove
     case 4: self = .rebalance
+    case 5: self = .split
     default: self = .UNRECOGNIZED(rawValue)
     }
   }
@@ -62,6 +66,7 @@ nonisolated enum ProtoRingChangeKind: SwiftProtobuf.Enum, Swift.CaseIterable {
     case .drain: return 2
     case .remove: return 3
     case .rebalance: return 4
+    case .split: return 5
     case .UNRECOGNIZED(let i): return i
     }
   }
@@ -73,6 +78,7 @@ nonisolated enum ProtoRingChangeKind: SwiftProtobuf.Enum, Swift.CaseIterable {
     .drain,
     .remove,
     .rebalance,
+    .split,
   ]
 
 }
@@ -128,7 +134,7 @@ nonisolated struct ProtoClusterRecord: Sendable {
   /// 16 bytes, random.
   var clusterID: Data = Data()
 
-  /// 1 to 65,536.
+  /// With how many partitions the ring was made: 1 to 65,536.
   var partitionCount: UInt32 = 0
 
   /// How many replicas each partition should have. 1 to 7.
@@ -195,6 +201,10 @@ nonisolated struct ProtoPartitionRecord: Sendable {
   /// Grows only when an operator forces a leader from outside of in_sync.
   var generation: UInt32 = 0
 
+  /// The position, generation in front, up to which this partition and the one it was cut off from are
+  /// the same; 0 when the ring was made with it.
+  var origin: UInt64 = 0
+
   var unknownFields = SwiftProtobuf.UnknownStorage()
 
   init() {}
@@ -232,6 +242,9 @@ nonisolated struct ProtoRingRecord: Sendable {
 
   /// What one store reads for replicas that learn their log.
   var bytesPerSecond: UInt64 = 0
+
+  /// How often all partitions were cut in two; the change under way not included. At most 16.
+  var level: UInt32 = 0
 
   var unknownFields = SwiftProtobuf.UnknownStorage()
 
@@ -367,7 +380,7 @@ nonisolated struct ProtoNodeRecord: Sendable {
 fileprivate nonisolated let _protobuf_package = "martlet.v1"
 
 nonisolated extension ProtoRingChangeKind: SwiftProtobuf._ProtoNameProviding {
-  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{2}\0RING_CHANGE_KIND_UNSPECIFIED\0\u{1}RING_CHANGE_KIND_ADD\0\u{1}RING_CHANGE_KIND_DRAIN\0\u{1}RING_CHANGE_KIND_REMOVE\0\u{1}RING_CHANGE_KIND_REBALANCE\0")
+  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{2}\0RING_CHANGE_KIND_UNSPECIFIED\0\u{1}RING_CHANGE_KIND_ADD\0\u{1}RING_CHANGE_KIND_DRAIN\0\u{1}RING_CHANGE_KIND_REMOVE\0\u{1}RING_CHANGE_KIND_REBALANCE\0\u{1}RING_CHANGE_KIND_SPLIT\0")
 }
 
 nonisolated extension ProtoNodeRole: SwiftProtobuf._ProtoNameProviding {
@@ -456,7 +469,7 @@ nonisolated extension ProtoReplicaID: SwiftProtobuf.Message, SwiftProtobuf._Mess
 
 nonisolated extension ProtoPartitionRecord: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   static let protoMessageName: String = _protobuf_package + ".PartitionRecord"
-  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}version\0\u{1}epoch\0\u{1}leader\0\u{3}leader_boot\0\u{3}in_sync\0\u{1}target\0\u{3}next_replica\0\u{1}generation\0")
+  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}version\0\u{1}epoch\0\u{1}leader\0\u{3}leader_boot\0\u{3}in_sync\0\u{1}target\0\u{3}next_replica\0\u{1}generation\0\u{1}origin\0")
 
   mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -472,6 +485,7 @@ nonisolated extension ProtoPartitionRecord: SwiftProtobuf.Message, SwiftProtobuf
       case 6: try { try decoder.decodeRepeatedMessageField(value: &self.target) }()
       case 7: try { try decoder.decodeSingularUInt32Field(value: &self.nextReplica) }()
       case 8: try { try decoder.decodeSingularUInt32Field(value: &self.generation) }()
+      case 9: try { try decoder.decodeSingularUInt64Field(value: &self.origin) }()
       default: break
       }
     }
@@ -506,6 +520,9 @@ nonisolated extension ProtoPartitionRecord: SwiftProtobuf.Message, SwiftProtobuf
     if self.generation != 0 {
       try visitor.visitSingularUInt32Field(value: self.generation, fieldNumber: 8)
     }
+    if self.origin != 0 {
+      try visitor.visitSingularUInt64Field(value: self.origin, fieldNumber: 9)
+    }
     try unknownFields.traverse(visitor: &visitor)
   }
 
@@ -518,6 +535,7 @@ nonisolated extension ProtoPartitionRecord: SwiftProtobuf.Message, SwiftProtobuf
     if lhs.target != rhs.target {return false}
     if lhs.nextReplica != rhs.nextReplica {return false}
     if lhs.generation != rhs.generation {return false}
+    if lhs.origin != rhs.origin {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }
@@ -525,7 +543,7 @@ nonisolated extension ProtoPartitionRecord: SwiftProtobuf.Message, SwiftProtobuf
 
 nonisolated extension ProtoRingRecord: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   static let protoMessageName: String = _protobuf_package + ".RingRecord"
-  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}version\0\u{1}members\0\u{1}change\0\u{3}change_count\0\u{3}moves_max\0\u{3}bytes_per_second\0")
+  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}version\0\u{1}members\0\u{1}change\0\u{3}change_count\0\u{3}moves_max\0\u{3}bytes_per_second\0\u{1}level\0")
 
   mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -539,6 +557,7 @@ nonisolated extension ProtoRingRecord: SwiftProtobuf.Message, SwiftProtobuf._Mes
       case 4: try { try decoder.decodeSingularUInt64Field(value: &self.changeCount) }()
       case 5: try { try decoder.decodeSingularUInt32Field(value: &self.movesMax) }()
       case 6: try { try decoder.decodeSingularUInt64Field(value: &self.bytesPerSecond) }()
+      case 7: try { try decoder.decodeSingularUInt32Field(value: &self.level) }()
       default: break
       }
     }
@@ -567,6 +586,9 @@ nonisolated extension ProtoRingRecord: SwiftProtobuf.Message, SwiftProtobuf._Mes
     if self.bytesPerSecond != 0 {
       try visitor.visitSingularUInt64Field(value: self.bytesPerSecond, fieldNumber: 6)
     }
+    if self.level != 0 {
+      try visitor.visitSingularUInt32Field(value: self.level, fieldNumber: 7)
+    }
     try unknownFields.traverse(visitor: &visitor)
   }
 
@@ -577,6 +599,7 @@ nonisolated extension ProtoRingRecord: SwiftProtobuf.Message, SwiftProtobuf._Mes
     if lhs.changeCount != rhs.changeCount {return false}
     if lhs.movesMax != rhs.movesMax {return false}
     if lhs.bytesPerSecond != rhs.bytesPerSecond {return false}
+    if lhs.level != rhs.level {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }

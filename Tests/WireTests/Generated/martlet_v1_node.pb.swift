@@ -421,6 +421,22 @@ nonisolated struct ProtoReplicaMessage: Sendable {
     set {body = .snapshotChunk(newValue)}
   }
 
+  var splitAsked: ProtoReplicaMessage.SplitAsked {
+    get {
+      if case .splitAsked(let v)? = body {return v}
+      return ProtoReplicaMessage.SplitAsked()
+    }
+    set {body = .splitAsked(newValue)}
+  }
+
+  var splitDone: ProtoReplicaMessage.SplitDone {
+    get {
+      if case .splitDone(let v)? = body {return v}
+      return ProtoReplicaMessage.SplitDone()
+    }
+    set {body = .splitDone(newValue)}
+  }
+
   var unknownFields = SwiftProtobuf.UnknownStorage()
 
   nonisolated enum OneOf_Body: Equatable, Sendable {
@@ -438,6 +454,8 @@ nonisolated struct ProtoReplicaMessage: Sendable {
     case snapshotOffered(ProtoReplicaMessage.SnapshotOffered)
     case snapshotWanted(ProtoReplicaMessage.SnapshotWanted)
     case snapshotChunk(ProtoReplicaMessage.SnapshotChunk)
+    case splitAsked(ProtoReplicaMessage.SplitAsked)
+    case splitDone(ProtoReplicaMessage.SplitDone)
 
   }
 
@@ -654,6 +672,36 @@ nonisolated struct ProtoReplicaMessage: Sendable {
     init() {}
 
     fileprivate var _last: ProtoEntryID? = nil
+  }
+
+  /// Leader to all: has your replica been cut so often?
+  nonisolated struct SplitAsked: Sendable {
+    // SwiftProtobuf.Message conformance is added in an extension below. See the
+    // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+    // methods supported on all messages.
+
+    var level: UInt32 = 0
+
+    var unknownFields = SwiftProtobuf.UnknownStorage()
+
+    init() {}
+  }
+
+  /// The replica is cut so often.
+  nonisolated struct SplitDone: Sendable {
+    // SwiftProtobuf.Message conformance is added in an extension below. See the
+    // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+    // methods supported on all messages.
+
+    var level: UInt32 = 0
+
+    /// The position up to which it and the half of the same name that was cut off last are the same;
+    /// 0: there is no such half here, and will be none.
+    var origin: UInt64 = 0
+
+    var unknownFields = SwiftProtobuf.UnknownStorage()
+
+    init() {}
   }
 
   /// Leader to one whose log ends before the leader's begins: the state with everything up to `last`
@@ -2261,7 +2309,7 @@ nonisolated extension ProtoHeartbeat: SwiftProtobuf.Message, SwiftProtobuf._Mess
 
 nonisolated extension ProtoReplicaMessage: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   static let protoMessageName: String = _protobuf_package + ".ReplicaMessage"
-  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}partition\0\u{1}from\0\u{3}from_boot\0\u{1}to\0\u{1}epoch\0\u{1}revision\0\u{1}append\0\u{1}appended\0\u{1}mismatched\0\u{1}refused\0\u{1}barrier\0\u{3}barrier_confirmed\0\u{1}inquiry\0\u{3}inquiry_answered\0\u{1}fenced\0\u{3}state_told\0\u{3}take_over\0\u{3}snapshot_offered\0\u{3}snapshot_wanted\0\u{3}snapshot_chunk\0")
+  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}partition\0\u{1}from\0\u{3}from_boot\0\u{1}to\0\u{1}epoch\0\u{1}revision\0\u{1}append\0\u{1}appended\0\u{1}mismatched\0\u{1}refused\0\u{1}barrier\0\u{3}barrier_confirmed\0\u{1}inquiry\0\u{3}inquiry_answered\0\u{1}fenced\0\u{3}state_told\0\u{3}take_over\0\u{3}snapshot_offered\0\u{3}snapshot_wanted\0\u{3}snapshot_chunk\0\u{3}split_asked\0\u{3}split_done\0")
 
   mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -2457,6 +2505,32 @@ nonisolated extension ProtoReplicaMessage: SwiftProtobuf.Message, SwiftProtobuf.
           self.body = .snapshotChunk(v)
         }
       }()
+      case 21: try {
+        var v: ProtoReplicaMessage.SplitAsked?
+        var hadOneofValue = false
+        if let current = self.body {
+          hadOneofValue = true
+          if case .splitAsked(let m) = current {v = m}
+        }
+        try decoder.decodeSingularMessageField(value: &v)
+        if let v = v {
+          if hadOneofValue {try decoder.handleConflictingOneOf()}
+          self.body = .splitAsked(v)
+        }
+      }()
+      case 22: try {
+        var v: ProtoReplicaMessage.SplitDone?
+        var hadOneofValue = false
+        if let current = self.body {
+          hadOneofValue = true
+          if case .splitDone(let m) = current {v = m}
+        }
+        try decoder.decodeSingularMessageField(value: &v)
+        if let v = v {
+          if hadOneofValue {try decoder.handleConflictingOneOf()}
+          self.body = .splitDone(v)
+        }
+      }()
       default: break
       }
     }
@@ -2541,6 +2615,14 @@ nonisolated extension ProtoReplicaMessage: SwiftProtobuf.Message, SwiftProtobuf.
     case .snapshotChunk?: try {
       guard case .snapshotChunk(let v)? = self.body else { preconditionFailure() }
       try visitor.visitSingularMessageField(value: v, fieldNumber: 20)
+    }()
+    case .splitAsked?: try {
+      guard case .splitAsked(let v)? = self.body else { preconditionFailure() }
+      try visitor.visitSingularMessageField(value: v, fieldNumber: 21)
+    }()
+    case .splitDone?: try {
+      guard case .splitDone(let v)? = self.body else { preconditionFailure() }
+      try visitor.visitSingularMessageField(value: v, fieldNumber: 22)
     }()
     case nil: break
     }
@@ -2950,6 +3032,71 @@ nonisolated extension ProtoReplicaMessage.TakeOver: SwiftProtobuf.Message, Swift
 
   static func ==(lhs: ProtoReplicaMessage.TakeOver, rhs: ProtoReplicaMessage.TakeOver) -> Bool {
     if lhs._last != rhs._last {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension ProtoReplicaMessage.SplitAsked: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  static let protoMessageName: String = ProtoReplicaMessage.protoMessageName + ".SplitAsked"
+  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}level\0")
+
+  mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeSingularUInt32Field(value: &self.level) }()
+      default: break
+      }
+    }
+  }
+
+  func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    if self.level != 0 {
+      try visitor.visitSingularUInt32Field(value: self.level, fieldNumber: 1)
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  static func ==(lhs: ProtoReplicaMessage.SplitAsked, rhs: ProtoReplicaMessage.SplitAsked) -> Bool {
+    if lhs.level != rhs.level {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension ProtoReplicaMessage.SplitDone: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  static let protoMessageName: String = ProtoReplicaMessage.protoMessageName + ".SplitDone"
+  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}level\0\u{1}origin\0")
+
+  mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeSingularUInt32Field(value: &self.level) }()
+      case 2: try { try decoder.decodeSingularUInt64Field(value: &self.origin) }()
+      default: break
+      }
+    }
+  }
+
+  func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    if self.level != 0 {
+      try visitor.visitSingularUInt32Field(value: self.level, fieldNumber: 1)
+    }
+    if self.origin != 0 {
+      try visitor.visitSingularUInt64Field(value: self.origin, fieldNumber: 2)
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  static func ==(lhs: ProtoReplicaMessage.SplitDone, rhs: ProtoReplicaMessage.SplitDone) -> Bool {
+    if lhs.level != rhs.level {return false}
+    if lhs.origin != rhs.origin {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }

@@ -1,0 +1,396 @@
+package import ChatCore
+import ChatModel
+import ClusterModel
+import NodeProtocol
+package import Primitives
+import ReplicaCore
+import Routing
+
+/// Partitions that are cut in two, because the ring is to have twice as many.
+///
+/// ```
+///  leader    waits ──PartitionSplit──▶ committed ──cut──▶ asks ──all have cut──▶ T5: the record
+///  follower                            committed ──cut──▶ answers               of the half
+/// ```
+///
+/// The entry is the last one that both halves share. Whoever applies it applies nothing more before
+/// the cut is durable, which moves no data. From the entry on the upper half's commands are not
+/// taken here; they are sent back, and gateways try them at the half, once that has a record.
+/// Nothing else is decided by anybody: which entry it is, the log says; who is in sync with the
+/// half, those say who have cut their replicas (T5 is conditioned on this partition's record, so
+/// nobody has joined or left meanwhile); and the half's leader takes its epoch up like any other.
+///
+/// **Invariant**: a store hosts a half that it has cut, or an empty one that a record lists; never
+/// both, and a half under a name that a record could give to somebody else never.
+extension ShardCore {
+  // MARK: The cut
+
+  /// The entry at `through` has cut the partition: from here on the upper half is not served here.
+  mutating func beginCut(
+    _ split: PartitionSplit, through: EntryID, _ position: Int, now: Instant,
+    into actions: inout [ShardAction]
+  ) {
+    let host = hosts[position]
+    host.cut = PendingCut(split: split, through: through, isWriting: false)
+    host.splitting = nil
+    host.halves = HalvesKnown()
+    host.narrowTokens()
+    keepHolders(position, now: now)
+    endSubscriptions(position, .notLeader, into: &actions) { !host.tokens.contains($0.token) }
+    let moved = host.accountWaiters.filter { !host.owns(.user($0.user)) }
+    host.accountWaiters.removeAll { !host.owns(.user($0.user)) }
+    for waiter in moved { turnAway(waiter.origin, now: now, into: &actions) }
+    writeCut(position, into: &actions)
+  }
+
+  /// One checkpoint at a time.
+  mutating func writeCut(_ position: Int, into actions: inout [ShardAction]) {
+    let host = hosts[position]
+    guard let cut = host.cut, !cut.isWriting, host.checkpointing == nil,
+      !host.standing.isStopped
+    else { return }
+    host.cut?.isWriting = true
+    let scheme = routing.scheme
+    let half = scheme.half(of: host.partition, level: cut.split.level)
+    let upper = scheme.range(of: half, level: cut.split.level)
+    let checkpoints = host.chat.beginSplit(upper: upper)
+    let isMember = cut.split.replicas.contains(host.replicaID)
+    actions.append(
+      .cut(
+        ShardCut(
+          partition: host.partition, replica: host.replicaID, through: cut.through,
+          promise: host.visit { $0.durablyPromised }, generation: host.firstGeneration,
+          lower: checkpoints.lower,
+          lowerTokens: scheme.range(of: host.partition, level: cut.split.level),
+          halfPartition: half,
+          half: isMember && self.position(of: half) == nil
+            ? host.replicaID : nil, upper: checkpoints.upper, upperTokens: upper)))
+    host.noteEntries()
+  }
+
+  /// Both halves are durable.
+  package mutating func cutWritten(
+    _ cut: ShardCut, now: Instant, into actions: inout [ShardAction]
+  ) {
+    defer { if let replica = cut.half { host(half: cut, replica, now: now, into: &actions) } }
+    // A snapshot may have taken its place meanwhile.
+    guard let position = position(of: cut.partition, hosting: cut.replica),
+      hosts[position].cut?.through == cut.through
+    else { return }
+    let host = hosts[position]
+    do throws(StateReadError) {
+      let reader = storage.stateReader(of: cut.partition)
+      let chat = try ChatPartition(partition: cut.partition, state: reader)
+      guard chat.appliedIndex == cut.through.index else {
+        throw .unreadable("the cut state is of \(chat.appliedIndex), not \(cut.through.index)")
+      }
+      host.reopen(chat, reader, now: now)
+    } catch {
+      return drive(position, now: now, into: &actions) { replica, pending in
+        replica.gaveUp(.damaged("\(error)"), into: &pending)
+      }
+    }
+    actions.append(.note(.partitionCut(cut.partition, half: cut.halfPartition, cut.through)))
+    readmit(position, now: now, into: &actions)
+    drive(position, now: now, into: &actions) { replica, pending in
+      pending.append(.apply(through: replica.commitIndex))
+    }
+    deliverOutbox(position, now: now, into: &actions)
+  }
+
+  /// The upper half is a replica of its own, which waits for its record.
+  private mutating func host(
+    half cut: ShardCut, _ id: ReplicaID, now: Instant, into actions: inout [ShardAction]
+  ) {
+    guard self.position(of: cut.halfPartition) == nil else { return }
+    recover(
+      RecoveredPartition(
+        partition: cut.halfPartition,
+        replica: RecoveredReplica(
+          id: id, promise: cut.promise, commitIndex: cut.through.index,
+          appliedIndex: cut.through.index, base: cut.through, epochStarts: [], last: cut.through,
+          tail: []),
+        generation: cut.generation),
+      now: now, into: &actions)
+    guard let position = self.position(of: cut.halfPartition) else { return }
+    tellReachability(to: position, now: now, into: &actions)
+    tellPresentPeers(to: position, now: now, into: &actions)
+    if let known = routing.record(of: cut.halfPartition) {
+      recordTaken(cut.halfPartition, known, isFirst: false, now: now, into: &actions)
+    } else if let whole = self.position(of: cut.partition) {
+      tendSplit(whole, now: now, into: &actions)
+    }
+  }
+
+  /// What waited while the partition was cut goes on, here or at the half.
+  private mutating func readmit(
+    _ position: Int, now: Instant, into actions: inout [ShardAction]
+  ) {
+    let waiting = hosts[position].pending
+    hosts[position].pending = []
+    hosts[position].pendingBytes = 0
+    for command in waiting {
+      let entity = (try? Command(decoding: command.bytes[...]))?.entity
+      if let entity, !hosts[position].owns(entity) {
+        turnAway(command.origin, now: now, into: &actions)
+      } else {
+        hosts[position].pending.append(command)
+        hosts[position].pendingBytes += command.bytes.count
+      }
+    }
+    if !hosts[position].pending.isEmpty { touched.append(position) }
+  }
+
+  /// It is another partition's by now. Nothing of the upper half is taken here any more, so those
+  /// that are turned away cannot overtake each other here.
+  mutating func turnAway(
+    _ origin: CommandOrigin, now: Instant, into actions: inout [ShardAction]
+  ) {
+    switch origin {
+    case .request(let link, let request): respond(link, request, .isElsewhere, into: &actions)
+    case .outbox(let source, let entry): outboxFailed(source: source, entry: entry, now: now)
+    case .own: break
+    }
+  }
+
+  // MARK: Leading
+
+  /// Begins what the ring wants, and goes on with what is begun.
+  mutating func considerSplits(now: Instant, into actions: inout [ShardAction]) {
+    guard wantedLevel > 0 else { return }
+    var room = configuration.splitsMax - hosts.count { $0.cut != nil || $0.splitting != nil }
+    for position in hosts.indices {
+      keepHolders(position, now: now)
+      tendSplit(position, now: now, into: &actions)
+      guard room > 0, maySplit(position, now: now) else { continue }
+      room -= 1
+      propose(position, now: now, into: &actions)
+    }
+  }
+
+  /// Nobody needs to leave before the half has a record: who does takes along a part of what there
+  /// is of it.
+  mutating func keepHolders(_ position: Int, now: Instant) {
+    let keeps = hosts[position].cut != nil || missingHalf(of: position) != nil
+    guard hosts[position].keepsHolders != keeps else { return }
+    hosts[position].keepsHolders = keeps
+    hosts[position].visit { $0.keepLeaving(keeps, now: now) }
+  }
+
+  private func maySplit(_ position: Int, now: Instant) -> Bool {
+    let host = hosts[position]
+    guard activeVersion >= ProtocolVersion.splits, host.standing.isLeader,
+      host.standing.acceptsCommands, !host.standing.isHandingOver, !isLeaving, !isDraining,
+      host.cut == nil, host.splitting == nil, host.level < wantedLevel,
+      missingHalf(of: position) == nil,
+      let record = routing.record(of: host.partition)?.record
+    else { return false }
+    // Everybody has to cut before the half can begin.
+    return record.inSync.allSatisfy { member in
+      member == host.replicaID
+        || peers.contains { $0.store == member.store && $0.link != nil && !$0.isSuspected }
+    }
+  }
+
+  private mutating func propose(
+    _ position: Int, now: Instant, into actions: inout [ShardAction]
+  ) {
+    let host = hosts[position]
+    guard let record = routing.record(of: host.partition)?.record else { return }
+    appendPending(position, now: now, wall: lastWall, into: &actions)
+    let split = PartitionSplit(level: host.level + 1, replicas: record.members)
+    let command = PendingCommand(
+      bytes: Command.partitionSplit(split).encoded(), origin: .own, resolves: nil)
+    host.splitting = split.level
+    if !append([command], position, now: now, wall: lastWall, into: &actions) {
+      host.splitting = nil
+    }
+  }
+
+  /// The half that this partition was cut into and that no record is known of.
+  private func missingHalf(of position: Int) -> PartitionID? {
+    let host = hosts[position]
+    let level = host.level
+    guard level > routing.scheme.firstLevel(of: host.partition) else { return nil }
+    let half = routing.scheme.half(of: host.partition, level: level)
+    return routing.record(of: half) == nil ? half : nil
+  }
+
+  /// Asks who has cut, and makes the half's record when enough have: who has, holds all of the half
+  /// there is.
+  private mutating func tendSplit(
+    _ position: Int, now: Instant, into actions: inout [ShardAction]
+  ) {
+    let host = hosts[position]
+    guard host.standing.isLeader, host.cut == nil, let half = missingHalf(of: position),
+      let known = routing.record(of: host.partition), known.record.leader == host.replicaID,
+      known.record.epoch == host.standing.epoch
+    else { return }
+    host.halves.note(host.replicaID, origin(of: half, position))
+    askHalves(position, known, now: now, into: &actions)
+    let members = known.record.members
+    let holders =
+      PlantedBug.isActive(.halfNotAwaited)
+      ? known.record.inSync : host.halves.holders.filter { members.contains($0) }
+    guard let origin = host.halves.origin, !holders.isEmpty, now >= host.halves.makeAt,
+      PlantedBug.isActive(.halfNotAwaited) || mayBegin(host.halves, holders, known.record, now)
+    else { return }
+    host.halves.makeAt = now + configuration.splitRecordRetry
+    actions.append(
+      .makeRecord(
+        half, known.record.cutOff(after: origin, holders: holders), of: host.partition,
+        base: known.revision))
+  }
+
+  /// Whether nobody in sync needs to be waited for any longer. As long as there are fewer holders
+  /// than commands need, everybody is who may be one.
+  private func mayBegin(
+    _ halves: HalvesKnown, _ holders: [ReplicaID], _ record: PartitionRecord, _ now: Instant
+  ) -> Bool {
+    if record.inSync.allSatisfy({ halves.hasAnswered($0) }) { return true }
+    return holders.count >= configuration.replica.minInSync && now >= halves.patientUntil
+  }
+
+  private mutating func askHalves(
+    _ position: Int, _ known: VersionedRecord, now: Instant, into actions: inout [ShardAction]
+  ) {
+    let host = hosts[position]
+    guard now >= host.halves.askAt else { return }
+    if host.halves.patientUntil == .distantFuture {
+      host.halves.patientUntil = now + configuration.splitPatience
+    }
+    host.halves.askAt = now + configuration.splitAskInterval
+    for member in known.record.members where !host.halves.hasAnswered(member) {
+      guard member != host.replicaID, let link = link(to: member.store) else { continue }
+      let message = ReplicaMessage(
+        partition: host.partition, from: host.replicaID, fromBoot: configuration.boot,
+        to: member, epoch: host.standing.epoch, revision: known.revision,
+        body: .splitAsked(level: host.level))
+      actions.append(.send(link, .replica(message)))
+    }
+  }
+
+  /// Up to where a half and the host that it was cut off from are the same; `nil` when there is no
+  /// half of that replica here.
+  private func origin(of half: PartitionID, _ whole: Int) -> LogIndex? {
+    guard let position = position(of: half) else { return nil }
+    let host = hosts[position]
+    guard host.replicaID == hosts[whole].replicaID, host.level == hosts[whole].level,
+      !host.standing.isStopped, !host.hasRecord
+    else { return nil }
+    return host.chat.position
+  }
+
+  /// A shard asks about this one's replica, or answers.
+  ///
+  /// **Returns**: whether the message was one of these.
+  mutating func receiveSplit(
+    _ message: ReplicaMessage, _ position: Int, on link: LinkID, now: Instant,
+    into actions: inout [ShardAction]
+  ) -> Bool {
+    let host = hosts[position]
+    switch message.body {
+    case .splitAsked(let level):
+      // One that was cut further since has a record of this half.
+      guard message.to == host.replicaID, host.cut == nil, host.level == level,
+        level > routing.scheme.firstLevel(of: host.partition), !host.standing.isStopped
+      else { return true }
+      let half = routing.scheme.half(of: host.partition, level: level)
+      let answer = ReplicaMessage(
+        partition: message.partition, from: host.replicaID, fromBoot: configuration.boot,
+        to: message.from, epoch: message.epoch, revision: message.revision,
+        body: .splitDone(level: level, origin: origin(of: half, position)))
+      actions.append(.send(link, .replica(answer)))
+    case .splitDone(let level, let origin):
+      guard message.to == host.replicaID, host.standing.isLeader,
+        message.epoch == host.standing.epoch, level == host.level
+      else { return true }
+      host.halves.note(message.from, origin)
+      tendSplit(position, now: now, into: &actions)
+    default: return false
+    }
+    return true
+  }
+
+  /// Whether this store is making a half of a partition, so that it must not make an empty one.
+  func isBeingCut(_ half: PartitionID) -> Bool {
+    guard let origin = routing.scheme.origin(of: half), let position = position(of: origin),
+      let cut = hosts[position].cut, cut.isWriting, self.position(of: half) == nil
+    else { return false }
+    return cut.split.replicas.contains(hosts[position].replicaID)
+      && routing.scheme.half(of: origin, level: cut.split.level) == half
+  }
+}
+
+/// What the leader of a partition knows of those that have cut it.
+struct HalvesKnown {
+  private(set) var holders: [ReplicaID] = []
+  private var others: [ReplicaID] = []
+  /// The same for all of them.
+  private(set) var origin: LogIndex?
+  var askAt = Instant.zero
+  var makeAt = Instant.zero
+  /// Until then all in-sync members are waited for.
+  var patientUntil = Instant.distantFuture
+
+  mutating func note(_ replica: ReplicaID, _ origin: LogIndex?) {
+    guard let origin else {
+      if !hasAnswered(replica) { others.append(replica) }
+      return
+    }
+    self.origin = origin
+    others.removeAll { $0 == replica }
+    if !holders.contains(replica) { holders.append(replica) }
+  }
+
+  func hasAnswered(_ replica: ReplicaID) -> Bool {
+    holders.contains(replica) || others.contains(replica)
+  }
+}
+
+/// A cut that was applied and is not durable yet.
+struct PendingCut {
+  let split: PartitionSplit
+  let through: EntryID
+  var isWriting: Bool
+}
+
+/// What has to be written, at once and synced, for a replica to be cut in two: a checkpoint of the
+/// whole, after which each half has its own range of the entities.
+package struct ShardCut: Sendable {
+  package let partition: PartitionID
+  package let replica: ReplicaID
+  /// The last entry that both halves share.
+  package let through: EntryID
+  /// Of the half's replica.
+  package let promise: Epoch
+  package let generation: UInt32
+  package let lower: Checkpoint
+  package let lowerTokens: ClosedRange<Token>
+  package let halfPartition: PartitionID
+  /// The replica of the upper half that is made; `nil` when this store is to make none, and the
+  /// half's range is to be deleted.
+  package let half: ReplicaID?
+  package let upper: Checkpoint
+  package let upperTokens: ClosedRange<Token>
+}
+
+extension PartitionHost {
+  /// Whether everything that a query names is this partition's.
+  func serves(_ query: Query) -> Bool {
+    switch query {
+    // Gateways ask for those of one partition.
+    case .changes(let changes) where level > 0:
+      changes.requests.allSatisfy { owns(.conversation($0.conversation)) }
+    case .summaries(_, let conversations) where level > 0:
+      conversations.allSatisfy { owns(.conversation($0)) }
+    default: query.entity.map { owns($0) } ?? true
+    }
+  }
+}
+
+extension Response.Outcome {
+  /// A gateway asks again, and by then knows where.
+  static let isElsewhere = Response.Outcome.failed(
+    .unavailable("it belongs to another partition since the ring was split"))
+}
