@@ -118,7 +118,8 @@ package struct Replica: ~Copyable {
     durableIndex = recovered.last.index
     commitIndex = max(min(recovered.commitIndex, recovered.last.index), recovered.appliedIndex)
     appliedIndex = recovered.appliedIndex
-    comparison = Comparison(needed: recovered.promise > .zero)
+    comparison = Comparison(
+      needed: recovered.promise > .zero && !recovered.isOfThisProcess)
   }
 
   // MARK: What others may know

@@ -160,6 +160,8 @@ package struct RecoveredReplica: Sendable {
   package var last: EntryID
   /// Entries after `appliedIndex`, to the end of the log.
   package var tail: [Entry]
+  /// This process made it, so nothing of it was lost by a restart.
+  package var isOfThisProcess = false
 
   package init(
     id: ReplicaID, promise: Epoch, commitIndex: LogIndex, appliedIndex: LogIndex,

@@ -103,14 +103,14 @@ extension ShardCore {
     half cut: ShardCut, _ id: ReplicaID, now: Instant, into actions: inout [ShardAction]
   ) {
     guard self.position(of: cut.halfPartition) == nil else { return }
+    var half = RecoveredReplica(
+      id: id, promise: cut.promise, commitIndex: cut.through.index,
+      appliedIndex: cut.through.index, base: cut.through, epochStarts: [], last: cut.through,
+      tail: [])
+    half.isOfThisProcess = true
     recover(
       RecoveredPartition(
-        partition: cut.halfPartition,
-        replica: RecoveredReplica(
-          id: id, promise: cut.promise, commitIndex: cut.through.index,
-          appliedIndex: cut.through.index, base: cut.through, epochStarts: [], last: cut.through,
-          tail: []),
-        generation: cut.generation),
+        partition: cut.halfPartition, replica: half, generation: cut.generation),
       now: now, into: &actions)
     guard let position = self.position(of: cut.halfPartition) else { return }
     tellReachability(to: position, now: now, into: &actions)

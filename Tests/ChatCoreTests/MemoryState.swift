@@ -47,6 +47,13 @@ struct MemoryState: StateReader {
     rows = merged + rest
   }
 
+  /// The rows of some keys.
+  func part(where isWanted: ([UInt8]) -> Bool) -> MemoryState {
+    var part = self
+    part.rows = rows.filter { isWanted($0.key) }
+    return part
+  }
+
   mutating func replaceValue(at position: Int, with value: [UInt8]) {
     rows[position].value = value
   }

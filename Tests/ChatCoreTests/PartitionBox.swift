@@ -16,6 +16,7 @@ final class PartitionBox {
 
   var appliedIndex: LogIndex { value.appliedIndex }
   var generation: UInt32 { value.generation }
+  var level: UInt32 { value.level }
   var position: LogIndex { value.position }
   var rollingHash: UInt64 { value.rollingHash }
   var lastStamp: WallTime { value.lastStamp }
@@ -39,6 +40,10 @@ final class PartitionBox {
   }
 
   func beginCheckpoint() -> Checkpoint { value.beginCheckpoint() }
+
+  func beginSplit(upper: ClosedRange<Token>) -> (lower: Checkpoint, upper: Checkpoint) {
+    value.beginSplit(upper: upper)
+  }
 
   func checkpointWritten() { value.checkpointWritten() }
 }

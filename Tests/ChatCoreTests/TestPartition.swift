@@ -61,6 +61,14 @@ struct TestPartition {
     }
   }
 
+  /// Another partition with the same log, as it is opened on a state.
+  func opened(on state: MemoryState) throws -> TestPartition {
+    var other = self
+    other.state = state
+    try other.reopen()
+    return other
+  }
+
   var outboxCommands: [Command] {
     partition.outbox.entries(after: nil, countMax: .max).compactMap {
       try? Command(decoding: $0.command[...])

@@ -209,6 +209,7 @@ extension SimulatedCluster {
 
   /// **Returns**: whether anybody said something, or nobody can.
   func sayAnything(in conversation: ConversationID) -> Bool {
+    guard leader(of: .conversation(conversation)) != nil else { return false }
     guard let client = clients.first(where: { isMember($0, of: conversation) }) else {
       return true
     }

@@ -88,9 +88,13 @@ extension SimulatedCluster {
     return partition
   }
 
-  private func leader(of entity: EntityID) -> PartitionHost? {
+  /// What was cut off and has no record yet is nobody's at the moment.
+  func leader(of entity: EntityID) -> PartitionHost? {
     let partition = partition(of: entity)
-    return coordinator.records[partition].flatMap { leader(of: partition, $0.record) }
+    guard let record = coordinator.records[partition]?.record,
+      let host = leader(of: partition, record), host.owns(entity)
+    else { return nil }
+    return host
   }
 
   /// A conversation of which this client has not everything yet that it should have. Of one that it
@@ -165,8 +169,7 @@ extension SimulatedCluster {
   private func isReadable(_ conversation: ConversationID) -> Bool {
     let id = EntityID.conversation(conversation)
     let partition = partition(of: id)
-    // What was cut off and has no record yet is nobody's at the moment.
-    guard let host = leader(of: id), host.owns(id) else { return false }
+    guard let host = leader(of: id) else { return false }
     return host.standing.servesReads
       && host.standing.epoch == coordinator.records[partition]?.record.epoch
   }
