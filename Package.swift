@@ -235,7 +235,8 @@ let package = Package(
       "GatewayCoreTests",
       [
         "WalkSupport",
-        "GatewayCore", "Primitives", "ChatModel", "ClusterModel", "ClientProtocol", "NodeProtocol",
+        "GatewayCore", "Routing", "Primitives", "ChatModel", "ClusterModel", "ClientProtocol",
+        "NodeProtocol",
       ]),
     tests("TLSEngineTests", ["TLSEngine", "Primitives"]),
     tests("CredentialsTests", ["Credentials", "Primitives"]),

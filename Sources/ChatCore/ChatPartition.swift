@@ -1,4 +1,4 @@
-import ChatModel
+package import ChatModel
 package import Primitives
 
 /// The chat state of one partition: a pure function of its log (DESIGN, rule 11). It reads no
@@ -23,7 +23,9 @@ package struct ChatPartition: ~Copyable, Sendable {
   /// In which positions are told to others; a command raises it.
   package private(set) var generation: UInt32
   /// How often the partition's range was cut in two, by commands; see `PartitionScheme`.
-  package private(set) var level: UInt32
+  package var level: UInt32 { lastSplit?.level ?? 0 }
+  /// The command that cut it last, whichever half this is.
+  package private(set) var lastSplit: PartitionSplit?
   /// Bound of what is kept in memory beyond what changed since the last checkpoint.
   package var cacheBytesMax: Int
   /// The last entry that was applied.
@@ -74,11 +76,11 @@ package struct ChatPartition: ~Copyable, Sendable {
     let markKey = KeyLayout.appliedMark
     let mark =
       try state.record(AppliedMark.self, markKey)
-      ?? AppliedMark(appliedIndex: .zero, rollingHash: 0, time: .zero, generation: 0, level: 0)
+      ?? AppliedMark(appliedIndex: .zero, rollingHash: 0, time: .zero, generation: 0)
     let outbox = try Outbox(stored: Self.storedOutbox(state, markKey: markKey))
     self.partition = partition
     generation = mark.generation
-    level = mark.level
+    lastSplit = mark.split
     self.cacheBytesMax = cacheBytesMax
     appliedIndex = mark.appliedIndex
     checkpointedIndex = mark.appliedIndex
@@ -205,7 +207,7 @@ package struct ChatPartition: ~Copyable, Sendable {
   private mutating func apply(_ split: PartitionSplit, _ output: inout ApplyOutput) -> CommandResult
   {
     guard split.level == level + 1 else { return .done }
-    level = split.level
+    lastSplit = split
     output.split = split
     hash.fold(.split)
     hash.fold(UInt64(level))

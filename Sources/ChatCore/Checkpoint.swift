@@ -50,7 +50,7 @@ extension ChatPartition {
   private var appliedMark: StateWrite {
     let mark = AppliedMark(
       appliedIndex: appliedIndex, rollingHash: hash.value, time: time, generation: generation,
-      level: level)
+      split: lastSplit)
     return StateWrite(key: KeyLayout.appliedMark, value: mark.encoded())
   }
 

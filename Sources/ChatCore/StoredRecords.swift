@@ -39,22 +39,24 @@ struct AppliedMark: StoredRecord {
   var rollingHash: UInt64
   var time: WallTime
   var generation: UInt32
-  var level: UInt32
+  /// With which the partition was cut last.
+  var split: PartitionSplit?
 
   init(
-    appliedIndex: LogIndex, rollingHash: UInt64, time: WallTime, generation: UInt32, level: UInt32
+    appliedIndex: LogIndex, rollingHash: UInt64, time: WallTime, generation: UInt32,
+    split: PartitionSplit? = nil
   ) {
     self.appliedIndex = appliedIndex
     self.rollingHash = rollingHash
     self.time = time
     self.generation = generation
-    self.level = level
+    self.split = split
   }
 
   init(decoding bytes: [UInt8]) throws(ProtobufError) {
     var reader = ProtobufReader(bytes)
     var version: UInt64 = 0
-    self.init(appliedIndex: .zero, rollingHash: 0, time: .zero, generation: 0, level: 0)
+    self.init(appliedIndex: .zero, rollingHash: 0, time: .zero, generation: 0)
     while let field = try reader.next() {
       switch field.number {
       case 1: version = try field.uint64()
@@ -62,7 +64,7 @@ struct AppliedMark: StoredRecord {
       case 3: rollingHash = try field.fixed64()
       case 4: time = WallTime(milliseconds: try field.uint64())
       case 5: generation = try field.uint32()
-      case 6: level = try field.uint32()
+      case 6: split = try PartitionSplit(decoding: try field.reader())
       default: break
       }
     }
@@ -78,7 +80,7 @@ struct AppliedMark: StoredRecord {
     writer.fixed64(3, rollingHash)
     writer.uint(4, time.milliseconds)
     writer.uint(5, generation)
-    writer.uint(6, level)
+    if let split { writer.message(6) { split.encode(into: &$0) } }
     return writer.bytes
   }
 }

@@ -246,12 +246,13 @@ package struct OutboxConfirmed: Equatable, Sendable {
 package struct PartitionSplit: Equatable, Sendable {
   /// How often the partition's range is cut then; it is done when that is once more than before.
   package var level: UInt32
-  /// Those that make a replica of the upper half, under their own names, of what they have applied.
-  package var replicas: [ReplicaID]
+  /// Replicas with lower numbers make a replica of the upper half, under their own names, of what
+  /// they have applied; the half gives no such number to anybody else.
+  package var replicaLimit: UInt32
 
-  package init(level: UInt32, replicas: [ReplicaID]) {
+  package init(level: UInt32, replicaLimit: UInt32) {
     self.level = level
-    self.replicas = replicas
+    self.replicaLimit = replicaLimit
   }
 }
 

@@ -129,17 +129,23 @@ package struct PartitionRecord: Equatable, Sendable {
   }
 
   /// The record of the half that is cut off after a position, while this one stands: it is to live
-  /// on the same stores. Who is in sync with this one and has no half learns it. This one's leader
-  /// leads the half, too, and takes that up like any epoch that it has not led; if it has no half,
-  /// nobody leads yet.
+  /// on the same stores, and whoever has no half learns it. This one's leader leads the half, too,
+  /// and takes that up like any epoch that it has not led; if it has no half, nobody leads yet.
   ///
-  /// - Parameter holders: those that hold the half; at least one.
-  package func cutOff(after origin: LogIndex, holders: [ReplicaID]) -> PartitionRecord {
+  /// - Parameter holders: those that hold the half; at least one. They may be members no more.
+  /// - Parameter limit: lower numbers may be names of such.
+  package func cutOff(
+    after origin: LogIndex, holders: [ReplicaID], limit: UInt32
+  ) -> PartitionRecord {
     precondition(!holders.isEmpty, "nobody holds the half")
     var half = self
     half.epoch = epoch.successor
     half.inSync = holders.sorted()
+    half.target = target.map { wanted in
+      holders.first { $0.store == wanted.store } ?? wanted
+    }
     half.origin = origin
+    half.nextReplica = max(nextReplica, limit)
     if !holders.contains(leader) {
       half.leader = half.inSync[0]
       half.leaderBoot = .none

@@ -70,10 +70,11 @@ package struct ReplicaMessage: Equatable, Sendable {
     /// The records of a snapshot after a key; the first ones after none.
     case snapshotWanted(number: UInt64, after: [UInt8], leaderBoot: BootID)
     case snapshotChunk(SnapshotChunk)
-    /// Leader → all: has your replica been cut so often? Between the shards, not their replicas.
+    /// The leader of a partition that was cut → all that could have a replica of this half: have you?
+    /// Between the shards, not their replicas.
     case splitAsked(level: UInt32)
-    /// The replica is cut so often. Up to `origin` it and the half of the same name that was cut
-    /// off last are the same, which is durable; `nil`: there is none here, and will be none.
+    /// Up to `origin` the half is the same as what it was cut off from, which is durable; `nil`:
+    /// there is none here, and will be none.
     case splitDone(level: UInt32, origin: LogIndex?)
   }
 

@@ -280,7 +280,7 @@ final class ShardStore: ShardStorage {
     }
     let place = whole.half(cut.upperTokens, prefix: try store.reservePrefix())
     let half = PartitionMeta(
-      replica: replica, prefix: place.prefix, promise: cut.promise,
+      replica: replica, prefix: place.prefix, promise: cut.through.epoch,
       firstIndex: cut.through.index.successor, snapshotIndex: cut.through.index,
       snapshotEpoch: cut.through.epoch, appliedIndex: cut.through.index,
       commitIndex: cut.through.index, rollingHash: cut.upper.rollingHash,

@@ -20,15 +20,16 @@ extension ShardCore {
       heartbeatReceived(heartbeat, on: id, now: now, wall: wall)
     case .replica(let message):
       guard let peer = presentPeer(on: id), peers[peer].store == message.from.store,
-        peers[peer].boot == message.fromBoot, let position = position(of: message.partition)
+        peers[peer].boot == message.fromBoot
       else { return }
+      if receiveSplit(message, on: id, now: now, into: &actions) { return }
+      guard let position = position(of: message.partition) else { return }
       // What is not taken is sent again.
       if isStorageFull, case .append(_, let entries, _) = message.body, !entries.isEmpty { return }
       let hosted = hosts[position].replica.id
       if message.to.store == hosted.store, message.to.number < hosted.number {
         return answerForFormer(message, on: id, into: &actions)
       }
-      if receiveSplit(message, position, on: id, now: now, into: &actions) { return }
       drive(position, now: now, into: &actions) { replica, pending in
         replica.messageReceived(message, now: now, into: &pending)
       }

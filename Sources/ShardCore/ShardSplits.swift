@@ -17,12 +17,18 @@ import Routing
 /// the cut is durable, which moves no data. From the entry on the upper half's commands are not
 /// taken here; they are sent back, and gateways try them at the half, once that has a record.
 /// Nothing else is decided by anybody: which entry it is, the log says; who is in sync with the
-/// half, those say who have cut their replicas (T5 is conditioned on this partition's record, so
-/// nobody has joined or left meanwhile); and the half's leader takes its epoch up like any other.
+/// half, those say who have cut their replicas; the half's epoch is later than that
+/// of the entry, which is all that its replicas have promised; and its leader takes it up like any
+/// other.
+/// Who cuts later, a learner perhaps, has a replica of the half that its record lists or does not.
 ///
 /// **Invariant**: a store hosts a half that it has cut, or an empty one that a record lists; never
 /// both, and a half under a name that a record could give to somebody else never.
 extension ShardCore {
+  /// Numbers of replicas that a partition may give out between a split and its being applied
+  /// everywhere: the half gives out none of them.
+  private static let replicaReserve: UInt32 = 1 << 20
+
   // MARK: The cut
 
   /// The entry at `through` has cut the partition: from here on the upper half is not served here.
@@ -54,16 +60,16 @@ extension ShardCore {
     let half = scheme.half(of: host.partition, level: cut.split.level)
     let upper = scheme.range(of: half, level: cut.split.level)
     let checkpoints = host.chat.beginSplit(upper: upper)
-    let isMember = cut.split.replicas.contains(host.replicaID)
+    let makesHalf = host.replicaID.number < cut.split.replicaLimit
     actions.append(
       .cut(
         ShardCut(
           partition: host.partition, replica: host.replicaID, through: cut.through,
-          promise: host.visit { $0.durablyPromised }, generation: host.firstGeneration,
+          generation: host.firstGeneration,
           lower: checkpoints.lower,
           lowerTokens: scheme.range(of: host.partition, level: cut.split.level),
           halfPartition: half,
-          half: isMember && self.position(of: half) == nil
+          half: makesHalf && self.position(of: half) == nil
             ? host.replicaID : nil, upper: checkpoints.upper, upperTokens: upper)))
     host.noteEntries()
   }
@@ -104,7 +110,7 @@ extension ShardCore {
   ) {
     guard self.position(of: cut.halfPartition) == nil else { return }
     var half = RecoveredReplica(
-      id: id, promise: cut.promise, commitIndex: cut.through.index,
+      id: id, promise: cut.through.epoch, commitIndex: cut.through.index,
       appliedIndex: cut.through.index, base: cut.through, epochStarts: [], last: cut.through,
       tail: [])
     half.isOfThisProcess = true
@@ -198,7 +204,8 @@ extension ShardCore {
     let host = hosts[position]
     guard let record = routing.record(of: host.partition)?.record else { return }
     appendPending(position, now: now, wall: lastWall, into: &actions)
-    let split = PartitionSplit(level: host.level + 1, replicas: record.members)
+    let split = PartitionSplit(
+      level: host.level + 1, replicaLimit: record.nextReplica + Self.replicaReserve)
     let command = PendingCommand(
       bytes: Command.partitionSplit(split).encoded(), origin: .own, resolves: nil)
     host.splitting = split.level
@@ -217,42 +224,49 @@ extension ShardCore {
   }
 
   /// Asks who has cut, and makes the half's record when enough have: who has, holds all of the half
-  /// there is.
+  /// there is. That may be one that is no member any more.
   private mutating func tendSplit(
     _ position: Int, now: Instant, into actions: inout [ShardAction]
   ) {
     let host = hosts[position]
     guard host.standing.isLeader, host.cut == nil, let half = missingHalf(of: position),
-      let known = routing.record(of: host.partition), known.record.leader == host.replicaID,
-      known.record.epoch == host.standing.epoch
+      let split = host.chat.lastSplit, let known = routing.record(of: host.partition),
+      known.record.leader == host.replicaID, known.record.epoch == host.standing.epoch
     else { return }
-    host.halves.note(host.replicaID, origin(of: half, position))
-    askHalves(position, known, now: now, into: &actions)
-    let members = known.record.members
+    let own = origin(of: half)
+    host.halves.note(own?.replica ?? host.replicaID, own?.index)
+    askHalves(position, half, split, known, now: now, into: &actions)
     let holders =
-      PlantedBug.isActive(.halfNotAwaited)
-      ? known.record.inSync : host.halves.holders.filter { members.contains($0) }
-    guard let origin = host.halves.origin, !holders.isEmpty, now >= host.halves.makeAt,
-      PlantedBug.isActive(.halfNotAwaited) || mayBegin(host.halves, holders, known.record, now)
+      PlantedBug.isActive(.halfNotAwaited) ? known.record.inSync : host.halves.holders
+    guard let origin = host.halves.origin, now >= host.halves.makeAt,
+      PlantedBug.isActive(.halfNotAwaited) || mayBegin(host.halves, known.record, now)
     else { return }
     host.halves.makeAt = now + configuration.splitRecordRetry
-    actions.append(
-      .makeRecord(
-        half, known.record.cutOff(after: origin, holders: holders), of: host.partition,
-        base: known.revision))
+    let record = known.record.cutOff(
+      after: origin, holders: holders, limit: split.replicaLimit)
+    actions.append(.makeRecord(half, record, of: host.partition, base: known.revision))
   }
 
-  /// Whether nobody in sync needs to be waited for any longer. As long as there are fewer holders
-  /// than commands need, everybody is who may be one.
+  /// Whether nobody needs to be waited for any longer: everybody has answered, or can hardly do so.
+  /// As long as there are fewer holders than commands need, all who are in sync are waited for.
   private func mayBegin(
-    _ halves: HalvesKnown, _ holders: [ReplicaID], _ record: PartitionRecord, _ now: Instant
+    _ halves: HalvesKnown, _ record: PartitionRecord, _ now: Instant
   ) -> Bool {
-    if record.inSync.allSatisfy({ halves.hasAnswered($0) }) { return true }
-    return holders.count >= configuration.replica.minInSync && now >= halves.patientUntil
+    let silent = record.members.filter { !halves.hasAnswered($0.store) }
+    let isInSyncKnown = !silent.contains { record.inSync.contains($0) }
+    if isInSyncKnown, !silent.contains(where: { isReachable($0.store) }) { return true }
+    let isEnough = halves.holders.count >= configuration.replica.minInSync || isInSyncKnown
+    return isEnough && now >= halves.patientUntil
   }
 
+  private func isReachable(_ store: StoreID) -> Bool {
+    peers.contains { $0.store == store && $0.link != nil && !$0.isSuspected }
+  }
+
+  /// Asks the members; when none of them has a half, everybody.
   private mutating func askHalves(
-    _ position: Int, _ known: VersionedRecord, now: Instant, into actions: inout [ShardAction]
+    _ position: Int, _ half: PartitionID, _ split: PartitionSplit, _ known: VersionedRecord,
+    now: Instant, into actions: inout [ShardAction]
   ) {
     let host = hosts[position]
     guard now >= host.halves.askAt else { return }
@@ -260,56 +274,65 @@ extension ShardCore {
       host.halves.patientUntil = now + configuration.splitPatience
     }
     host.halves.askAt = now + configuration.splitAskInterval
-    for member in known.record.members where !host.halves.hasAnswered(member) {
-      guard member != host.replicaID, let link = link(to: member.store) else { continue }
+    let asksAll = host.halves.holders.isEmpty && now >= host.halves.patientUntil
+    let members = known.record.members.map(\.store)
+    for peer in peers where asksAll || members.contains(peer.store) {
+      guard !host.halves.hasAnswered(peer.store), let link = peer.link else { continue }
       let message = ReplicaMessage(
-        partition: host.partition, from: host.replicaID, fromBoot: configuration.boot,
-        to: member, epoch: host.standing.epoch, revision: known.revision,
-        body: .splitAsked(level: host.level))
+        partition: half, from: host.replicaID, fromBoot: configuration.boot,
+        to: ReplicaID(store: peer.store, number: 0), epoch: host.standing.epoch,
+        revision: known.revision, body: .splitAsked(level: split.level))
       actions.append(.send(link, .replica(message)))
     }
   }
 
-  /// Up to where a half and the host that it was cut off from are the same; `nil` when there is no
-  /// half of that replica here.
-  private func origin(of half: PartitionID, _ whole: Int) -> LogIndex? {
+  /// A half here that waits for a record, and up to where it and what it was cut off from are the
+  /// same.
+  private func origin(of half: PartitionID) -> (replica: ReplicaID, index: LogIndex)? {
     guard let position = position(of: half) else { return nil }
     let host = hosts[position]
-    guard host.replicaID == hosts[whole].replicaID, host.level == hosts[whole].level,
-      !host.standing.isStopped, !host.hasRecord
-    else { return nil }
-    return host.chat.position
+    guard !host.standing.isStopped, !host.hasRecord else { return nil }
+    return (host.replicaID, host.chat.position)
   }
 
-  /// A shard asks about this one's replica, or answers.
+  /// A shard asks about a half of this one, or answers.
   ///
   /// **Returns**: whether the message was one of these.
   mutating func receiveSplit(
-    _ message: ReplicaMessage, _ position: Int, on link: LinkID, now: Instant,
-    into actions: inout [ShardAction]
+    _ message: ReplicaMessage, on link: LinkID, now: Instant, into actions: inout [ShardAction]
   ) -> Bool {
-    let host = hosts[position]
     switch message.body {
     case .splitAsked(let level):
-      // One that was cut further since has a record of this half.
-      guard message.to == host.replicaID, host.cut == nil, host.level == level,
-        level > routing.scheme.firstLevel(of: host.partition), !host.standing.isStopped
-      else { return true }
-      let half = routing.scheme.half(of: host.partition, level: level)
+      guard message.to.store == configuration.store, !mayStillCut(message.partition) else {
+        return true
+      }
+      let found = origin(of: message.partition)
       let answer = ReplicaMessage(
-        partition: message.partition, from: host.replicaID, fromBoot: configuration.boot,
-        to: message.from, epoch: message.epoch, revision: message.revision,
-        body: .splitDone(level: level, origin: origin(of: half, position)))
+        partition: message.partition, from: found?.replica ?? message.to,
+        fromBoot: configuration.boot, to: message.from, epoch: message.epoch,
+        revision: message.revision, body: .splitDone(level: level, origin: found?.index))
       actions.append(.send(link, .replica(answer)))
     case .splitDone(let level, let origin):
-      guard message.to == host.replicaID, host.standing.isLeader,
-        message.epoch == host.standing.epoch, level == host.level
+      guard let whole = routing.scheme.origin(of: message.partition),
+        let position = position(of: whole, hosting: message.to),
+        hosts[position].standing.isLeader, message.epoch == hosts[position].standing.epoch,
+        level == hosts[position].level
       else { return true }
-      host.halves.note(message.from, origin)
+      hosts[position].halves.note(message.from, origin)
       tendSplit(position, now: now, into: &actions)
     default: return false
     }
     return true
+  }
+
+  /// Whether a replica here may still be cut, and become this half too.
+  private func mayStillCut(_ half: PartitionID) -> Bool {
+    guard let whole = routing.scheme.origin(of: half), let position = position(of: whole) else {
+      return false
+    }
+    let host = hosts[position]
+    return !host.standing.isStopped
+      && (host.cut != nil || host.level < routing.scheme.firstLevel(of: half))
   }
 
   /// Whether this store is making a half of a partition, so that it must not make an empty one.
@@ -317,7 +340,7 @@ extension ShardCore {
     guard let origin = routing.scheme.origin(of: half), let position = position(of: origin),
       let cut = hosts[position].cut, cut.isWriting, self.position(of: half) == nil
     else { return false }
-    return cut.split.replicas.contains(hosts[position].replicaID)
+    return hosts[position].replicaID.number < cut.split.replicaLimit
       && routing.scheme.half(of: origin, level: cut.split.level) == half
   }
 }
@@ -325,7 +348,7 @@ extension ShardCore {
 /// What the leader of a partition knows of those that have cut it.
 struct HalvesKnown {
   private(set) var holders: [ReplicaID] = []
-  private var others: [ReplicaID] = []
+  private var others: [StoreID] = []
   /// The same for all of them.
   private(set) var origin: LogIndex?
   var askAt = Instant.zero
@@ -333,18 +356,19 @@ struct HalvesKnown {
   /// Until then all in-sync members are waited for.
   var patientUntil = Instant.distantFuture
 
+  /// - Parameter origin: of the half that a store has; `nil` when it has none.
   mutating func note(_ replica: ReplicaID, _ origin: LogIndex?) {
     guard let origin else {
-      if !hasAnswered(replica) { others.append(replica) }
+      if !hasAnswered(replica.store) { others.append(replica.store) }
       return
     }
     self.origin = origin
-    others.removeAll { $0 == replica }
+    others.removeAll { $0 == replica.store }
     if !holders.contains(replica) { holders.append(replica) }
   }
 
-  func hasAnswered(_ replica: ReplicaID) -> Bool {
-    holders.contains(replica) || others.contains(replica)
+  func hasAnswered(_ store: StoreID) -> Bool {
+    others.contains(store) || holders.contains { $0.store == store }
   }
 }
 
@@ -363,7 +387,6 @@ package struct ShardCut: Sendable {
   /// The last entry that both halves share.
   package let through: EntryID
   /// Of the half's replica.
-  package let promise: Epoch
   package let generation: UInt32
   package let lower: Checkpoint
   package let lowerTokens: ClosedRange<Token>

@@ -30,7 +30,7 @@ import Testing
   }
 
   private func split(_ level: UInt32 = 1) -> Command {
-    .partitionSplit(PartitionSplit(level: level, replicas: []))
+    .partitionSplit(PartitionSplit(level: level, replicaLimit: 9))
   }
 
   /// Both halves as their owners open them, each from what it can read.

@@ -75,8 +75,8 @@ enum Samples {
       ])),
     .outboxConfirmed(OutboxConfirmed(entries: [])),
     .partitionSplit(
-      PartitionSplit(level: 3, replicas: [ReplicaID(store: StoreID(9), number: 4)])),
-    .partitionSplit(PartitionSplit(level: 1, replicas: [])),
+      PartitionSplit(level: 3, replicaLimit: .max)),
+    .partitionSplit(PartitionSplit(level: 1, replicaLimit: 0)),
     .generationBegan(1), .generationBegan(LogIndex.generationMax),
   ]
 

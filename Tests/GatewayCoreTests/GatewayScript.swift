@@ -70,6 +70,15 @@ struct GatewayScript {
       now: now, into: &actions)
   }
 
+  /// The record of a half is made.
+  mutating func split(_ half: PartitionID, by leader: StoreID, origin: UInt64) {
+    revision += 1
+    var made = record(epoch: UInt64(revision), leader: leader)
+    made.origin = LogIndex(origin)
+    core.recordObserved(
+      half, VersionedRecord(record: made, revision: Revision(revision)), now: now, into: &actions)
+  }
+
   mutating func open(_ store: StoreID, credits: UInt32 = 100) {
     core.linkOpened(store, peer: hello(store, credits: credits), now: now, into: &actions)
   }

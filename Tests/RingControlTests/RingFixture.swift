@@ -98,7 +98,7 @@ struct RingFixture {
     let record = records[number]
     return (
       scheme.half(of: PartitionID(UInt32(number)), level: ring.wantedLevel),
-      record.cutOff(after: LogIndex(9), holders: record.inSync)
+      record.cutOff(after: LogIndex(9), holders: record.inSync, limit: 0)
     )
   }
 

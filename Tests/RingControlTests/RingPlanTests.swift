@@ -89,6 +89,45 @@ import Testing
     #expect(refusal(.drain("shard1")) == .changeUnderWay(kind: .add, subject: "shard4"))
   }
 
+  @Test func `a split copies nothing, changes no member and cannot be turned back`() throws {
+    let fixture = RingFixture(members: 4)
+    let plan = try fixture.plan(.split)
+    #expect(plan.moves.isEmpty && plan.replicaMoves == 0 && plan.leaderChanges == 0)
+    #expect(plan.before == plan.after)
+    #expect(plan.record.members == fixture.ring.members)
+    #expect(plan.record.change?.kind == .split && plan.record.level == 0)
+    #expect(plan.record.wantedLevel == 1)
+    #expect(plan.record.turnedBack() == nil)
+  }
+
+  @Test func `a ring has at most 65536 partitions`() throws {
+    var fixture = RingFixture(members: 3, partitions: 300)
+    fixture.ring.level = 6
+    #expect(try fixture.plan(.split).record.wantedLevel == 7)
+    fixture.ring.level = 7
+    #expect(throws: RingEditError.tooManyPartitions(76_800)) { try fixture.plan(.split) }
+  }
+
+  @Test func `after a split a node takes halves, and nothing moves between the others`() throws {
+    var fixture = RingFixture(members: 4, registered: 5)
+    try fixture.apply(.split)
+    fixture.ring.change = nil
+    fixture.ring.level = 1
+    let halves = fixture.records.map { $0.cutOff(after: LogIndex(1), holders: $0.inSync, limit: 0) }
+    fixture.records += halves
+    fixture.revisions += halves.map { _ in 1 }
+    let plan = try fixture.plan(.add("shard5", weight: nil, zone: nil))
+    for move in plan.moves { #expect(move.newcomers.allSatisfy { $0 == store(5) }) }
+    #expect(plan.replicaMoves * 100 <= plan.idealMoves * 115)
+    #expect(abs(plan.idealMoves - 512 * 3 / 5) <= 512 * 3 / 5 / 20)
+    // Halves of one partition go separate ways.
+    let moved = Set(plan.moves.map(\.partition))
+    #expect(
+      (0..<256).contains { number in
+        moved.contains(PartitionID(number)) != moved.contains(PartitionID(number + 256))
+      })
+  }
+
   @Test func `a drained node comes back with what it had`() throws {
     var fixture = RingFixture(members: 4)
     let before = fixture.targets

@@ -100,7 +100,7 @@ import WalkSupport
     begins(&scene)
     let record = try #require(scene.record)
     #expect(record.inSync == before.record.inSync && record.target == before.record.target)
-    #expect(record.leader == before.record.leader && record.nextReplica == 4)
+    #expect(record.leader == before.record.leader && record.nextReplica > 4)
     #expect(
       scene.rig.coordinator.records[PartitionID(0)] == before, "nothing changed for the other")
     let last = scene.say("after", in: scene.upper[0], to: Self.half)

@@ -87,6 +87,7 @@ extension SimulatedCluster {
     _ partition: PartitionID, _ record: PartitionRecord, of whole: PartitionID, base: Revision
   ) {
     fold(31, Int(partition.rawValue), Int(base.rawValue))
+    tell("the record of \(partition) is asked for on \(base)")
     guard coordinator.make(partition, record, of: whole, base: base) else { return }
     rare.note(.halfBegun)
     if record.inSync.count < record.target.count { rare.note(.halfBegunWithoutAll) }

@@ -96,13 +96,16 @@ extension SimulatedCluster {
       return false
     }
     let index = LogIndex(UInt64(checker.committed[Int(half.rawValue)].count))
-    return record.members.contains { member in
-      guard let disk = shards.first(where: { $0.id == member.store && $0 !== shard })?.disk else {
-        return false
+    return shards.contains { other in
+      guard other !== shard else { return false }
+      let isHere = other.disk.replicas(of: half).contains {
+        if case .inState = other.disk.trace(at: index, of: half, $0) { true } else { false }
       }
-      if case .inState = disk.trace(at: index, of: half, member) { return true }
-      guard case .entry = disk.trace(at: index, of: whole, member) else { return false }
-      return disk.appliedIndex(of: whole) < index
+      if isHere { return true }
+      guard let member = record.replica(on: other.id),
+        case .entry = other.disk.trace(at: index, of: whole, member)
+      else { return false }
+      return other.disk.appliedIndex(of: whole) < index
     }
   }
 

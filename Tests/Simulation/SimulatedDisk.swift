@@ -108,7 +108,7 @@ package final class SimulatedDisk: ShardStorage {
     init(half id: ReplicaID, of before: Stored, _ cut: ShardCut) {
       self.id = id
       generation = cut.generation
-      promise = cut.promise
+      promise = cut.through.epoch
       start = cut.through
       base = start
       appliedIndex = start.index

@@ -138,7 +138,7 @@ extension RandomValues {
           user: user(), conversation: conversation(), removed: flag(), origin: origin()))
     case 11:
       .partitionSplit(
-        PartitionSplit(level: 1 + UInt32(below(16)), replicas: list(4) { $0.replica() }))
+        PartitionSplit(level: 1 + UInt32(below(16)), replicaLimit: number32()))
     case 10: .generationBegan(number32() % (LogIndex.generationMax + 1))
     default:
       .outboxConfirmed(

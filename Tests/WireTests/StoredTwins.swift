@@ -144,12 +144,7 @@ extension ProtoCommand {
     case .partitionSplit(let split):
       partitionSplit = .with {
         $0.level = split.level
-        $0.replicas = split.replicas.map { replica in
-          .with {
-            $0.store = replica.store.rawValue
-            $0.number = replica.number
-          }
-        }
+        $0.replicaLimit = split.replicaLimit
       }
     case .generationBegan(let generation):
       generationBegan = .with { $0.generation = generation }

@@ -557,23 +557,8 @@ nonisolated struct ProtoPartitionSplit: Sendable {
   /// How often the partition's range is cut then.
   var level: UInt32 = 0
 
-  /// Those that make a replica of the upper half, under their own names.
-  var replicas: [ProtoSplitReplica] = []
-
-  var unknownFields = SwiftProtobuf.UnknownStorage()
-
-  init() {}
-}
-
-/// As ReplicaID in cluster.proto.
-nonisolated struct ProtoSplitReplica: Sendable {
-  // SwiftProtobuf.Message conformance is added in an extension below. See the
-  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
-  // methods supported on all messages.
-
-  var store: UInt64 = 0
-
-  var number: UInt32 = 0
+  /// Replicas with lower numbers make a replica of the upper half, under their own names.
+  var replicaLimit: UInt32 = 0
 
   var unknownFields = SwiftProtobuf.UnknownStorage()
 
@@ -1602,7 +1587,7 @@ nonisolated extension ProtoGenerationBegan: SwiftProtobuf.Message, SwiftProtobuf
 
 nonisolated extension ProtoPartitionSplit: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   static let protoMessageName: String = _protobuf_package + ".PartitionSplit"
-  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}level\0\u{1}replicas\0")
+  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}level\0\u{3}replica_limit\0")
 
   mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -1611,7 +1596,7 @@ nonisolated extension ProtoPartitionSplit: SwiftProtobuf.Message, SwiftProtobuf.
       // enabled. https://github.com/apple/swift-protobuf/issues/1034
       switch fieldNumber {
       case 1: try { try decoder.decodeSingularUInt32Field(value: &self.level) }()
-      case 2: try { try decoder.decodeRepeatedMessageField(value: &self.replicas) }()
+      case 2: try { try decoder.decodeSingularUInt32Field(value: &self.replicaLimit) }()
       default: break
       }
     }
@@ -1621,50 +1606,15 @@ nonisolated extension ProtoPartitionSplit: SwiftProtobuf.Message, SwiftProtobuf.
     if self.level != 0 {
       try visitor.visitSingularUInt32Field(value: self.level, fieldNumber: 1)
     }
-    if !self.replicas.isEmpty {
-      try visitor.visitRepeatedMessageField(value: self.replicas, fieldNumber: 2)
+    if self.replicaLimit != 0 {
+      try visitor.visitSingularUInt32Field(value: self.replicaLimit, fieldNumber: 2)
     }
     try unknownFields.traverse(visitor: &visitor)
   }
 
   static func ==(lhs: ProtoPartitionSplit, rhs: ProtoPartitionSplit) -> Bool {
     if lhs.level != rhs.level {return false}
-    if lhs.replicas != rhs.replicas {return false}
-    if lhs.unknownFields != rhs.unknownFields {return false}
-    return true
-  }
-}
-
-nonisolated extension ProtoSplitReplica: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
-  static let protoMessageName: String = _protobuf_package + ".SplitReplica"
-  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}store\0\u{1}number\0")
-
-  mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
-    while let fieldNumber = try decoder.nextFieldNumber() {
-      // The use of inline closures is to circumvent an issue where the compiler
-      // allocates stack space for every case branch when no optimizations are
-      // enabled. https://github.com/apple/swift-protobuf/issues/1034
-      switch fieldNumber {
-      case 1: try { try decoder.decodeSingularFixed64Field(value: &self.store) }()
-      case 2: try { try decoder.decodeSingularUInt32Field(value: &self.number) }()
-      default: break
-      }
-    }
-  }
-
-  func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
-    if self.store != 0 {
-      try visitor.visitSingularFixed64Field(value: self.store, fieldNumber: 1)
-    }
-    if self.number != 0 {
-      try visitor.visitSingularUInt32Field(value: self.number, fieldNumber: 2)
-    }
-    try unknownFields.traverse(visitor: &visitor)
-  }
-
-  static func ==(lhs: ProtoSplitReplica, rhs: ProtoSplitReplica) -> Bool {
-    if lhs.store != rhs.store {return false}
-    if lhs.number != rhs.number {return false}
+    if lhs.replicaLimit != rhs.replicaLimit {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }

@@ -674,7 +674,7 @@ nonisolated struct ProtoReplicaMessage: Sendable {
     fileprivate var _last: ProtoEntryID? = nil
   }
 
-  /// Leader to all: has your replica been cut so often?
+  /// The leader of a partition that was cut to all that could have a replica of this half.
   nonisolated struct SplitAsked: Sendable {
     // SwiftProtobuf.Message conformance is added in an extension below. See the
     // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
@@ -687,7 +687,6 @@ nonisolated struct ProtoReplicaMessage: Sendable {
     init() {}
   }
 
-  /// The replica is cut so often.
   nonisolated struct SplitDone: Sendable {
     // SwiftProtobuf.Message conformance is added in an extension below. See the
     // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
@@ -695,8 +694,8 @@ nonisolated struct ProtoReplicaMessage: Sendable {
 
     var level: UInt32 = 0
 
-    /// The position up to which it and the half of the same name that was cut off last are the same;
-    /// 0: there is no such half here, and will be none.
+    /// The position up to which the half is the same as what it was cut off from; 0: there is none
+    /// here, and will be none.
     var origin: UInt64 = 0
 
     var unknownFields = SwiftProtobuf.UnknownStorage()
