@@ -244,6 +244,18 @@ extension Replica {
     tellHeir(into: &actions)
   }
 
+  /// Lets followers that wait for nothing else know at once how far everything is committed.
+  package mutating func tellCommit(now: Instant, into actions: inout [ReplicaAction]) {
+    guard role == .leader else { return }
+    for position in leadership.progress.indices {
+      let progress = leadership.progress[position]
+      guard progress.toldCommit < commitIndex, progress.mode == .streaming, !progress.isLoading,
+        progress.next > log.last.index
+      else { continue }
+      send([], to: position, now: now, into: &actions)
+    }
+  }
+
   private mutating func noticeCommit(now: Instant) {
     let noticeAt = leadership.noticeAt ?? now + configuration.commitNotice
     leadership.noticeAt = noticeAt

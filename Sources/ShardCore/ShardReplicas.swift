@@ -125,6 +125,8 @@ extension ShardCore {
       }
       settle(entry, position, now: now, into: &actions)
       if let split = output.split {
+        // The others cut as soon as they know that it is committed.
+        hosts[position].visit { $0.tellCommit(now: now, into: &pending) }
         beginCut(split, through: entry.id, position, now: now, into: &actions)
       }
     }

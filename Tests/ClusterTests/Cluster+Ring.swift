@@ -13,6 +13,20 @@ extension Cluster {
     return outcome.output
   }
 
+  /// Connections that the gateways have accepted since they started, by gateway and port.
+  func acceptedConnections() async throws -> [String] {
+    var counts: [String] = []
+    for gateway in layout.gateways {
+      let port = layout.command(gateway).readiness.port
+      guard let page = await Loopback.get("/metrics", port: port)?.body else {
+        throw ClusterFailure("\(gateway) tells no metrics")
+      }
+      counts += page.split(separator: "\n")
+        .filter { $0.hasPrefix("martlet_public_connections_total") }.map(String.init)
+    }
+    return counts
+  }
+
   /// How often a line with this text stands in the log of a node.
   func logged(_ text: String, by node: String) -> Int {
     let log = (try? Program.text(layout.log(node))) ?? ""

@@ -19,18 +19,6 @@ extension RealProcesses {
       }
     }
 
-    /// Connections that the gateways have accepted since they started.
-    private func accepted(_ cluster: Cluster) async throws -> [String] {
-      var counts: [String] = []
-      for gateway in cluster.layout.gateways {
-        let port = cluster.layout.command(gateway).readiness.port
-        let page = try #require(await Loopback.get("/metrics", port: port)).body
-        counts += page.split(separator: "\n")
-          .filter { $0.hasPrefix("martlet_public_connections_total") }.map(String.init)
-      }
-      return counts
-    }
-
     @Test func aShardComesAndAnotherGoesWhilePeopleTalk() async throws {
       try await Cluster.with { cluster in
         try await Workload.run(on: cluster) { workload in
@@ -47,7 +35,7 @@ extension RealProcesses {
           #expect(unchanged.partitions.map(\.target) == before.partitions.map(\.target))
 
           let begin = ContinuousClock.now
-          let connections = try await accepted(cluster)
+          let connections = try await cluster.acceptedConnections()
           #expect(connections.count == 4)
           let added = try await cluster.changeRing("add", spare)
           #expect(added.hasSuffix("done\n"))
@@ -74,7 +62,8 @@ extension RealProcesses {
           let rest = try await cluster.changeRing("verify", "--json")
           #expect(rest == "{\"equal\":16,\"partitionCount\":16,\"others\":[]}\n")
           expectShortPauses(workload, since: begin)
-          #expect(try await accepted(cluster) == connections, "nobody had to connect anew")
+          #expect(
+            try await cluster.acceptedConnections() == connections, "nobody had to connect anew")
           let refused = try await cluster.ringCommand("drain", "shard2")
           #expect(refused.ending == .exited(78))
           #expect(refused.error.contains("add a node first"))

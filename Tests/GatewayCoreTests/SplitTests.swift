@@ -58,6 +58,26 @@ import WalkSupport
     #expect(script.core.pendingRequestCount == 0)
   }
 
+  @Test func `what a shard said of the whole says nothing of who leads the half`() {
+    var script = script()
+    let upper = room(2, isUpper: true)
+    script.send(1, to: upper)
+    let first = script.take().requests[0].request
+    script.split(Self.half, by: a, origin: 20)
+    let moved = script.take().requests
+    #expect(moved.map(\.request.partition) == [Self.half] && moved[0].request.id == first.id)
+    // The answer to the first try comes late: somebody else leads the whole by now.
+    script.respond(
+      first,
+      .notLeader(leader: ReplicaID(store: store(2), number: 1), revision: Revision(99)), from: a)
+    script.advance(200)
+    #expect(script.take().requests.isEmpty, "the second is not answered yet")
+    script.send(2, to: upper)
+    #expect(script.take().texts == ["2→1"])
+    script.respond(moved[0].request, sentAnswer(1), from: a)
+    #expect(script.take().results.count == 1)
+  }
+
   @Test func `nothing newer overtakes what moves to a half without a leader`() {
     var script = script()
     let upper = room(2, isUpper: true)
