@@ -41,7 +41,7 @@ package struct Replica: ~Copyable {
   package let partition: PartitionID
   package let id: ReplicaID
   package let boot: BootID
-  let configuration: ReplicaConfiguration
+  private(set) var configuration: ReplicaConfiguration
 
   var role = Role.follower
   var random: SeededRandom
@@ -186,6 +186,11 @@ package struct Replica: ~Copyable {
   }
 
   // MARK: Inputs of the shell
+
+  /// Other bounds hold from now on.
+  package mutating func configure(_ configuration: ReplicaConfiguration) {
+    self.configuration = configuration
+  }
 
   /// Entries up to `index` were applied.
   package mutating func applied(through index: LogIndex, into actions: inout [ReplicaAction]) {

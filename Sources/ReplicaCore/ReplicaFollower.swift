@@ -10,8 +10,8 @@ extension Replica {
     if case .stopped(let reason) = role {
       return receiveStopped(message, reason, into: &actions)
     }
-    guard message.to == id, message.from != id, let known else { return }
-    guard known.record.hasMember(message.from) else {
+    guard message.to == id, message.from != id else { return }
+    guard let known, known.record.hasMember(message.from) else {
       return hold(message, into: &actions)
     }
     switch message.body {
@@ -114,11 +114,12 @@ extension Replica {
 
   /// Rule 8: a sender that the known record does not explain is refused only after a newer look.
   private mutating func hold(_ message: ReplicaMessage, into actions: inout [ReplicaAction]) {
-    guard let known, message.revision > known.revision else { return }
+    guard message.revision > known?.revision ?? .zero else { return }
     // Large, and asked for again.
     if case .snapshotChunk = message.body { return }
     if heldMessages.count < configuration.heldMessagesMax { heldMessages.append(message) }
-    readRecord(for: .refresh, into: &actions)
+    // The first record is on its way.
+    if known != nil { readRecord(for: .refresh, into: &actions) }
   }
 
   mutating func receiveHeld(now: Instant, into actions: inout [ReplicaAction]) {

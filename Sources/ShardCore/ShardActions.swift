@@ -211,9 +211,7 @@ package struct ShardConfiguration: Sendable {
     self.boot = boot
     self.partitionCount = partitionCount
     replica = ReplicaConfiguration(minInSync: minInSync)
-    let share = Self.catchUpBytesPerLink / Int(partitionCount)
-    replica.windowBytesMax = min(replica.windowBytesMax, max(share, Self.windowBytesMin))
-    replica.appendBytesMax = min(replica.appendBytesMax, replica.windowBytesMax)
+    replica.shareWindow(among: Int(partitionCount))
   }
 
   package static let splitsMaxUsual = 4
@@ -223,4 +221,14 @@ package struct ShardConfiguration: Sendable {
   package static let catchUpBytesPerLink = 32 << 20
   /// No partition's window is smaller, however many there are.
   package static let windowBytesMin = 8 << 10
+}
+
+extension ReplicaConfiguration {
+  /// Bounds what is on its way to one follower, so that it is not too much for all partitions
+  /// together.
+  mutating func shareWindow(among partitionCount: Int) {
+    let share = ShardConfiguration.catchUpBytesPerLink / partitionCount
+    windowBytesMax = min(windowBytesMax, max(share, ShardConfiguration.windowBytesMin))
+    appendBytesMax = min(appendBytesMax, windowBytesMax)
+  }
 }

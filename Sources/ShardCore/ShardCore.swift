@@ -17,7 +17,7 @@ import Routing
 ///
 /// **Isolation**: owned by one event loop.
 package struct ShardCore: ~Copyable {
-  package let configuration: ShardConfiguration
+  package private(set) var configuration: ShardConfiguration
   let storage: any ShardStorage
   var routing: RoutingTable
   var hosts: [PartitionHost] = []
@@ -204,8 +204,13 @@ package struct ShardCore: ~Copyable {
 
   /// How fast replicas learn, and how often partitions are to be cut.
   package mutating func ringObserved(_ ring: RingRecord) {
-    wantedLevel = max(wantedLevel, ring.wantedLevel)
     learning.bytesPerSecond = ring.bytesPerSecond
+    guard ring.wantedLevel > wantedLevel else { return }
+    wantedLevel = ring.wantedLevel
+    configuration.replica.shareWindow(among: routing.scheme.count(level: wantedLevel))
+    for host in hosts {
+      host.visit { [configuration] in $0.configure(configuration.replica) }
+    }
   }
 
   // MARK: Answers of the shell

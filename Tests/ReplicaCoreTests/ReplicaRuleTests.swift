@@ -251,6 +251,16 @@ private let d = Names.d
     #expect(follower.replica.lastEntry == F.id(2, 1))
   }
 
+  @Test func `rule 8: what comes before the first record waits for it`() {
+    var follower = F(b, recovered: F.recovered(b, epochs: [1]))
+    follower.receive(
+      .append(previous: F.id(1, 1), entries: [F.entry(2, 2)], commitIndex: .zero), from: a,
+      epoch: 2, revision: 1)
+    #expect(follower.actions.isEmpty, "the record is on its way without being asked for")
+    follower.observe(F.record(2, leader: a, inSync: [a, b]))
+    #expect(follower.replica.lastEntry == F.id(2, 2))
+  }
+
   @Test func `rule 8: the view of the record never goes back`() {
     var follower = F.follower()
     follower.observe(F.record(3, leader: c, inSync: [b, c]), revision: 9)

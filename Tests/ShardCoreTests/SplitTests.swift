@@ -329,6 +329,20 @@ import WalkSupport
     }
   }
 
+  @Test func `all partitions together keep what is on its way to a follower within its bound`() {
+    var scene = Scene()
+    func window(_ scene: Scene) -> Int? {
+      scene.rig.stores[0].core?.configuration.replica.windowBytesMax
+    }
+    let before = window(scene) ?? 0
+    scene.split(level: 5)
+    #expect(window(scene) == ShardConfiguration.catchUpBytesPerLink >> 6)
+    #expect(window(scene) ?? .max < before)
+    // Never less, as a ring has never fewer partitions.
+    scene.split(level: 2)
+    #expect(window(scene) == ShardConfiguration.catchUpBytesPerLink >> 6)
+  }
+
   @Test func `nothing is cut before every node knows how`() {
     var scene = Scene { $0.activeVersion = ProtocolVersion.splits - 1 }
     scene.split()
