@@ -16,7 +16,8 @@ enum Completion {
 /// A class, so that looking at one field does not copy the others; `GatewayCore` alone refers to
 /// it.
 final class PendingRequest {
-  let id: UInt64
+  /// Greater than those of older requests of the partition.
+  fileprivate(set) var id: UInt64
   fileprivate(set) var partition: PartitionID
   /// By what it is routed; `nil` when it names its partition itself.
   let token: Token?
@@ -27,8 +28,6 @@ final class PendingRequest {
   fileprivate(set) var sentTo: StoreID?
   /// Whether it ever went to a shard.
   var wasSent = false
-  /// Who still owes answers to earlier tries in another partition, and how many.
-  fileprivate var owed: (store: StoreID, count: Int)?
   /// Links that were lost while it was on its way.
   var lossCount = 0
 
@@ -193,15 +192,17 @@ extension GatewayCore {
     }
   }
 
-  /// A request belongs to another partition by now: it waits there, in its place among the others.
+  /// A request belongs to another partition by now: it waits there under another number, so that
+  /// what is still answered to its earlier tries says nothing of the one that is asked now. Those
+  /// of a partition are moved oldest first.
   mutating func move(_ request: PendingRequest, to partition: PartitionID, now: Instant) {
-    if let store = request.sentTo {
-      let before = request.owed?.store == store ? request.owed?.count : 0
-      request.owed = (store, (before ?? 0) + 1)
-    }
     takeBack(request)
     waiting[request.partition]?.remove(request.id)
     if waiting[request.partition]?.ids.isEmpty ?? false { waiting[request.partition] = nil }
+    requests[request.id] = nil
+    lastRequestID += 1
+    request.id = lastRequestID
+    requests[request.id] = request
     request.partition = partition
     wait(request, until: now)
   }
@@ -224,11 +225,6 @@ extension GatewayCore {
     _ response: Response, from store: StoreID, now: Instant, into actions: inout [GatewayAction]
   ) {
     guard let request = requests[response.id], request.sentTo == store else { return }
-    if let owed = request.owed, owed.store == store, owed.count > 0 {
-      request.owed?.count -= 1
-      // What was done is done; why it was not, is another partition's business.
-      guard response.outcome.isDone else { return }
-    }
     takeBack(request)
     switch response.outcome {
     case .applied, .answered:
@@ -265,7 +261,6 @@ extension GatewayCore {
 
   /// What was under way on a lost link waits for the next leader.
   mutating func requestsLost(on store: StoreID, now: Instant, into actions: inout [GatewayAction]) {
-    for request in requests.values where request.owed?.store == store { request.owed = nil }
     let lost = requests.values.filter { $0.sentTo == store }.sorted { $0.id < $1.id }
     for request in lost {
       request.lossCount += 1
@@ -307,15 +302,6 @@ extension GatewayCore {
     for request in late {
       waiting[request.partition]?.remove(request.id)
       complete(request, .failed(Self.lateness(of: request)), now: now, into: &actions)
-    }
-  }
-}
-
-extension Response.Outcome {
-  fileprivate var isDone: Bool {
-    switch self {
-    case .applied, .answered: true
-    case .notLeader, .failed: false
     }
   }
 }

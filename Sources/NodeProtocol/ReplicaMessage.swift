@@ -70,8 +70,8 @@ package struct ReplicaMessage: Equatable, Sendable {
     /// The records of a snapshot after a key; the first ones after none.
     case snapshotWanted(number: UInt64, after: [UInt8], leaderBoot: BootID)
     case snapshotChunk(SnapshotChunk)
-    /// The leader of a partition that was cut → all that could have a replica of this half: have you?
-    /// Between the shards, not their replicas.
+    /// The leader of what was cut → everybody who may have a replica of this half: have you? Said
+    /// between the shards, not their replicas.
     case splitAsked(level: UInt32)
     /// Up to `origin` the half is the same as what it was cut off from, which is durable; `nil`:
     /// there is none here, and will be none.

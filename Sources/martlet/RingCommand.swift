@@ -42,7 +42,7 @@ struct RingInitCommand: AsyncParsableCommand {
     let partitionCount = try RingSettings.partitions(source)
     let replicaCount = try RingSettings.replicas(source, shards: shardCount)
     let seconds = try source.optional("wait")?.number(in: 1...86_400) ?? 60
-    let (record, isNew, shards) = try await EtcdConnection.use(source, logger: logger) {
+    let (record, isNew, shards, present) = try await EtcdConnection.use(source, logger: logger) {
       coordinator in
       let (record, isNew) = try await Waiting.atMost(
         seconds: seconds,
@@ -52,16 +52,19 @@ struct RingInitCommand: AsyncParsableCommand {
           shardCount: shardCount, partitionCount: partitionCount, replicaCount: replicaCount,
           in: coordinator)
       }
-      let owners = try await RingStatus.read(coordinator)?.owners.count ?? 0
-      return (record, isNew, owners)
+      let status = try await RingStatus.read(coordinator)
+      let count = status?.partitionCount ?? Int(record.partitionCount)
+      return (record, isNew, status?.owners.count ?? 0, count)
     }
     let what = isNew ? "the ring is made" : "there is a ring already"
     Output.write(
-      "\(what): cluster \(Base32.encode(record.clusterID)), \(record.partitionCount) partitions, "
+      "\(what): cluster \(Base32.encode(record.clusterID)), \(present) partitions, "
         + "\(record.replicaCount) replicas, on \(shards) shards\n")
     guard !isNew else { return }
     var differences: [String] = []
-    if source.optional("partitions") != nil, partitionCount != record.partitionCount {
+    // Since it was split there are more than it was made with; either is what is meant.
+    let known = [Int(record.partitionCount), present]
+    if source.optional("partitions") != nil, !known.contains(Int(partitionCount)) {
       differences.append("\(partitionCount) partitions")
     }
     if source.optional("replicas") != nil, replicaCount != record.replicaCount {

@@ -51,10 +51,10 @@ import WalkSupport
     #expect(moved.allSatisfy { $0.request.partition == Self.half })
     // What the shard still answers of the earlier tries says nothing.
     for place in [3, 5] { script.respond(first.requests[place].request, sentAnswer(9), from: a) }
-    #expect(script.take().results.count == 2, "an answer is one, whoever was asked")
-    script.respond(moved[0].request, sentAnswer(1), from: a)
+    #expect(script.take().results.isEmpty)
+    for item in moved { script.respond(item.request, sentAnswer(1), from: a) }
     for place in [0, 2, 4] { script.respond(first.requests[place].request, sentAnswer(7), from: a) }
-    #expect(script.take().results.count == 4)
+    #expect(script.take().results.count == 6)
     #expect(script.core.pendingRequestCount == 0)
   }
 
@@ -65,7 +65,7 @@ import WalkSupport
     let first = script.take().requests[0].request
     script.split(Self.half, by: a, origin: 20)
     let moved = script.take().requests
-    #expect(moved.map(\.request.partition) == [Self.half] && moved[0].request.id == first.id)
+    #expect(moved.map(\.request.partition) == [Self.half])
     // The answer to the first try comes late: somebody else leads the whole by now.
     script.respond(
       first,
