@@ -30,7 +30,8 @@ package struct RoutingTable: Sendable {
 
   /// Whether the partition is one of the first, or its record was observed.
   package func knows(_ partition: PartitionID) -> Bool {
-    partition.rawValue < scheme.rootCount || record(of: partition) != nil
+    partition.rawValue < scheme.rootCount
+      || contains(partition) && routes[Int(partition.rawValue)].record != nil
   }
 
   /// The partition whose range holds the token: the latest half that is known.

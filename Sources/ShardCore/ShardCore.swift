@@ -47,6 +47,8 @@ package struct ShardCore: ~Copyable {
   var learning = LearningBudget()
   /// How often every partition should be cut in two.
   var wantedLevel: UInt32 = 0
+  /// Whether a partition here may have to be cut, or to be asked about.
+  var hasSplits = false
   /// Of the protocol: what a later one brought is not used.
   var activeVersion: UInt32
   /// States that are being sent, frozen.
@@ -131,6 +133,7 @@ package struct ShardCore: ~Copyable {
 
   /// Puts a host in the place of the partition's earlier one, or at the end.
   mutating func install(_ host: PartitionHost) {
+    hasSplits = true
     if let position = position(of: host.partition) {
       hosts[position] = host
     } else {
@@ -207,6 +210,7 @@ package struct ShardCore: ~Copyable {
     learning.bytesPerSecond = ring.bytesPerSecond
     guard ring.wantedLevel > wantedLevel else { return }
     wantedLevel = ring.wantedLevel
+    hasSplits = true
     configuration.replica.shareWindow(among: routing.scheme.count(level: wantedLevel))
     for host in hosts {
       host.visit { [configuration] in $0.configure(configuration.replica) }

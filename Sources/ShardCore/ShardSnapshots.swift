@@ -101,6 +101,7 @@ extension ShardCore {
           "the snapshot is of \(chat.appliedIndex), not \(installation.last.index)")
       }
       host.replaceState(chat, reader, at: installation.last.index, now: now)
+      hasSplits = true
       snapshotCounts.installed += 1
       actions.append(.install(host.partition, host.replicaID, installation))
       actions.append(.note(.snapshotInstalled(host.partition, through: installation.last)))

@@ -40,6 +40,7 @@ extension ShardCore {
     host.cut = PendingCut(split: split, through: through, isWriting: false)
     host.splitting = nil
     host.halves = HalvesKnown()
+    hasSplits = true
     host.narrowTokens()
     keepHolders(position, now: now)
     endSubscriptions(position, .notLeader, into: &actions) { !host.tokens.contains($0.token) }
@@ -163,15 +164,24 @@ extension ShardCore {
 
   /// Begins what the ring wants, and goes on with what is begun.
   mutating func considerSplits(now: Instant, into actions: inout [ShardAction]) {
-    guard wantedLevel > 0 else { return }
+    guard hasSplits else { return }
+    hasSplits = false
     var room = configuration.splitsMax - hosts.count { $0.cut != nil || $0.splitting != nil }
     for position in hosts.indices {
       keepHolders(position, now: now)
       tendSplit(position, now: now, into: &actions)
+      if isSplitOpen(position) { hasSplits = true }
       guard room > 0, maySplit(position, now: now) else { continue }
       room -= 1
       propose(position, now: now, into: &actions)
     }
+  }
+
+  /// Whether a partition has to be looked at again. Of a ring that was split long ago none has.
+  private func isSplitOpen(_ position: Int) -> Bool {
+    let host = hosts[position]
+    guard !host.standing.isStopped else { return false }
+    return host.level < wantedLevel || host.cut != nil || missingHalf(of: position) != nil
   }
 
   /// Nobody needs to leave before the half has a record: who does takes along a part of what there
@@ -220,7 +230,7 @@ extension ShardCore {
     let level = host.level
     guard level > routing.scheme.firstLevel(of: host.partition) else { return nil }
     let half = routing.scheme.half(of: host.partition, level: level)
-    return routing.record(of: half) == nil ? half : nil
+    return routing.knows(half) ? nil : half
   }
 
   /// Asks who has cut, and makes the half's record when enough have: who has, holds all of the half

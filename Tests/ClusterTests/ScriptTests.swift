@@ -42,7 +42,10 @@ extension RealProcesses {
       // What it was made with stays.
       for (arguments, words) in [
         (["--shards", "2"], "this cluster has 3 shards; cluster/down --purge deletes it"),
-        (["--partitions", "32"], "this cluster has 16 partitions; cluster/down --purge deletes"),
+        (
+          ["--partitions", "32"],
+          "this cluster was made with 16 partitions; cluster/down --purge deletes"
+        ),
         (["--gateways", "1"], "this cluster runs with 2 gateways; cluster/down first"),
         (["--embedded"], "this cluster is not embedded; cluster/down --purge deletes it"),
       ] {

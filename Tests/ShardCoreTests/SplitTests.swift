@@ -343,6 +343,14 @@ import WalkSupport
     #expect(window(scene) == ShardConfiguration.catchUpBytesPerLink >> 6)
   }
 
+  @Test func `a ring that was split costs nothing any more`() {
+    var scene = Scene()
+    scene.split()
+    begins(&scene)
+    scene.rig.run(milliseconds: 500)
+    #expect(scene.rig.stores.allSatisfy { $0.core?.hasSplits == false })
+  }
+
   @Test func `nothing is cut before every node knows how`() {
     var scene = Scene { $0.activeVersion = ProtocolVersion.splits - 1 }
     scene.split()
