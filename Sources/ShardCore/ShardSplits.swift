@@ -97,6 +97,8 @@ extension ShardCore {
         replica.gaveUp(.damaged("\(error)"), into: &pending)
       }
     }
+    // Those that were frozen before hold the upper half, too, which may be deleted under them.
+    snapshots.removeAll { $0.partition == cut.partition }
     actions.append(.note(.partitionCut(cut.partition, half: cut.halfPartition, cut.through)))
     readmit(position, now: now, into: &actions)
     drive(position, now: now, into: &actions) { replica, pending in
