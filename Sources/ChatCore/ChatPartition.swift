@@ -26,6 +26,8 @@ package struct ChatPartition: ~Copyable, Sendable {
   package var level: UInt32 { lastSplit?.level ?? 0 }
   /// The command that cut it last, whichever half this is.
   package private(set) var lastSplit: PartitionSplit?
+  /// Of that command's entry; zero when there was none.
+  package private(set) var splitPosition: LogIndex
   /// Bound of what is kept in memory beyond what changed since the last checkpoint.
   package var cacheBytesMax: Int
   /// The last entry that was applied.
@@ -81,6 +83,7 @@ package struct ChatPartition: ~Copyable, Sendable {
     self.partition = partition
     generation = mark.generation
     lastSplit = mark.split
+    splitPosition = mark.splitPosition
     self.cacheBytesMax = cacheBytesMax
     appliedIndex = mark.appliedIndex
     checkpointedIndex = mark.appliedIndex
@@ -190,7 +193,7 @@ package struct ChatPartition: ~Copyable, Sendable {
     case .conversationListed(let listed): try apply(listed, index, state, &output)
     case .outboxConfirmed(let confirmed): apply(confirmed)
     case .generationBegan(let generation): begin(generation, &output)
-    case .partitionSplit(let split): apply(split, &output)
+    case .partitionSplit(let split): apply(split, index, &output)
     }
   }
 
@@ -204,10 +207,13 @@ package struct ChatPartition: ~Copyable, Sendable {
   }
 
   /// What lies in the upper half stays until `beginSplit`; the owner applies nothing before.
-  private mutating func apply(_ split: PartitionSplit, _ output: inout ApplyOutput) -> CommandResult
-  {
-    guard split.level == level + 1 else { return .done }
+  private mutating func apply(
+    _ split: PartitionSplit, _ index: LogIndex, _ output: inout ApplyOutput
+  ) -> CommandResult {
+    // One that was cut off and began empty knows of none of the cuts before.
+    guard split.level > level else { return .done }
     lastSplit = split
+    splitPosition = index
     output.split = split
     hash.fold(.split)
     hash.fold(UInt64(level))

@@ -50,7 +50,7 @@ extension ChatPartition {
   private var appliedMark: StateWrite {
     let mark = AppliedMark(
       appliedIndex: appliedIndex, rollingHash: hash.value, time: time, generation: generation,
-      split: lastSplit)
+      split: lastSplit, splitPosition: splitPosition)
     return StateWrite(key: KeyLayout.appliedMark, value: mark.encoded())
   }
 

@@ -39,18 +39,20 @@ struct AppliedMark: StoredRecord {
   var rollingHash: UInt64
   var time: WallTime
   var generation: UInt32
-  /// With which the partition was cut last.
+  /// With which the partition was cut last, and where.
   var split: PartitionSplit?
+  var splitPosition: LogIndex
 
   init(
     appliedIndex: LogIndex, rollingHash: UInt64, time: WallTime, generation: UInt32,
-    split: PartitionSplit? = nil
+    split: PartitionSplit? = nil, splitPosition: LogIndex = .zero
   ) {
     self.appliedIndex = appliedIndex
     self.rollingHash = rollingHash
     self.time = time
     self.generation = generation
     self.split = split
+    self.splitPosition = splitPosition
   }
 
   init(decoding bytes: [UInt8]) throws(ProtobufError) {
@@ -65,6 +67,7 @@ struct AppliedMark: StoredRecord {
       case 4: time = WallTime(milliseconds: try field.uint64())
       case 5: generation = try field.uint32()
       case 6: split = try PartitionSplit(decoding: try field.reader())
+      case 7: splitPosition = LogIndex(try field.uint64())
       default: break
       }
     }
@@ -81,6 +84,7 @@ struct AppliedMark: StoredRecord {
     writer.uint(4, time.milliseconds)
     writer.uint(5, generation)
     if let split { writer.message(6) { split.encode(into: &$0) } }
+    writer.uint(7, splitPosition.rawValue)
     return writer.bytes
   }
 }

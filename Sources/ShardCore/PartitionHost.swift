@@ -122,9 +122,10 @@ package final class PartitionHost {
     self.reader = reader
     self.logSize = logSize
     self.scheme = scheme
-    tokens = scheme.range(of: partition, level: self.chat.level)
+    tokens = scheme.range(of: partition, level: scheme.firstLevel(of: partition))
     firstGeneration = generation
     lastCheckpoint = now
+    narrowTokens()
   }
 
   /// A snapshot takes the place of the state and of the log.
@@ -155,8 +156,10 @@ package final class PartitionHost {
     tokens = scheme.range(of: partition, level: level)
   }
 
-  /// How often its range is cut.
-  package var level: UInt32 { visitChat { $0.level } }
+  /// How often its range is cut. A half that began empty knows of no cut.
+  package var level: UInt32 {
+    max(visitChat { $0.level }, scheme.firstLevel(of: partition))
+  }
 
   /// Whether the replica has seen a record of its partition.
   var hasRecord: Bool { visit { $0.record != nil } }

@@ -191,6 +191,8 @@ package struct ShardConfiguration: Sendable {
   package var splitRecordRetry: Milliseconds = 250
   /// For so long it waits for all in-sync members to cut, if enough have.
   package var splitPatience: Milliseconds = 1_000
+  /// For so long it waits for members that are not in sync.
+  package var splitLearnerPatience: Milliseconds = 100
   /// Between two looks at who should lead.
   package var handoffInterval: Milliseconds = 100
   /// Handoffs under way at a time, and when this process is about to stop.

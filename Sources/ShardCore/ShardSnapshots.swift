@@ -23,7 +23,8 @@ extension ShardCore {
     snapshots.removeAll { $0.partition == partition && $0.replica == replica }
     dropUnusedSnapshots()
     var through: LogIndex?
-    if snapshots.count < configuration.snapshotsMax {
+    // A state that is being cut is of no use to anybody, for a part of it may be deleted.
+    if hosts[position].cut == nil, snapshots.count < configuration.snapshotsMax {
       do throws(StateReadError) {
         let state = try storage.freezeState(of: partition)
         through = state.appliedIndex

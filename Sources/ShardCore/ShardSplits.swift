@@ -61,7 +61,11 @@ extension ShardCore {
     let half = scheme.half(of: host.partition, level: cut.split.level)
     let upper = scheme.range(of: half, level: cut.split.level)
     let checkpoints = host.chat.beginSplit(upper: upper)
+    precondition(
+      scheme.origin(of: half) == host.partition, "\(half) is no half of \(host.partition)")
     let makesHalf = host.replicaID.number < cut.split.replicaLimit
+    // They hold the upper half, too, which may be deleted under them.
+    snapshots.removeAll { $0.partition == host.partition }
     actions.append(
       .cut(
         ShardCut(
@@ -97,8 +101,6 @@ extension ShardCore {
         replica.gaveUp(.damaged("\(error)"), into: &pending)
       }
     }
-    // Those that were frozen before hold the upper half, too, which may be deleted under them.
-    snapshots.removeAll { $0.partition == cut.partition }
     actions.append(.note(.partitionCut(cut.partition, half: cut.halfPartition, cut.through)))
     readmit(position, now: now, into: &actions)
     drive(position, now: now, into: &actions) { replica, pending in
@@ -168,7 +170,8 @@ extension ShardCore {
   mutating func considerSplits(now: Instant, into actions: inout [ShardAction]) {
     guard hasSplits else { return }
     hasSplits = false
-    var room = configuration.splitsMax - hosts.count { $0.cut != nil || $0.splitting != nil }
+    // While the coordinator is away halves get no records: what is cut then stays few.
+    var room = configuration.splitsMax - hosts.indices.count { isBeingSplit($0) }
     for position in hosts.indices {
       keepHolders(position, now: now)
       tendSplit(position, now: now, into: &actions)
@@ -177,6 +180,12 @@ extension ShardCore {
       room -= 1
       propose(position, now: now, into: &actions)
     }
+  }
+
+  private func isBeingSplit(_ position: Int) -> Bool {
+    let host = hosts[position]
+    return host.cut != nil || host.splitting != nil
+      || host.standing.isLeader && missingHalf(of: position) != nil
   }
 
   /// Whether a partition has to be looked at again. Of a ring that was split long ago none has.
@@ -245,29 +254,33 @@ extension ShardCore {
       let split = host.chat.lastSplit, let known = routing.record(of: host.partition),
       known.record.leader == host.replicaID, known.record.epoch == host.standing.epoch
     else { return }
+    let cutAt = host.chat.splitPosition
     let own = origin(of: half)
-    host.halves.note(own?.replica ?? host.replicaID, own?.index)
+    host.halves.note(own?.replica ?? host.replicaID, isHolder: own?.index == cutAt)
     askHalves(position, half, split, known, now: now, into: &actions)
     let holders =
       PlantedBug.isActive(.halfNotAwaited) ? known.record.inSync : host.halves.holders
-    guard let origin = host.halves.origin, now >= host.halves.makeAt,
+    guard !host.halves.holders.isEmpty, now >= host.halves.makeAt,
       PlantedBug.isActive(.halfNotAwaited) || mayBegin(host.halves, known.record, now)
     else { return }
     host.halves.makeAt = now + configuration.splitRecordRetry
     let record = known.record.cutOff(
-      after: origin, holders: holders, limit: split.replicaLimit)
+      after: cutAt, holders: holders, limit: split.replicaLimit)
     actions.append(.makeRecord(half, record, of: host.partition, base: known.revision))
   }
 
   /// Whether nobody needs to be waited for any longer: everybody has answered, or can hardly do so.
-  /// As long as there are fewer holders than commands need, all who are in sync are waited for.
+  /// Who is not in sync is waited for briefly: it can learn the half like any other. As long as
+  /// there are fewer holders than commands need, all who are in sync are waited for.
   private func mayBegin(
     _ halves: HalvesKnown, _ record: PartitionRecord, _ now: Instant
   ) -> Bool {
     let silent = record.members.filter { !halves.hasAnswered($0.store) }
     let isInSyncKnown = !silent.contains { record.inSync.contains($0) }
-    if isInSyncKnown, !silent.contains(where: { isReachable($0.store) }) { return true }
-    let isEnough = halves.holders.count >= configuration.replica.minInSync || isInSyncKnown
+    if isInSyncKnown {
+      return now >= halves.learnersUntil || !silent.contains { isReachable($0.store) }
+    }
+    let isEnough = halves.holders.count >= configuration.replica.minInSync
     return isEnough && now >= halves.patientUntil
   }
 
@@ -284,6 +297,7 @@ extension ShardCore {
     guard now >= host.halves.askAt else { return }
     if host.halves.patientUntil == .distantFuture {
       host.halves.patientUntil = now + configuration.splitPatience
+      host.halves.learnersUntil = now + configuration.splitLearnerPatience
     }
     host.halves.askAt = now + configuration.splitAskInterval
     let asksAll = host.halves.holders.isEmpty && now >= host.halves.patientUntil
@@ -330,7 +344,9 @@ extension ShardCore {
         hosts[position].standing.isLeader, message.epoch == hosts[position].standing.epoch,
         level == hosts[position].level
       else { return true }
-      hosts[position].halves.note(message.from, origin)
+      // What was cut elsewhere is another half: an operator gave up what that one went on from.
+      let isHolder = origin == hosts[position].chat.splitPosition
+      hosts[position].halves.note(message.from, isHolder: isHolder)
       tendSplit(position, now: now, into: &actions)
     default: return false
     }
@@ -361,20 +377,18 @@ extension ShardCore {
 struct HalvesKnown {
   private(set) var holders: [ReplicaID] = []
   private var others: [StoreID] = []
-  /// The same for all of them.
-  private(set) var origin: LogIndex?
   var askAt = Instant.zero
   var makeAt = Instant.zero
-  /// Until then all in-sync members are waited for.
+  /// Until then the members that are not in sync are waited for, and until then those that are.
+  var learnersUntil = Instant.distantFuture
   var patientUntil = Instant.distantFuture
 
-  /// - Parameter origin: of the half that a store has; `nil` when it has none.
-  mutating func note(_ replica: ReplicaID, _ origin: LogIndex?) {
-    guard let origin else {
+  /// - Parameter isHolder: whether a store has the half, and not another of that name.
+  mutating func note(_ replica: ReplicaID, isHolder: Bool) {
+    guard isHolder else {
       if !hasAnswered(replica.store) { others.append(replica.store) }
       return
     }
-    self.origin = origin
     others.removeAll { $0 == replica.store }
     if !holders.contains(replica) { holders.append(replica) }
   }

@@ -47,7 +47,7 @@ import Testing
   }
 
   @Test func aGenerationNeverGoesBackAndIsToldOnce() throws {
-    var test = try talked()
+    let test = try talked()
     var output = ApplyOutput()
     for (number, isNew) in [(3, true), (3, false), (1, false), (4, true)] as [(UInt32, Bool)] {
       let payload = EntryPayload(

@@ -17,6 +17,7 @@ final class PartitionBox {
   var appliedIndex: LogIndex { value.appliedIndex }
   var generation: UInt32 { value.generation }
   var level: UInt32 { value.level }
+  var splitPosition: LogIndex { value.splitPosition }
   var position: LogIndex { value.position }
   var rollingHash: UInt64 { value.rollingHash }
   var lastStamp: WallTime { value.lastStamp }

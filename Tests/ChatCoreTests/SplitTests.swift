@@ -112,11 +112,16 @@ import Testing
     }
   }
 
-  @Test func `a split is done once, and only the next one`() throws {
+  @Test func `a split is done once, and an earlier one never after it`() throws {
     var test = try talked(checkpoint: false)
-    for (level, expected) in [(2, 0), (1, 1), (1, 1), (3, 1), (2, 2)] as [(UInt32, UInt32)] {
+    var position = LogIndex.zero
+    // A half that began empty goes from no level to its second.
+    for (level, expected) in [(2, 2), (2, 2), (1, 2), (3, 3)] as [(UInt32, UInt32)] {
+      let isLater = level > test.partition.level
       try test.apply(split(level))
       #expect(test.partition.level == expected)
+      if isLater { position = test.partition.position }
+      #expect(test.partition.splitPosition == position)
     }
   }
 

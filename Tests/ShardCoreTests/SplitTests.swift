@@ -11,93 +11,16 @@ import WalkSupport
 
 /// Partitions that are cut in two while they are used.
 @Suite struct SplitTests {
-  private static let scheme = PartitionScheme(rootCount: 1)
-  private static let half = PartitionID(1)
-
-  /// Three stores hold the only partition; Ada has conversations in both halves of it.
-  private struct Scene {
-    var rig: ShardRig
-    let gateway: Int
-    let ada: UserID
-    let lower: [ConversationID]
-    let upper: [ConversationID]
-
-    init(stores: Int = 3, configure: @escaping (inout ShardConfiguration) -> Void = { _ in }) {
-      rig = ShardRig(stores: stores, partitions: 1, configure: configure)
-      gateway = rig.openGateway(to: 0)
-      ada = rig.ring.user(1, in: 0)
-      let ring = rig.ring
-      let rooms = (1...8).map { ring.conversation($0, in: 0) }
-      let ofUpper = rooms.filter {
-        scheme.partition(of: EntityID.conversation($0).token, level: 1) == half
-      }
-      upper = ofUpper
-      lower = rooms.filter { !ofUpper.contains($0) }
-      precondition(lower.count > 1 && upper.count > 1, "the names are all in one half")
-      rig.run(milliseconds: 300)
-      for room in rooms {
-        rig.command(group(room, creator: ada, members: []), through: gateway)
-      }
-      rig.run(milliseconds: 100)
-      for room in rooms { say("before", in: room) }
-      rig.run(milliseconds: 200)
-    }
-
-    @discardableResult
-    mutating func say(
-      _ text: String, in room: ConversationID, to partition: PartitionID = PartitionID(0),
-      through gateway: Int? = nil
-    ) -> UInt64 {
-      rig.request(
-        .command(send(text, to: room, by: ada).encoded()), in: partition,
-        through: gateway ?? self.gateway)
-    }
-
-    /// The ring wants every partition to be cut once.
-    mutating func split(level: UInt32 = 0) {
-      let ring = RingRecord(
-        members: [],
-        change: RingChange(
-          number: 1, kind: .split, subject: "", startedAt: .zero, formerMembers: [], moves: []),
-        level: level)
-      for store in rig.stores.indices {
-        rig.input(store) { core, _, _ in core.ringObserved(ring) }
-      }
-    }
-
-    func sequence(_ request: UInt64) -> UInt64? {
-      guard case .applied(.messageSent(let sequence, _, _))? = rig.outcome(request) else {
-        return nil
-      }
-      return sequence.rawValue
-    }
-
-    func isElsewhere(_ request: UInt64) -> Bool {
-      rig.responses[request] == [.isElsewhere]
-    }
-
-    var record: PartitionRecord? { rig.coordinator.records[half]?.record }
-
-    func host(_ store: Int, _ partition: PartitionID) -> PartitionHost? {
-      rig.stores[store].hosts.first { $0.partition == partition }
-    }
-  }
-
-  private func begins(
-    _ scene: inout Scene, within milliseconds: Int = 1_000,
-    sourceLocation: SourceLocation = #_sourceLocation
-  ) {
-    let leads = scene.rig.run(upTo: milliseconds) { $0.leader(of: 1) != nil }
-    #expect(leads, "nobody leads the half", sourceLocation: sourceLocation)
-  }
+  private static let scheme = SplitScene.scheme
+  private static let half = SplitScene.half
 
   @Test func `both halves go on where they were, on the same stores under the same leader`()
     throws
   {
-    var scene = Scene()
+    var scene = SplitScene()
     let before = try #require(scene.rig.coordinator.records[PartitionID(0)])
     scene.split()
-    begins(&scene)
+    scene.begins()
     let record = try #require(scene.record)
     #expect(record.inSync == before.record.inSync && record.target == before.record.target)
     #expect(record.leader == before.record.leader && record.nextReplica > 4)
@@ -117,9 +40,9 @@ import WalkSupport
   }
 
   @Test func `the upper half is not served any more by what it was cut off from`() {
-    var scene = Scene()
+    var scene = SplitScene()
     scene.split()
-    begins(&scene)
+    scene.begins()
     let sent = scene.say("astray", in: scene.upper[0])
     let asked = scene.rig.request(
       .query(
@@ -141,7 +64,7 @@ import WalkSupport
   }
 
   @Test func `what arrives while it is cut waits, and is answered in its order`() {
-    var scene = Scene()
+    var scene = SplitScene()
     scene.rig.stores[1].holdsSync = true
     scene.split()
     scene.rig.run(milliseconds: 15)
@@ -151,7 +74,7 @@ import WalkSupport
     }
     scene.rig.run(milliseconds: 15)
     scene.rig.releaseSyncs(1)
-    begins(&scene)
+    scene.begins()
     let lower = sent.enumerated().filter { $0.offset % 2 == 0 }.map(\.element)
     #expect(lower.map { scene.sequence($0) } == (3...12).map { UInt64($0) })
     for (number, request) in sent.enumerated() where number % 2 == 1 {
@@ -160,7 +83,7 @@ import WalkSupport
   }
 
   @Test func `subscriptions of the upper half end, the others go on`() {
-    var scene = Scene()
+    var scene = SplitScene()
     for room in [scene.lower[0], scene.upper[0]] {
       scene.rig.tell(
         .subscribe(
@@ -169,7 +92,7 @@ import WalkSupport
     }
     scene.rig.run(milliseconds: 20)
     scene.split()
-    begins(&scene)
+    scene.begins()
     let ended = scene.rig.received[scene.gateway].compactMap { frame in
       if case .subscriptionEnded(let ended) = frame { ended.entity } else { nil }
     }
@@ -181,18 +104,18 @@ import WalkSupport
   }
 
   @Test func `the half begins only when everybody in sync has cut`() {
-    var scene = Scene()
+    var scene = SplitScene()
     scene.rig.stores[2].holdsSync = true
     scene.split()
     scene.rig.run(milliseconds: 200)
     #expect(scene.record == nil && scene.host(2, Self.half) == nil)
     scene.rig.releaseSyncs(2)
-    begins(&scene)
+    scene.begins()
     #expect(scene.record?.inSync.count == 3)
   }
 
   @Test func `one that does not cut is not waited for for ever, and learns the half`() {
-    var scene = Scene()
+    var scene = SplitScene()
     scene.split()
     // It has the entry and does not apply it.
     let isAppended = scene.rig.run(upTo: 100) { rig in
@@ -204,7 +127,7 @@ import WalkSupport
     scene.rig.pause(2)
     scene.rig.run(milliseconds: 900)
     #expect(scene.record == nil)
-    begins(&scene, within: 3_000)
+    scene.begins(within: 3_000)
     #expect(scene.record?.inSync.count == 2)
     scene.rig.resume(2)
     let joins = scene.rig.run(upTo: 5_000) {
@@ -214,7 +137,7 @@ import WalkSupport
   }
 
   @Test func `a leader that dies between cut and record is followed by one that goes on`() {
-    var scene = Scene()
+    var scene = SplitScene()
     for store in scene.rig.stores.indices { scene.rig.stores[store].seesCoordinator = false }
     scene.split()
     scene.rig.run(milliseconds: 300)
@@ -222,7 +145,7 @@ import WalkSupport
     #expect(scene.record == nil, "nobody could write it")
     scene.rig.kill(0)
     for store in [1, 2] { scene.rig.stores[store].seesCoordinator = true }
-    begins(&scene, within: 5_000)
+    scene.begins(within: 5_000)
     #expect(scene.record?.inSync.count ?? 0 >= 2)
     let gateway = scene.rig.openGateway(to: scene.rig.leader(of: 1) ?? 1)
     let sent = scene.say("on", in: scene.upper[0], to: Self.half, through: gateway)
@@ -231,7 +154,7 @@ import WalkSupport
   }
 
   @Test func `everybody may die between cut and record: the halves are on the disks`() {
-    var scene = Scene()
+    var scene = SplitScene()
     for store in scene.rig.stores.indices { scene.rig.stores[store].seesCoordinator = false }
     scene.split()
     scene.rig.run(milliseconds: 300)
@@ -241,7 +164,7 @@ import WalkSupport
       scene.rig.start(store)
     }
     scene.split()
-    begins(&scene, within: 5_000)
+    scene.begins(within: 5_000)
     let gateway = scene.rig.openGateway(to: scene.rig.leader(of: 1) ?? 1)
     let sent = scene.say("on", in: scene.upper[0], to: Self.half, through: gateway)
     scene.rig.run(milliseconds: 200)
@@ -249,27 +172,27 @@ import WalkSupport
   }
 
   @Test func `a crash before the cut is durable cuts again`() {
-    var scene = Scene()
+    var scene = SplitScene()
     scene.rig.stores[1].holdsSync = true
     scene.split()
     scene.rig.run(milliseconds: 100)
     scene.rig.stores[1].heldSyncs = []
     scene.rig.stores[1].holdsSync = false
     scene.rig.restart(1)
-    begins(&scene, within: 5_000)
+    scene.begins(within: 5_000)
     #expect(scene.record?.inSync.count == 3)
     #expect(scene.rig.stores[1].disk.violation == nil)
   }
 
   @Test func `a store that comes later learns each half for itself`() {
-    var scene = Scene { $0.checkpointInterval = 100 }
+    var scene = SplitScene { $0.checkpointInterval = 100 }
     scene.rig.kill(2)
     let isAlone = scene.rig.run(upTo: 5_000) {
       $0.coordinator.records[PartitionID(0)]?.record.inSync.count == 2
     }
     #expect(isAlone)
     scene.split()
-    begins(&scene)
+    scene.begins()
     for number in 0..<10 { scene.say("\(number)", in: scene.upper[0], to: Self.half) }
     scene.rig.start(2)
     let joins = scene.rig.run(upTo: 5_000) { rig in
@@ -283,7 +206,7 @@ import WalkSupport
   }
 
   @Test func `nobody leaves before the half has a record`() {
-    var scene = Scene(stores: 4)
+    var scene = SplitScene(stores: 4)
     let whole = PartitionID(0)
     // Three of the four are to have it.
     let known = scene.rig.coordinator.records[whole]
@@ -303,7 +226,7 @@ import WalkSupport
       scene.rig.stores[store].hearsRecords = true
       scene.rig.announceRecords(to: store)
     }
-    begins(&scene)
+    scene.begins()
     let leaves = scene.rig.run(upTo: 3_000) { rig in
       [whole, Self.half].allSatisfy { rig.coordinator.records[$0]?.record.inSync.count == 3 }
     }
@@ -311,9 +234,9 @@ import WalkSupport
   }
 
   @Test func `a split that is asked for again is done once, and the next one cuts both halves`() {
-    var scene = Scene()
+    var scene = SplitScene()
     scene.split()
-    begins(&scene)
+    scene.begins()
     scene.split()
     scene.rig.run(milliseconds: 300)
     #expect(scene.rig.coordinator.records.keys.count == 2)
@@ -330,8 +253,8 @@ import WalkSupport
   }
 
   @Test func `all partitions together keep what is on its way to a follower within its bound`() {
-    var scene = Scene()
-    func window(_ scene: Scene) -> Int? {
+    var scene = SplitScene()
+    func window(_ scene: SplitScene) -> Int? {
       scene.rig.stores[0].core?.configuration.replica.windowBytesMax
     }
     let before = window(scene) ?? 0
@@ -344,21 +267,21 @@ import WalkSupport
   }
 
   @Test func `a ring that was split costs nothing any more`() {
-    var scene = Scene()
+    var scene = SplitScene()
     scene.split()
-    begins(&scene)
+    scene.begins()
     scene.rig.run(milliseconds: 500)
     #expect(scene.rig.stores.allSatisfy { $0.core?.hasSplits == false })
   }
 
   @Test func `nothing is cut before every node knows how`() {
-    var scene = Scene { $0.activeVersion = ProtocolVersion.splits - 1 }
+    var scene = SplitScene { $0.activeVersion = ProtocolVersion.splits - 1 }
     scene.split()
     scene.rig.run(milliseconds: 300)
     #expect(scene.rig.stores.allSatisfy { $0.hosts.count == 1 })
     for store in scene.rig.stores.indices {
       scene.rig.input(store) { core, _, _ in core.versionActivated(ProtocolVersion.splits) }
     }
-    begins(&scene)
+    scene.begins()
   }
 }
