@@ -56,6 +56,7 @@ package struct BackupTaking: Sendable {
     _ = try await reports(request, of: shards, within: Self.holdTimeout, lease)
     // Whatever was forgotten before is on the disk of everybody who is in sync now.
     let held = try await RingStatus.readMade(coordinator)
+    try Self.refuseSplit(of: held)
     request.takers = try Self.takers(of: held)
     request.phase = .take
     revision = try await put(request, at: revision, lease)
@@ -125,6 +126,11 @@ package struct BackupTaking: Sendable {
     }
   }
 
+  private static func refuseSplit(of status: RingStatus) throws {
+    guard status.ring.change?.kind == .split else { return }
+    throw BackupRefusal("the partitions are being split; wait until that is done, and try again")
+  }
+
   private func manifest(
     _ after: RingStatus, began before: RingStatus, _ reports: [BackupReport], _ takers: [StoreID]
   ) async throws -> BackupManifest {
@@ -138,9 +144,7 @@ package struct BackupTaking: Sendable {
           node: node.name, store: taker, directory: report.directory, number: report.number,
           time: report.time, bytes: report.bytes))
     }
-    for status in [before, after] where status.ring.change?.kind == .split {
-      throw BackupRefusal("the partitions are being split; wait until that is done, and try again")
-    }
+    try Self.refuseSplit(of: after)
     guard before.ring.level == after.ring.level else {
       throw BackupRefusal("the partitions were split meanwhile; try again")
     }

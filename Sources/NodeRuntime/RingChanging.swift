@@ -24,17 +24,12 @@ package struct RingChanging: Sendable {
   ///
   /// **Throws**: `StartError` with the reason and the way out.
   package func plan(_ edit: RingEdit) throws(StartError) -> RingPlan {
-    if edit == .split, status.version.number < ProtocolVersion.splits {
-      throw StartError(
-        "partitions are split from version \(ProtocolVersion.splits) of the protocol on, and version "
-          + "\(status.version.number) is active: `martlet ring activate` when all nodes know a later one"
-      )
-    }
     guard status.partitions.count == status.partitionCount else {
       throw StartError("records of partitions are missing: see `martlet ring status`")
     }
+    let plan: RingPlan
     do throws(RingEditError) {
-      return try RingPlan(
+      plan = try RingPlan(
         edit, of: status.ring, scheme: status.cluster.scheme,
         targets: status.partitions.map { $0.record.target.map(\.store) },
         replicaCount: Int(status.cluster.replicaCount),
@@ -42,12 +37,37 @@ package struct RingChanging: Sendable {
     } catch {
       throw StartError(Self.words(error))
     }
+    if let why = refusal(of: plan) { throw StartError(why) }
+    return plan
+  }
+
+  /// What is not turned back is not begun where it could not go on.
+  private func refusal(of plan: RingPlan) -> String? {
+    guard plan.record.change?.kind == .split else { return nil }
+    if status.version.number < ProtocolVersion.splits {
+      return "partitions are split from version \(ProtocolVersion.splits) of the protocol on, and "
+        + "version \(status.version.number) is active: `martlet ring activate` when all nodes know "
+        + "a later one"
+    }
+    guard status.isWhole else {
+      let broken = status.partitions.count { $0.state != .whole }
+      return "\(broken) of \(status.partitionCount) partitions are not whole, and a split is not "
+        + "turned back: see `martlet ring status`; wait, or `martlet ring replace` or `remove` what "
+        + "is gone"
+    }
+    return nil
   }
 
   /// Writes a plan, unless the ring or a target has changed since it was made.
   ///
   /// **Throws**: `StartError` when it was not written or that is not known.
   package func apply(_ plan: RingPlan) async throws(StartError) {
+    // Only so that the copies are not made in vain: the backup looks itself, too.
+    if plan.record.change?.kind == .split,
+      let backup = try? await coordinator.get(CoordinationKey.backup), backup.item != nil
+    {
+      throw StartError("a backup is being made, which a split would spoil: wait until it is done")
+    }
     try await write(plan.record, base: status.ringRevision)
   }
 
@@ -126,6 +146,8 @@ package struct RingChanging: Sendable {
     case .weightOutOfRange(let weight): "--weight \(weight): allowed is 1 to 1000"
     case .tooManyMembers(let count): "\(count) members; allowed are 1024"
     case .tooManyPartitions(let count): "\(count) partitions; allowed are 65536"
+    case .otherPartitionCount(let count, let allowed):
+      "--to \(count): a split doubles the partitions; allowed is \(allowed)"
     case .tooFewMembers(let left, let minInSync):
       "\(left) nodes would be left, and \(minInSync) have to be in sync for messages to be taken: "
         + "add a node first"

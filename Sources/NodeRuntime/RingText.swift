@@ -8,7 +8,7 @@ package enum RingText {
   package static func plan(
     _ plan: RingPlan, _ status: RingStatus, _ sizes: PartitionSizes
   ) -> String {
-    if plan.edit == .split { return splitPlan(status) }
+    if plan.record.change?.kind == .split { return splitPlan(status) }
     let share = plan.idealMoves == 0 ? "" : ", \(percent(plan.replicaMoves, of: plan.idealMoves))"
     var text = "\(plan.record.change?.kind.word ?? "") \(plan.edit.subject):\n"
     text += "  partitions that change   \(plan.moves.count) of \(status.partitions.count)\n"
@@ -102,6 +102,8 @@ package enum RingText {
     return JSONText.object([
       ("kind", JSONText.string(plan.record.change?.kind.word ?? "")),
       ("subject", JSONText.string(plan.edit.subject)),
+      ("partitionsBefore", "\(status.cluster.scheme.count(level: status.ring.level))"),
+      ("partitionsAfter", "\(status.cluster.scheme.count(level: plan.record.wantedLevel))"),
       ("partitions", "\(plan.moves.count)"), ("replicaMoves", "\(plan.replicaMoves)"),
       ("idealMoves", "\(plan.idealMoves)"), ("leaderChanges", "\(plan.leaderChanges)"),
       ("maxPermilleBefore", "\(plan.before.maxPermille)"),

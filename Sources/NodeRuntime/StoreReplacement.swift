@@ -43,18 +43,27 @@ package struct StoreReplacement: Sendable {
     self.gone = chosen
     self.shard = shard
     self.new = new
-    partitions = status.partitions.filter { item in
-      item.record.target.contains { $0.store == chosen }
-    }.map(\.id)
+    partitions = Self.partitions(of: chosen, status)
   }
 
-  /// Writes it, the ring first, then partition after partition. Trying again goes on where it
-  /// stopped.
+  /// Writes it, the ring first, then partition after partition, also those that a split makes
+  /// meanwhile. Trying again goes on where it stopped.
   ///
   /// **Throws**: `StartError` when the coordinator does not answer or a record keeps changing.
   package func carryOut(in coordinator: any Coordinator) async throws(StartError) {
     try await replaceMember(in: coordinator)
-    for partition in partitions { try await carryOut(partition, in: coordinator) }
+    var rest = partitions
+    while !rest.isEmpty {
+      for partition in rest { try await carryOut(partition, in: coordinator) }
+      do { rest = Self.partitions(of: gone, try await RingStatus.readMade(coordinator)) } catch {
+        throw StartError("the ring was not read again (\(error)); look at it, and try again")
+      }
+    }
+  }
+
+  private static func partitions(of gone: StoreID, _ status: RingStatus) -> [PartitionID] {
+    status.partitions.filter { item in item.record.target.contains { $0.store == gone } }
+      .map(\.id)
   }
 
   /// Puts the new store in the gone one's place in the ring, and in a change that is under way.

@@ -11,8 +11,8 @@ package enum RingEdit: Equatable, Sendable {
   case drain(String)
   /// A member hands everything over, if it still can, and is forgotten.
   case remove(String)
-  /// Every partition is cut in two.
-  case split
+  /// Every partition is cut in two; so many there are to be then.
+  case split(to: Int? = nil)
 
   package var subject: String {
     switch self {
@@ -38,6 +38,8 @@ package enum RingEditError: Error, Equatable, Sendable {
   /// Fewer members than a partition should have replicas.
   case fewerThanReplicas(left: Int, replicas: Int)
   case tooManyPartitions(Int)
+  /// A split doubles them.
+  case otherPartitionCount(Int, allowed: Int)
 }
 
 /// What a change of the ring would do. A pure function of what is known; it changes nothing.
@@ -95,8 +97,12 @@ package struct RingPlan: Equatable, Sendable {
       guard active.count >= replicaCount else {
         throw .fewerThanReplicas(left: active.count, replicas: replicaCount)
       }
-    case .split:
+    case .split(let wanted):
       let count = scheme.count(level: ring.level + 1)
+      if let wanted, wanted == scheme.count(level: ring.level) {
+        throw .nothingToDo("there are \(wanted) partitions already")
+      }
+      if let wanted, wanted != count { throw .otherPartitionCount(wanted, allowed: count) }
       guard count <= Int(ClusterRecord.partitionCountRange.upperBound) else {
         throw .tooManyPartitions(count)
       }

@@ -43,7 +43,7 @@ struct RingPlanCommand: AsyncParsableCommand {
     if let add {
       edit = .add(add, weight: try shard.number(), zone: shard.zone)
     } else {
-      edit = split ? .split : drain.map { .drain($0) } ?? .remove(remove ?? "")
+      edit = split ? .split() : drain.map { .drain($0) } ?? .remove(remove ?? "")
     }
     try await EtcdConnection.use(source, logger: logger) { coordinator in
       let changing = try await RingChanging(in: coordinator)
@@ -137,14 +137,23 @@ struct RingSplitCommand: AsyncParsableCommand {
       Nothing is copied: both halves stay where they are and are moved by later changes of the \
       ring. The partitions are cut a few at a time while everything goes on; what belongs to the \
       upper half waits for a moment. It cannot be turned back. Ctrl-C stops watching, not the \
-      split, and the same command watches again.
+      split, and the same command watches again; once it is done it would begin another, but for \
+      --to.
       """)
 
+  @Option(
+    help: ArgumentHelp(
+      "How many there are to be: twice as many as now, or nothing is done.", valueName: "n"))
+  var to: String?
   @OptionGroup(title: "Change") var change: RingChangeOptions
   @OptionGroup(title: "Coordinator") var etcd: EtcdOptions
   @OptionGroup(title: "Log") var log: LogOptions
 
-  func run() async throws { try await change.run(.split, SettingSource(etcd, log)) }
+  func run() async throws {
+    let source = SettingSource(etcd, log, settings: ["to": to])
+    let count = try source.optional("to")?.number(in: 1...65_536)
+    try await change.run(.split(to: count.map { Int($0) }), source)
+  }
 }
 
 struct RingLimitCommand: AsyncParsableCommand {

@@ -173,6 +173,19 @@ import Testing
     #expect(refusal(outcome).contains("p1 is led by nobody who has answered"))
   }
 
+  @Test func `nothing is copied while the partitions are being split`() async throws {
+    try await put(
+      CoordinationKey.ring,
+      RingRecord(
+        members: [],
+        change: RingChange(
+          number: 1, kind: .split, subject: "every partition", startedAt: .zero,
+          formerMembers: [], moves: [])
+      ).encoded())
+    let outcome = try await outcome { _ in Issue.record("a shard was asked for a copy") }
+    #expect(refusal(outcome).contains("are being split"))
+  }
+
   @Test func `what a shard says went wrong is said`() async throws {
     #expect(
       refusal(try await outcome(failing: 2)) == "shard2 was not copied: its disk is full")

@@ -168,7 +168,7 @@ import Testing
 
   @Test func `a split is over when every half has a record`() throws {
     var fixture = RingFixture(members: 3, partitions: 3)
-    try fixture.apply(.split)
+    try fixture.apply(.split())
     var controller = RingController(fixture.scheme)
     fixture.show(&controller)
     let now = Instant(nanoseconds: Self.second)

@@ -91,7 +91,7 @@ import Testing
 
   @Test func `a split copies nothing, changes no member and cannot be turned back`() throws {
     let fixture = RingFixture(members: 4)
-    let plan = try fixture.plan(.split)
+    let plan = try fixture.plan(.split())
     #expect(plan.moves.isEmpty && plan.replicaMoves == 0 && plan.leaderChanges == 0)
     #expect(plan.before == plan.after)
     #expect(plan.record.members == fixture.ring.members)
@@ -100,17 +100,29 @@ import Testing
     #expect(plan.record.turnedBack() == nil)
   }
 
+  @Test func `a split that says how many there are to be is not done twice`() throws {
+    var fixture = RingFixture(members: 3, partitions: 16)
+    #expect(try fixture.plan(.split(to: 32)).record.wantedLevel == 1)
+    #expect(throws: RingEditError.otherPartitionCount(64, allowed: 32)) {
+      try fixture.plan(.split(to: 64))
+    }
+    fixture.ring.level = 1
+    #expect(throws: RingEditError.nothingToDo("there are 32 partitions already")) {
+      try fixture.plan(.split(to: 32))
+    }
+  }
+
   @Test func `a ring has at most 65536 partitions`() throws {
     var fixture = RingFixture(members: 3, partitions: 300)
     fixture.ring.level = 6
-    #expect(try fixture.plan(.split).record.wantedLevel == 7)
+    #expect(try fixture.plan(.split()).record.wantedLevel == 7)
     fixture.ring.level = 7
-    #expect(throws: RingEditError.tooManyPartitions(76_800)) { try fixture.plan(.split) }
+    #expect(throws: RingEditError.tooManyPartitions(76_800)) { try fixture.plan(.split()) }
   }
 
   @Test func `after a split a node takes halves, and nothing moves between the others`() throws {
     var fixture = RingFixture(members: 4, registered: 5)
-    try fixture.apply(.split)
+    try fixture.apply(.split())
     fixture.ring.change = nil
     fixture.ring.level = 1
     let halves = fixture.records.map { $0.cutOff(after: LogIndex(1), holders: $0.inSync, limit: 0) }
