@@ -47,6 +47,7 @@ extension GatewayCore {
     let partition = routing.partition(of: entity.token)
     if subscriptions[entity] == nil {
       subscriptions[entity] = EntitySubscription(entity: entity, partition: partition)
+      subscribedEntities[partition, default: []].insert(entity)
     }
     subscriptions[entity]?.insert(session)
     if subscriptions[entity]?.status == .wanted { ask(entity, now: now, into: &actions) }
@@ -59,6 +60,7 @@ extension GatewayCore {
     subscriptions[entity]?.sessions.removeAll { $0 == session }
     guard subscriptions[entity]?.sessions.isEmpty ?? false else { return }
     subscriptions[entity] = nil
+    forget(entity, in: subscription.partition)
     switch subscription.status {
     case .wanted: break
     case .asked(let store), .active(let store):
@@ -149,7 +151,7 @@ extension GatewayCore {
     _ partition: PartitionID, now: Instant, into actions: inout [GatewayAction]
   ) {
     let leader = routing.leader(of: partition)?.store
-    for entity in entities(where: { $0.partition == partition }) {
+    for entity in entities(in: partition) {
       switch subscriptions[entity]?.status {
       case .asked(let store)?, .active(let store)?:
         guard store != leader else { continue }
@@ -169,7 +171,7 @@ extension GatewayCore {
     from whole: PartitionID, to half: PartitionID, origin: LogIndex,
     into actions: inout [GatewayAction]
   ) {
-    for entity in entities(where: { $0.partition == whole }) {
+    for entity in entities(in: whole) {
       guard routing.partition(of: entity.token) == half else { continue }
       switch subscriptions[entity]?.status {
       case .asked(let store)?, .active(let store)?:
@@ -180,6 +182,8 @@ extension GatewayCore {
       default: break
       }
       subscriptions[entity]?.partition = half
+      forget(entity, in: whole)
+      subscribedEntities[half, default: []].insert(entity)
       if let after = subscriptions[entity]?.resumeAfter {
         subscriptions[entity]?.resumeAfter = min(after, origin)
       }
@@ -209,6 +213,15 @@ extension GatewayCore {
         nextAsk = min(nextAsk, subscription.retryAt)
       }
     }
+  }
+
+  private mutating func forget(_ entity: EntityID, in partition: PartitionID) {
+    subscribedEntities[partition]?.remove(entity)
+    if subscribedEntities[partition]?.isEmpty ?? false { subscribedEntities[partition] = nil }
+  }
+
+  private func entities(in partition: PartitionID) -> [EntityID] {
+    subscribedEntities[partition, default: []].sorted { $0.token < $1.token }
   }
 
   private func entities(where matches: (EntitySubscription) -> Bool) -> [EntityID] {

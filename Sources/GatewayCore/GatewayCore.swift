@@ -36,6 +36,8 @@ package struct GatewayCore {
   // Sessions
   var sessions: [SessionID: ClientSession] = [:]
   var subscriptions: [EntityID: EntitySubscription] = [:]
+  /// What of them is in a partition, so that its moves cost nothing elsewhere.
+  var subscribedEntities: [PartitionID: Set<EntityID>] = [:]
   /// Entities whose subscription could not be asked for yet, and when the first of them is due.
   var unasked: Set<EntityID> = []
   var nextAsk = Instant.distantFuture

@@ -23,7 +23,10 @@ extension GatewayCore {
         begun: min(live.begun, origin), complete: min(live.complete, origin))
     }
     moveSubscriptions(from: whole, to: half, origin: origin, into: &actions)
-    for id in sessions.keys.sorted() {
+    let concerned = sessions.filter { _, session in
+      session.partitions[whole] != nil || session.formerPositions[whole] != nil
+    }
+    for id in concerned.keys.sorted() {
       moveSession(id, from: whole, to: half, origin: origin)
       considerPartition(id, whole, now: now, into: &actions)
     }
@@ -43,7 +46,12 @@ extension GatewayCore {
     }
     guard let state = session.partitions[whole] else { return }
     let (rest, moved) = state.parted(at: origin) { isIn(half, $0) }
-    if let moved { session.partitions[half] = moved }
+    if let moved, moved.conversations.isEmpty {
+      // Nothing more comes of what was left: only where it was left counts.
+      drop(half, moved, of: session)
+    } else if let moved {
+      session.partitions[half] = moved
+    }
     if rest.conversations.isEmpty, rest.mode != .pulling {
       drop(whole, rest, of: session)
     } else {
