@@ -1,4 +1,5 @@
 import CRocksDB
+import Synchronization
 
 /// Calls into RocksDB and turns its message into an error.
 func engineCall<Result>(
@@ -40,6 +41,10 @@ struct ColumnFamily: @unchecked Sendable {
 
 /// One open RocksDB database with the families of a store.
 ///
+/// Logs and states lie in families by their prefixes. Once something of the database is found
+/// damaged, prefixes that are given out from then on have families of their own: where a table
+/// file has a bad block, also those who only look past it meet it.
+///
 /// **Invariant**: family handles are destroyed before the database; closing releases the lock
 /// file.
 /// **Isolation**: any thread.
@@ -52,16 +57,29 @@ final class Database: @unchecked Sendable {
   private let unsyncedWrite: OpaquePointer
   /// RocksDB insists on it; nothing is stored there.
   private let unusedFamily: ColumnFamily
-  let log: ColumnFamily
-  let state: ColumnFamily
+  private let log: ColumnFamily
+  private let state: ColumnFamily
   let meta: ColumnFamily
+  private let options: StoreOptions
+
+  private struct Later {
+    /// The first prefix that lies there.
+    let prefix: UInt32
+    let log: ColumnFamily
+    let state: ColumnFamily
+  }
+
+  private let later = Mutex<Later?>(nil)
+  private let hasLater = Atomic(false)
 
   static let familyNames = ["default", "log", "state", "meta"]
+  private static let laterNames = (log: "log-2", state: "state-2")
 
   init(directory: String, options: StoreOptions, creating: Bool) throws(EngineError) {
     let (database, families) = try EngineOptions.open(
       directory: directory, options: options, creating: creating)
     pointer = database
+    self.options = options
     unusedFamily = families[0]
     log = families[1]
     state = families[2]
@@ -73,13 +91,47 @@ final class Database: @unchecked Sendable {
   }
 
   deinit {
-    for family in [unusedFamily, log, state, meta] {
+    for family in [unusedFamily, meta] + logs + states {
       rocksdb_column_family_handle_destroy(family.pointer)
     }
     rocksdb_readoptions_destroy(readOptions)
     rocksdb_writeoptions_destroy(syncedWrite)
     rocksdb_writeoptions_destroy(unsyncedWrite)
     rocksdb_close(pointer)
+  }
+
+  // MARK: Families
+
+  /// Where the log of a prefix lies.
+  func log(of prefix: UInt32) -> ColumnFamily { laterFamilies(of: prefix)?.log ?? log }
+
+  /// Where the state of a prefix lies.
+  func state(of prefix: UInt32) -> ColumnFamily { laterFamilies(of: prefix)?.state ?? state }
+
+  private func laterFamilies(of prefix: UInt32) -> Later? {
+    guard isSeparated else { return nil }
+    return later.withLock { later in later.flatMap { prefix >= $0.prefix ? $0 : nil } }
+  }
+
+  var logs: [ColumnFamily] { [log] + later.withLock { $0.map { [$0.log] } ?? [] } }
+  var states: [ColumnFamily] { [state] + later.withLock { $0.map { [$0.state] } ?? [] } }
+
+  /// Something of it was found damaged since it was opened.
+  var isSeparated: Bool { hasLater.load(ordering: .acquiring) }
+
+  /// From this prefix on, everything lies apart from what is there. Once; nothing may have been
+  /// written under such a prefix.
+  func separate(from prefix: UInt32) throws(EngineError) {
+    try later.withLock { (later) throws(EngineError) in
+      guard later == nil else { return }
+      later = Later(
+        prefix: prefix,
+        log: try EngineOptions.makeFamily(
+          Self.laterNames.log, options.logFamilyText, filtered: false, options, in: pointer),
+        state: try EngineOptions.makeFamily(
+          Self.laterNames.state, options.stateFamilyText, filtered: true, options, in: pointer))
+      hasLater.store(true, ordering: .releasing)
+    }
   }
 
   /// The families that a database on disk has, without opening it.

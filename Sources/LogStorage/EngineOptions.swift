@@ -68,6 +68,24 @@ enum EngineOptions {
     return (opened, families)
   }
 
+  /// Makes a family in an open database, with a cache of its own.
+  static func makeFamily(
+    _ name: String, _ text: String, filtered: Bool, _ options: StoreOptions,
+    in database: OpaquePointer
+  ) throws(EngineError) -> ColumnFamily {
+    let family = try Handle(text)
+    let cache = rocksdb_cache_create_lru(options.blockCacheBytes)
+    defer { rocksdb_cache_destroy(cache) }
+    useTables(family.pointer, cache: cache, filtered: filtered)
+    rocksdb_options_add_compact_on_deletion_collector_factory(
+      family.pointer, deletionWindowKeys, deletionTriggerKeys)
+    let made = try engineCall {
+      rocksdb_create_column_family(database, family.pointer, name, $0)
+    }
+    guard let made else { throw EngineError(text: "the engine returned no handle") }
+    return ColumnFamily(pointer: made)
+  }
+
   /// Those of files that are written for the state beside the database.
   static func stateFiles(_ options: StoreOptions) throws(EngineError) -> Handle {
     let state = try Handle(options.stateFamilyText)

@@ -58,7 +58,7 @@ package final class StateImport: @unchecked Sendable {
   package func finish() throws(StorageError) {
     try close()
     guard !paths.isEmpty else { return }
-    do { try store.database.ingest(paths, into: store.database.state) } catch {
+    do { try store.database.ingest(paths, into: store.database.state(of: prefix)) } catch {
       throw .writeFailed(error.text)
     }
     removeFiles()

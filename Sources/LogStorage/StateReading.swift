@@ -39,7 +39,8 @@ extension Store {
     _ prefix: UInt32, _ key: [UInt8], at snapshot: StoreSnapshot? = nil
   ) throws(StorageError) -> [UInt8]? {
     do {
-      return try database.get(database.state, KeyLayout.stateKey(prefix, key), at: snapshot)
+      return try database.get(
+        database.state(of: prefix), KeyLayout.stateKey(prefix, key), at: snapshot)
     } catch { throw error.reading(.prefix(prefix)) }
   }
 
@@ -63,7 +64,7 @@ extension Store {
       return StatePage(records: [], isComplete: true)
     }
     let iterator = KeyIterator(
-      database, database.state, from: lower, to: upper, at: snapshot,
+      database, database.state(of: prefix), from: lower, to: upper, at: snapshot,
       sharesFilterPrefix: !reversed && sharesFilterPrefix(lower, upper), fillCache: fillCache)
     var records: [StateRecord] = []
     var bytes = 0

@@ -167,17 +167,20 @@ package struct StorageBatch: Sendable {
     for truncation in suffixTruncations {
       var index = truncation.from
       while index <= truncation.through {
-        batch.deleteEntry(database.log, prefix: truncation.prefix, index: index)
+        batch.deleteEntry(
+          database.log(of: truncation.prefix), prefix: truncation.prefix, index: index)
         index = index.successor
       }
     }
     for append in appends {
       batch.putEntry(
-        database.log, prefix: append.prefix, index: append.index, epoch: append.epoch,
-        payload: append.payload)
+        database.log(of: append.prefix), prefix: append.prefix, index: append.index,
+        epoch: append.epoch, payload: append.payload)
     }
     for write in stateWrites {
-      batch.writeState(database.state, prefix: write.prefix, key: write.key, value: write.value)
+      batch.writeState(
+        database.state(of: write.prefix), prefix: write.prefix, key: write.key,
+        value: write.value)
     }
     for (partition, meta) in metas {
       let key = KeyLayout.metaKey(partition)

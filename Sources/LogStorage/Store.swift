@@ -169,8 +169,15 @@ package final class Store: Sendable {
   }
 
   /// Remembers that something here cannot be read, so that the store is made anew at the next start
-  /// instead of being met again by every compaction.
-  package func markDamaged() { StoreDirectory(path: directory).markDamaged() }
+  /// instead of being met again by every compaction. What is installed until then lies apart from
+  /// what is damaged.
+  package func markDamaged() {
+    StoreDirectory(path: directory).markDamaged()
+    identity.withLock { identity in
+      // Where even this fails the next write will.
+      try? database.separate(from: identity.nextPrefix)
+    }
+  }
 
   /// A prefix for a replica that is about to be installed, never given out before.
   ///

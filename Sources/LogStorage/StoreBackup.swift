@@ -83,6 +83,10 @@ package final class BackupDirectory {
   ///
   /// **Throws**: `backupFailed`, with nothing of it left but files that the next one takes over.
   package func add(_ store: Store) throws(StorageError) -> StoreBackup {
+    guard !store.database.isSeparated else {
+      throw .backupFailed(
+        "a part of this store cannot be read; the node makes it anew when it is restarted")
+    }
     do throws(EngineError) {
       try store.database.backUp(with: engine)
     } catch { throw .backupFailed(error.text) }

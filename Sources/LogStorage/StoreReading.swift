@@ -86,7 +86,8 @@ extension Store {
   ) throws(StorageError) -> [StoredEntry] {
     let lower = KeyLayout.logKey(prefix, first)
     let iterator = KeyIterator(
-      database, database.log, from: lower, to: KeyLayout.prefixEnd(prefix), fillCache: false)
+      database, database.log(of: prefix), from: lower, to: KeyLayout.prefixEnd(prefix),
+      fillCache: false)
     var entries: [StoredEntry] = []
     var bytes = 0
     var expected = first
@@ -118,7 +119,7 @@ extension Store {
     _ prefix: UInt32, firstIndex: LogIndex
   ) throws(StorageError) -> StoredEntry? {
     let iterator = KeyIterator(
-      database, database.log, from: KeyLayout.logKey(prefix, firstIndex),
+      database, database.log(of: prefix), from: KeyLayout.logKey(prefix, firstIndex),
       to: KeyLayout.prefixEnd(prefix))
     iterator.seekToLast()
     guard iterator.isValid else {
@@ -173,7 +174,9 @@ extension Store {
   private func epoch(_ prefix: UInt32, _ index: LogIndex) throws(StorageError) -> Epoch {
     let place = Damage.Place.log(prefix: prefix, index: index)
     let value: [UInt8]?
-    do { value = try database.get(database.log, KeyLayout.logKey(prefix, index)) } catch {
+    do {
+      value = try database.get(database.log(of: prefix), KeyLayout.logKey(prefix, index))
+    } catch {
       throw error.reading(place)
     }
     guard let value else { throw .damaged(Damage(place, "the entry is missing")) }
@@ -215,7 +218,7 @@ extension Store {
       if let shared = place.shared { known.insert(shared.prefix) }
     }
     var orphans: Set<UInt32> = []
-    for family in [database.log, database.state] {
+    for family in database.logs + database.states {
       let iterator = KeyIterator(database, family, from: [], to: nil, fillCache: false)
       iterator.seek([])
       while iterator.isValid {
@@ -240,14 +243,14 @@ extension Store {
 
   /// The same of the log alone.
   package func approximateLogBytes(_ prefix: UInt32) throws(StorageError) -> UInt64 {
-    try approximateBytes(prefix, of: database.log, from: [], upTo: nil)
+    try approximateBytes(prefix, of: database.log(of: prefix), from: [], upTo: nil)
   }
 
   /// The same of a part of the state.
   func approximateStateBytes(
     _ prefix: UInt32, from lower: [UInt8], upTo upper: [UInt8]?
   ) throws(StorageError) -> UInt64 {
-    try approximateBytes(prefix, of: database.state, from: lower, upTo: upper)
+    try approximateBytes(prefix, of: database.state(of: prefix), from: lower, upTo: upper)
   }
 
   private func approximateBytes(
@@ -268,10 +271,10 @@ extension Store {
       isWriteStopped: database.property("rocksdb.is-write-stopped") != 0,
       delayedWriteBytesPerSecond: database.property("rocksdb.actual-delayed-write-rate"),
       backgroundErrorCount: database.property("rocksdb.background-errors"),
-      memtableBytes: [database.log, database.state, database.meta].reduce(0) {
+      memtableBytes: (database.logs + database.states + [database.meta]).reduce(0) {
         $0 + database.property("rocksdb.cur-size-all-mem-tables", of: $1)
       },
-      pendingCompactionBytes: [database.log, database.state].reduce(0) {
+      pendingCompactionBytes: (database.logs + database.states).reduce(0) {
         $0 + database.property("rocksdb.estimate-pending-compaction-bytes", of: $1)
       })
   }

@@ -62,7 +62,7 @@ struct Sweeper {
       let stop = LogIndex(min(end.rawValue, next.rawValue + UInt64(keysMax)))
       var index = next
       while index < stop {
-        batch.deleteEntry(database.log, prefix: prefix, index: index)
+        batch.deleteEntry(database.log(of: prefix), prefix: prefix, index: index)
         index = index.successor
       }
       if stop == end {
@@ -74,23 +74,25 @@ struct Sweeper {
       let lower = KeyLayout.prefixKey(prefix)
       let upper = KeyLayout.prefixEnd(prefix)
       try delete(
-        [Stretch(.log, lower, upper), Stretch(.state, lower, upper)], batch, database,
-        keysMax: keysMax)
+        [Stretch(.log, prefix, lower, upper), Stretch(.state, prefix, lower, upper)], batch,
+        database, keysMax: keysMax)
     case .range(let family, let prefix, let from, let upTo):
       let lower = KeyLayout.stateKey(prefix, from)
       let upper = upTo.map { KeyLayout.stateKey(prefix, $0) } ?? KeyLayout.prefixEnd(prefix)
-      try delete([Stretch(family, lower, upper)], batch, database, keysMax: keysMax)
+      try delete([Stretch(family, prefix, lower, upper)], batch, database, keysMax: keysMax)
     }
   }
 
   /// Keys of one family, as they lie there.
   private struct Stretch {
     let family: SweptFamily
+    let prefix: UInt32
     let lower: [UInt8]
     let upper: [UInt8]?
 
-    init(_ family: SweptFamily, _ lower: [UInt8], _ upper: [UInt8]?) {
+    init(_ family: SweptFamily, _ prefix: UInt32, _ lower: [UInt8], _ upper: [UInt8]?) {
       self.family = family
+      self.prefix = prefix
       self.lower = lower
       self.upper = upper
     }
@@ -118,8 +120,8 @@ struct Sweeper {
 
   private static func family(_ stretch: Stretch, _ database: Database) -> ColumnFamily {
     switch stretch.family {
-    case .log: database.log
-    case .state: database.state
+    case .log: database.log(of: stretch.prefix)
+    case .state: database.state(of: stretch.prefix)
     }
   }
 
@@ -161,8 +163,8 @@ extension Store {
     for meta in try partitions().values.sorted(by: { $0.prefix < $1.prefix }) {
       let lower = KeyLayout.logKey(meta.prefix, .zero)
       let iterator = KeyIterator(
-        database, database.log, from: lower, to: KeyLayout.logKey(meta.prefix, meta.firstIndex),
-        fillCache: false)
+        database, database.log(of: meta.prefix), from: lower,
+        to: KeyLayout.logKey(meta.prefix, meta.firstIndex), fillCache: false)
       iterator.seek(lower)
       if iterator.isValid, let index = KeyLayout.index(ofLogKey: iterator.key) {
         sweeps.append(.log(prefix: meta.prefix, next: index, end: meta.firstIndex))

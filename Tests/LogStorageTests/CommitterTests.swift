@@ -134,7 +134,7 @@ import Testing
         batch.put(store.database.meta, key, KeyLayout.sealRecord(meta.encoded(), key: key))
       }
       for gone in UInt64(1)...20 {
-        batch.deleteEntry(store.database.log, prefix: 1, index: LogIndex(gone))
+        batch.deleteEntry(store.database.log(of: 1), prefix: 1, index: LogIndex(gone))
       }
       try store.database.write(batch, sync: true)
     }
@@ -159,8 +159,8 @@ import Testing
         batch.setMeta(of: PartitionID(prefix), makeMeta(prefix: prefix))
         #expect(committer.commit(batch) == nil)
         if prefix == 2 {
-          try store.database.flush(store.database.log)
-          try store.database.flush(store.database.state)
+          try store.database.flush(store.database.log(of: 1))
+          try store.database.flush(store.database.state(of: 1))
         }
       }
       var batch = StorageBatch(needsSync: false)

@@ -42,7 +42,7 @@ import Testing
         batch.setMeta(of: PartitionID(prefix), makeMeta(prefix: prefix, promise: round + 1))
         #expect(committer.commit(batch) == nil)
       }
-      try store.database.flush(store.database.log)
+      try store.database.flush(store.database.log(of: 1))
       for prefix in UInt32(1)...3 {
         #expect(committer.commit(appends(prefix, (20 * round + 20)...(20 * round + 20))) == nil)
       }
@@ -130,7 +130,7 @@ import Testing
         batch.setMeta(of: PartitionID(0), makeMeta(prefix: 1, promise: number))
         #expect(committer.commit(batch) == nil)
       }
-      if round == 0 { try store.database.flush(store.database.log) }
+      if round == 0 { try store.database.flush(store.database.log(of: 1)) }
     }
     let copy = try directory.copy()
     #expect(try copy.files(withSuffix: ".log").count >= 2)
@@ -207,7 +207,7 @@ import Testing
       let committer = try Committer(store: store)
       #expect(committer.commit(appends(1, 1...200)) == nil)
       committer.stop()
-      try store.database.flush(store.database.log)
+      try store.database.flush(store.database.log(of: 1))
     }
     let table = try #require(try directory.files(withSuffix: ".sst").last)
     try flipBit(table, at: 700)
@@ -222,7 +222,7 @@ import Testing
       let committer = try Committer(store: store)
       #expect(committer.commit(appends(1, 1...20)) == nil)
       committer.stop()
-      try store.database.flush(store.database.log)
+      try store.database.flush(store.database.log(of: 1))
     }
     let table = try #require(try directory.files(withSuffix: ".sst").last)
     try FileManager.default.removeItem(atPath: table)

@@ -175,7 +175,7 @@ import WalkSupport
     for first in stride(from: UInt64(1), through: 40_000, by: 1_000) {
       #expect(committer.commit(appends(1, first...first + 999, payloadBytes: 1_000)) == nil)
     }
-    try store.database.flush(store.database.log)
+    try store.database.flush(store.database.log(of: 1))
     let full = try store.approximateLogBytes(1)
     var batch = StorageBatch(needsSync: false)
     batch.truncatePrefix(
@@ -183,7 +183,7 @@ import WalkSupport
       from: index(1))
     #expect(committer.commit(batch) == nil)
     #expect(committer.waitForSweptKeys(39_000))
-    try store.database.flush(store.database.log)
+    try store.database.flush(store.database.log(of: 1))
     let deadline = Date(timeIntervalSinceNow: 60)
     while try store.approximateLogBytes(1) > full / 10, Date() < deadline { usleep(10_000) }
     #expect(full > 38_000_000)

@@ -13,7 +13,7 @@ import Testing
     let batch = WriteBatch()
     for (offset, value) in epochs.enumerated() {
       batch.putEntry(
-        store.database.log, prefix: prefix, index: LogIndex(first + UInt64(offset)),
+        store.database.log(of: 1), prefix: prefix, index: LogIndex(first + UInt64(offset)),
         epoch: Epoch(value), payload: bytes("payload \(offset)"))
     }
     try store.database.write(batch, sync: false)
@@ -47,10 +47,10 @@ import Testing
     let store = try directory.open()
     try fill(store, 1, epochs: [1, 1, 1])
     let key = KeyLayout.logKey(1, index(2))
-    var value = try #require(try store.database.get(store.database.log, key))
+    var value = try #require(try store.database.get(store.database.log(of: 1), key))
     value[value.count - 1] ^= 0x10
     let batch = WriteBatch()
-    batch.put(store.database.log, key, value)
+    batch.put(store.database.log(of: 1), key, value)
     try store.database.write(batch, sync: false)
 
     let damage = Damage(.log(prefix: 1, index: index(2)), "checksum does not match")
@@ -129,11 +129,11 @@ import Testing
         let prefix = UInt32.random(in: 1...2, using: &random)
         let key = Self.randomKey(&random)
         let value = Bool.random(using: &random) ? [UInt8(round)] : nil
-        batch.writeState(store.database.state, prefix: prefix, key: key, value: value)
+        batch.writeState(store.database.state(of: 1), prefix: prefix, key: key, value: value)
         twin[prefix, default: [:]][key] = value
       }
       try store.database.write(batch, sync: false)
-      if round % 2 == 0 { try store.database.flush(store.database.state) }
+      if round % 2 == 0 { try store.database.flush(store.database.state(of: 1)) }
     }
     for _ in 0..<600 {
       let prefix = UInt32.random(in: 1...2, using: &random)
@@ -173,7 +173,7 @@ import Testing
     let batch = WriteBatch()
     for key in UInt8(1)...5 {
       batch.writeState(
-        store.database.state, prefix: 1, key: [key], value: [UInt8](repeating: 0, count: 95))
+        store.database.state(of: 1), prefix: 1, key: [key], value: [UInt8](repeating: 0, count: 95))
     }
     try store.database.write(batch, sync: false)
     let page = try store.scan(1, StateRange(), countMax: .max, bytesMax: 250)
@@ -187,12 +187,12 @@ import Testing
   @Test func aSnapshotDoesNotSeeLaterWrites() throws {
     let store = try directory.open()
     let first = WriteBatch()
-    first.writeState(store.database.state, prefix: 1, key: [1], value: [1])
+    first.writeState(store.database.state(of: 1), prefix: 1, key: [1], value: [1])
     try store.database.write(first, sync: false)
     let snapshot = store.snapshot()
     let second = WriteBatch()
-    second.writeState(store.database.state, prefix: 1, key: [1], value: [2])
-    second.writeState(store.database.state, prefix: 1, key: [2], value: [2])
+    second.writeState(store.database.state(of: 1), prefix: 1, key: [1], value: [2])
+    second.writeState(store.database.state(of: 1), prefix: 1, key: [2], value: [2])
     try store.database.write(second, sync: false)
     #expect(try store.get(1, [1], at: snapshot) == [1])
     #expect(
@@ -208,7 +208,7 @@ import Testing
     let batch = WriteBatch()
     batch.put(
       store.database.meta, key, KeyLayout.sealRecord(makeMeta(prefix: 1).encoded(), key: key))
-    batch.writeState(store.database.state, prefix: .max, key: [1], value: [])
+    batch.writeState(store.database.state(of: 1), prefix: .max, key: [1], value: [])
     try store.database.write(batch, sync: false)
     #expect(try store.orphanPrefixes() == [8, .max])
   }
