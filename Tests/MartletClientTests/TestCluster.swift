@@ -10,23 +10,22 @@ struct TestCluster: Sendable {
   var gateways: [FakeGateway]
   private let group: MultiThreadedEventLoopGroup
 
-  static func with(
+  static func with<Value: Sendable>(
     gateways count: Int = 2, seed: UInt64 = 1,
-    _ body: @Sendable (TestCluster) async throws -> Void
-  ) async throws {
+    _ body: @Sendable (TestCluster) async throws -> Value
+  ) async throws -> Value {
     let group = MultiThreadedEventLoopGroup(numberOfThreads: 1)
     let fake = FakeCluster(eventLoop: group.next(), seed: seed)
     var cluster = TestCluster(fake: fake, gateways: [], group: group)
     for _ in 0..<count { cluster.gateways.append(try await FakeGateway.start(fake)) }
-    let result: Result<Void, any Error>
+    let result: Result<Value, any Error>
     do {
-      try await body(cluster)
-      result = .success(())
+      result = .success(try await body(cluster))
     } catch {
       result = .failure(error)
     }
     try await group.shutdownGracefully()
-    try result.get()
+    return try result.get()
   }
 
   var urls: [String] { gateways.map(\.url) }
