@@ -63,15 +63,21 @@ install_fault_tools() {
     iproute2 'network namespaces' nftables 'dropping packets' libfaketime 'clocks that jump'
 }
 
-# Debian's package starts and enables a service of its own. Only one that this script has brought
-# is stopped again; an etcd that somebody else runs is none of its business.
-install_etcd() {
-  if command -v etcd >/dev/null; then return 0; fi
-  announce 'etcd-server (agreement on who leads; its system service stays off)'
-  install etcd-server || return 1
+# install_off PACKAGE SERVICE PROGRAM PURPOSE — Debian's package starts and enables a service of its own.
+# Only one that this script has brought is stopped again; what somebody else runs is none of its business.
+install_off() {
+  local package=$1 service=$2 program=$3
+  if command -v "$program" >/dev/null; then return 0; fi
+  announce "$package ($4; its system service stays off)"
+  install "$package" || return 1
   if [[ -d /run/systemd/system ]]; then
-    systemctl disable --now etcd.service >>"$INSTALL_LOG" 2>&1 9>&- || true
-  elif [[ -x /etc/init.d/etcd ]]; then
-    { service etcd stop; update-rc.d etcd disable; } >>"$INSTALL_LOG" 2>&1 9>&- || true
+    systemctl disable --now "$service.service" >>"$INSTALL_LOG" 2>&1 9>&- || true
+  elif [[ -x /etc/init.d/$service ]]; then
+    { service "$service" stop; update-rc.d "$service" disable; } >>"$INSTALL_LOG" 2>&1 9>&- || true
   fi
 }
+
+install_etcd() { install_off etcd-server etcd etcd 'agreement on who leads'; }
+
+# What the load generator's comparisons are with.
+install_mosquitto() { install_off mosquitto mosquitto mosquitto 'a broker to compare with'; }
