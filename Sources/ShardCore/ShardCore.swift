@@ -21,6 +21,11 @@ package struct ShardCore: ~Copyable {
   let storage: any ShardStorage
   var routing: RoutingTable
   var hosts: [PartitionHost] = []
+  /// When a tick has to look at each of them again. Side by side, so that a tick in which nothing
+  /// is due costs next to nothing, however many there are.
+  var lookTimes: [Instant] = []
+  /// How often a tick looked at a partition.
+  package internal(set) var lookCount: UInt64 = 0
   /// Where in `hosts` a partition is; -1 when it is not here.
   var positions: [Int]
   var links: [LinkID: Link] = [:]
@@ -136,6 +141,7 @@ package struct ShardCore: ~Copyable {
     hasSplits = true
     if let position = position(of: host.partition) {
       hosts[position] = host
+      look(at: position)
     } else {
       let number = Int(host.partition.rawValue)
       if number >= positions.count {
@@ -143,6 +149,7 @@ package struct ShardCore: ~Copyable {
       }
       positions[number] = hosts.count
       hosts.append(host)
+      lookTimes.append(.zero)
     }
   }
 
@@ -243,6 +250,7 @@ package struct ShardCore: ~Copyable {
     hosts[position].noteEntries()
     hosts[position].checkpointing = nil
     hosts[position].lastCheckpoint = now
+    look(at: position)
     shortenLog(position, checkpointed: index, now: now, into: &actions)
     writeCut(position, into: &actions)
   }
@@ -293,63 +301,6 @@ package struct ShardCore: ~Copyable {
     drive(position, now: now, into: &actions) { replica, pending in
       replica.recordRead(ticket: ticket, observed, now: now, into: &pending)
     }
-  }
-
-  // MARK: Time
-
-  /// Does what is due. The shell calls it every few milliseconds.
-  package mutating func tick(now: Instant, wall: WallTime, into actions: inout [ShardAction]) {
-    notePause(now: now, into: &actions)
-    tendPeers(now: now, wall: wall, into: &actions)
-    for position in hosts.indices {
-      if hosts[position].standing.wakeAt <= now {
-        drive(position, now: now, into: &actions) { replica, pending in
-          replica.tick(now: now, into: &pending)
-        }
-      }
-      if hosts[position].courier.wakeAt <= now { deliverOutbox(position, now: now, into: &actions) }
-      beginGeneration(position, now: now, into: &actions)
-      considerReplacement(position, now: now, into: &actions)
-      checkpointIfDue(position, now: now, into: &actions)
-      tellStateIfDue(position, now: now, into: &actions)
-    }
-    considerHandoffs(now: now, into: &actions)
-    considerSplits(now: now, into: &actions)
-    dropUnusedSnapshots()
-    loadForLearners(now: now, into: &actions)
-  }
-
-  /// After a gap of the own loop, what one thinks of the others is old: listen first, then judge.
-  private mutating func notePause(now: Instant, into actions: inout [ShardAction]) {
-    defer { lastTick = now }
-    guard let lastTick, now > lastTick + configuration.pauseMax else { return }
-    actions.append(.note(.pausedFor(now.milliseconds(since: lastTick))))
-    forgiveSilence(now: now)
-    for position in hosts.indices where !hosts[position].standing.isStopped {
-      drive(position, now: now, into: &actions) { replica, pending in
-        replica.resumedAfterPause(now: now, into: &pending)
-      }
-    }
-  }
-
-  private mutating func checkpointIfDue(
-    _ position: Int, now: Instant, into actions: inout [ShardAction]
-  ) {
-    let entries = hosts[position].entriesToCheckpoint
-    guard entries > 0, hosts[position].checkpointing == nil, hosts[position].cut == nil,
-      !hosts[position].standing.isStopped
-    else { return }
-    guard
-      entries >= configuration.checkpointEntries
-        || now >= hosts[position].lastCheckpoint + configuration.checkpointInterval
-        || hosts[position].visitChat({ $0.overlayBytes }) >= configuration.checkpointOverlayBytes
-    else { return }
-    hosts[position].checkpointing = hosts[position].standing.appliedIndex
-    actions.append(
-      .checkpoint(
-        hosts[position].partition, hosts[position].replica.id,
-        hosts[position].chat.beginCheckpoint(), commitIndex: hosts[position].replica.commitIndex))
-    hosts[position].noteEntries()
   }
 
   // MARK: Status

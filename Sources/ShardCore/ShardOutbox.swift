@@ -115,6 +115,7 @@ extension ShardCore {
       hosts[position].courier.confirmed.append(entry)
     }
     hosts[position].courier.wakeAt = .zero
+    look(at: position)
   }
 
   mutating func outboxFailed(source: PartitionID, entry: OutboxEntryID, now: Instant) {
@@ -124,6 +125,7 @@ extension ShardCore {
     let retryAt = now + configuration.outboxRetry
     hosts[position].courier.shipments[slot].retryAt = retryAt
     hosts[position].courier.wakeAt = min(hosts[position].courier.wakeAt, retryAt)
+    look(at: position)
   }
 
   mutating func outboxLinkLost(_ id: LinkID, now: Instant) {

@@ -12,6 +12,7 @@ extension ShardCore {
     _ position: Int, now: Instant, into actions: inout [ShardAction],
     _ input: (inout Replica, inout [ReplicaAction]) -> Void
   ) {
+    look(at: position)
     var pending: [ReplicaAction] = []
     swap(&pending, &scratch)
     let led = hosts[position].standing.isLeader

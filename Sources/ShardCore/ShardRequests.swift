@@ -168,6 +168,7 @@ extension ShardCore {
       // Asked again when there is room.
       hosts[position].courier.takeBackConfirmations(retryAt: now + configuration.outboxRetry)
       hosts[position].askedGeneration = 0
+      look(at: position)
     }
   }
 

@@ -202,6 +202,7 @@ extension ShardCore {
     guard hosts[position].keepsHolders != keeps else { return }
     hosts[position].keepsHolders = keeps
     hosts[position].visit { $0.keepLeaving(keeps, now: now) }
+    look(at: position)
   }
 
   private func maySplit(_ position: Int, now: Instant) -> Bool {
