@@ -76,8 +76,8 @@ extension Replica {
     reads.round = nil
     reads.confirmed.append((round.reads, round.index))
     releaseReads(into: &actions)
-    // Those that arrived meanwhile begin the next round at once.
-    wakeAt = .zero
+    // Those that arrived meanwhile begin the next round.
+    if !reads.waiting.isEmpty { wakeAt = .zero }
   }
 
   mutating func releaseReads(into actions: inout [ReplicaAction]) {

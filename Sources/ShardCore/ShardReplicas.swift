@@ -81,6 +81,8 @@ extension ShardCore {
       compareState(position, pending: &pending)
     case .readsReady(let reads):
       for read in reads { serve(read, position, pending: &pending, into: &actions) }
+      // Those that arrived meanwhile begin the next round when this turn ends.
+      if !hosts[position].reads.isEmpty { touched.append(position) }
     case .readsFailed(let reads):
       for read in reads {
         guard let waiting = hosts[position].reads.removeValue(forKey: read) else { continue }

@@ -229,6 +229,19 @@ import WalkSupport
     #expect(rig.outcome(next)?.sequence == 5, "nothing was done of what was refused")
   }
 
+  @Test func `a read that arrives while others are confirmed waits for no tick`() {
+    var rig = rig(stores: 3)
+    for _ in 0..<10 {
+      let first = rig.query(.user(ada), through: 0)
+      rig.run(milliseconds: 1)
+      let second = rig.query(.user(ada), through: 0)
+      // There, a round of confirmations that ends, one of its own, and back: 1 ms each way.
+      rig.run(milliseconds: 6)
+      #expect(rig.outcome(first) != nil)
+      #expect(rig.outcome(second) != nil)
+    }
+  }
+
   @Test func `a partition that this store does not know is refused, and one it only routes too`() {
     var rig = rig(stores: 2)
     #expect(rig.leader(of: 1) == 1)
