@@ -96,7 +96,7 @@ struct Plot {
   private var legend: String {
     var text = ""
     for (number, line) in series.enumerated() {
-      let x = Self.width - Self.right - 150 * Double(min(series.count, 3) - number % 3)
+      let x = Self.width - Self.right - 84 * Double(min(series.count, 3) - number % 3)
       let y = 18 - 12 * Double(number / 3)
       text += """
         <line class="s\(number % 6)" x1="\(x)" x2="\(x + 18)" y1="\(y - 4)" y2="\(y - 4)"/>

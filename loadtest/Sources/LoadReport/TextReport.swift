@@ -75,7 +75,7 @@ package enum TextReport {
           "\(action.words) (\(number(action.ended - action.at, 1)) s)"
         ))
     }
-    rows.append(("read back", "\(result.checked)"))
+    if result.checked > 0 { rows.append(("read back", "\(result.checked)")) }
     return rows
   }
 

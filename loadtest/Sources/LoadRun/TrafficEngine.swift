@@ -274,7 +274,10 @@ final class TrafficEngine: @unchecked Sendable {
   private func finishSlice() {
     guard let measuredFrom else { return }
     now = NIODeadline.now().uptimeNanoseconds
-    figures.slices.append(slice.finished(at: now, from: measuredFrom))
+    // The rest at the end says little of a rate.
+    if now - slice.began >= Self.sliceNanoseconds / 2 {
+      figures.slices.append(slice.finished(at: now, from: measuredFrom))
+    }
     slice.restart(at: now)
   }
 

@@ -185,6 +185,8 @@ package struct TrafficRun: Sendable {
       try await Task.sleep(until: min(end, .now + Self.samplePause))
       let counters = try await ServerCounters.read(target.servers, isStrict: false)
       let now = ContinuousClock.now
+      // The rest of a pause says little of a rate.
+      guard now - last.at >= Self.samplePause / 2 else { continue }
       let seconds = (now - last.at) / .seconds(1)
       samples.append(
         ServerSample(
