@@ -128,7 +128,7 @@ struct TargetOptions: ParsableArguments {
 /// Where the results go.
 struct OutputOptions: ParsableArguments {
   @Flag(help: "Print JSON.") var json = false
-  @Option(help: "Write the report's figures to a file (JSON), for `diff` and `--page`.")
+  @Option(help: "Write the report's figures to a file (JSON), for `diff`.")
   var out: String?
   @Option(help: "Write a page with plots to a file (HTML).") var page: String?
 
