@@ -21,6 +21,9 @@ package enum WireProtocol: String, Codable, Sendable, CaseIterable {
   case martletHTTP2 = "martlet-http2"
   case nats
   case mqtt
+
+  /// Whether a session is told where it stands, first when it hears of all its conversations.
+  package var tellsCursors: Bool { self == .martlet || self == .martletJSON }
 }
 
 /// One session of a run: who it is, where it connects and what it does.

@@ -30,7 +30,7 @@ final class LoadSession: @unchecked Sendable {
   }
 
   /// A gateway takes no more unanswered operations of one connection.
-  static let windowMax = 256
+  static let windowMax = Limits.window.upperBound
   /// Before what was refused for the moment, or a connection, is tried again.
   static let retryPause = TimeAmount.milliseconds(50)
   static let pageLimit = 50
@@ -166,7 +166,7 @@ final class LoadSession: @unchecked Sendable {
     engine.batchBegan()
     for event in events where source === handler {
       switch event {
-      case .ready: becomeReady()
+      case .ready: if !awaitsCursor { becomeReady() }
       case .acknowledged(let ref, let sequence):
         guard let operation = unanswered.removeValue(forKey: ref) else {
           engine.findings.note("session \(seat.session): an answer to what was not asked")
@@ -181,7 +181,10 @@ final class LoadSession: @unchecked Sendable {
         engine.read(operation, isRight: isDense && ends && !stamps.isEmpty)
       case .delivered(let place, let sequence, let stamp):
         heard(Int(place), sequence, stamp)
-      case .cursor(let text): cursor = text
+      case .cursor(let text):
+        let isFirst = awaitsCursor
+        cursor = text
+        if isFirst { becomeReady() }
       case .leaving: source.close(); connectionEnded(source, why: "the server leaves")
       case .failed(let why): source.close(); connectionEnded(source, why: why)
       }
@@ -189,6 +192,9 @@ final class LoadSession: @unchecked Sendable {
     transmit()
     engine.refill(self)
   }
+
+  /// What is said before the first cursor is not heard, so until then a listener is not there.
+  private var awaitsCursor: Bool { seat.listens && seat.speaks.tellsCursors && cursor == nil }
 
   private func becomeReady() {
     isReady = true
