@@ -4,9 +4,6 @@ import NIOCore
 
 /// `martlet.v1.json` on a WebSocket.
 struct MartletJSONMachine: ClientMachine {
-  private static let batchCountMax = 256
-  private static let batchBytesMax = 1 << 20
-
   private let credential: String
   private let host: String
   private let listens: Bool
@@ -74,7 +71,7 @@ struct MartletJSONMachine: ClientMachine {
 
   private mutating func append(_ frame: String) {
     let count = frame.utf8.count + 1
-    if frames.count == Self.batchCountMax || frameBytes + count + 2 > Self.batchBytesMax {
+    if frames.count == MartletBatch.countMax || frameBytes + count + 2 > MartletBatch.bytesMax {
       close()
     }
     frames.append(frame)

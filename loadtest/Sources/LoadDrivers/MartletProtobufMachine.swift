@@ -1,15 +1,18 @@
 import LoadModel
 import NIOCore
 
+/// What a gateway takes in one message of a WebSocket: a longer one closes the connection, more
+/// operations are refused.
+enum MartletBatch {
+  static let countMax = 256
+  /// **Units**: bytes.
+  static let bytesMax = 1 << 20
+}
+
 /// `martlet.v1.proto` on a WebSocket.
 ///
 /// **Source**: the gateway's `client.proto`, as `GET /v1/openapi.json` tells it.
 struct MartletProtobufMachine: ClientMachine {
-  /// A gateway closes a connection whose message is longer than 1 MiB, and refuses a batch of more
-  /// than 256 operations.
-  private static let batchBytesMax = 1 << 20
-  private static let batchCountMax = 256
-
   private let credential: String
   private let host: String
   private let listens: Bool
@@ -93,7 +96,8 @@ struct MartletProtobufMachine: ClientMachine {
     frame.reserveCapacity(operation.count + 32)
     ProtobufFields.append(1, String(ref), to: &frame)
     ProtobufFields.append(field, operation, to: &frame)
-    if batchCount == Self.batchCountMax || batch.count + frame.count + 8 > Self.batchBytesMax {
+    if batchCount == MartletBatch.countMax || batch.count + frame.count + 8 > MartletBatch.bytesMax
+    {
       ready.append(batch)
       batch = []
       batchCount = 0

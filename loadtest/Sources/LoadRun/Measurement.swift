@@ -40,18 +40,23 @@ package struct Measurement: Sendable {
       traffic.senders = 0
       return try await trafficRun(run, traffic, scenario).measure(ceiling: nil)
     case .paging(let paging):
-      return try await PagingRun(run, paging, scenario, at: target, tell, isInterrupted).measure()
+      return try await PagingRun(context: context(run, scenario), paging: paging).measure()
     case .syncing(let syncing):
-      return try await SyncingRun(run, syncing, scenario, at: target, tell, isInterrupted).measure()
+      return try await SyncingRun(context: context(run, scenario), syncing: syncing).measure()
     }
+  }
+
+  private func context(_ run: Run, _ scenario: String) -> RunContext {
+    RunContext(
+      run: run, scenario: scenario, target: target, tell: tell, isInterrupted: isInterrupted)
   }
 
   private func trafficRun(
     _ run: Run, _ traffic: Traffic, _ scenario: String
   ) throws -> TrafficRun {
     try TrafficRun(
-      run, traffic, scenario: scenario, at: target, workers: workers, cluster: cluster,
-      sharesClock: sharesClock, tell: tell, isInterrupted: isInterrupted)
+      context(run, scenario), traffic, workers: workers, cluster: cluster,
+      sharesClock: sharesClock)
   }
 
   /// What 64 senders reach in a closed loop at this system.

@@ -41,6 +41,31 @@ package struct NATSTarget: Target {
     }
   }
 
+  /// Waits until the servers have found each other and elected who leads streams: until then,
+  /// making one fails.
+  ///
+  /// **Throws**: `LoadError` when that is not so in time.
+  package func waitUntilReady(within timeout: Duration) async throws {
+    guard mode != .core, let first = endpoints.first else { return }
+    let client = try await NATSAdministration.connect(to: first)
+    let end = ContinuousClock.now + timeout
+    while true {
+      do {
+        // Nobody answers while nobody leads.
+        try await client.makeStream(
+          "READY", subject: "ready", replicas: replicas, within: .milliseconds(500))
+        break
+      } catch let error as LoadError {
+        guard ContinuousClock.now < end else { throw error }
+        try await Task.sleep(for: Self.retryPause)
+      }
+    }
+    try await client.deleteStream("READY")
+    try await client.close()
+  }
+
+  private static let retryPause = Duration.milliseconds(100)
+
   package func prepare(
     _ traffic: Traffic, runID: UInt32, tell: @Sendable (String) -> Void
   ) async throws -> Prepared {
@@ -87,7 +112,8 @@ package struct NATSTarget: Target {
 
 /// Requests to JetStream's API, one at a time.
 private struct NATSAdministration {
-  private static let timeout = Duration.seconds(20)
+  static let timeout = Duration.seconds(20)
+  private static let pollInterval = Duration.milliseconds(2)
 
   private let channel: any Channel
   private let answers: Answers
@@ -112,12 +138,14 @@ private struct NATSAdministration {
     }
   }
 
-  func makeStream(_ name: String, subject: String, replicas: Int) async throws {
+  func makeStream(
+    _ name: String, subject: String, replicas: Int, within timeout: Duration = Self.timeout
+  ) async throws {
     try await ask(
       "$JS.API.STREAM.CREATE.\(name)",
       #"{"name":"\#(name)","subjects":["\#(subject)"],"retention":"limits","storage":"file","#
         + #""num_replicas":\#(replicas),"max_consumers":-1,"max_msgs":-1,"max_bytes":-1,"#
-        + #""max_age":0,"discard":"old"}"#)
+        + #""max_age":0,"discard":"old"}"#, within: timeout)
   }
 
   func makeConsumer(
@@ -130,18 +158,24 @@ private struct NATSAdministration {
         + #""replay_policy":"instant"}}"#)
   }
 
+  func deleteStream(_ name: String) async throws {
+    try await ask("$JS.API.STREAM.DELETE.\(name)", "")
+  }
+
   func close() async throws { try await channel.close() }
 
-  private func ask(_ subject: String, _ body: String) async throws {
+  private func ask(
+    _ subject: String, _ body: String, within timeout: Duration = Self.timeout
+  ) async throws {
     answers.clear()
     try await write("PUB \(subject) _INBOX.admin \(body.utf8.count)\r\n\(body)\r\n")
-    let end = ContinuousClock.now + Self.timeout
+    let end = ContinuousClock.now + timeout
     while ContinuousClock.now < end {
       if let answer = answers.last {
         guard !answer.contains(#""error""#) else { throw LoadError("\(subject): \(answer)") }
         return
       }
-      try await Task.sleep(for: .milliseconds(2))
+      try await Task.sleep(for: Self.pollInterval)
     }
     throw LoadError("\(subject): no answer")
   }

@@ -8,6 +8,7 @@ package final class Peers: @unchecked Sendable {
   private static let firstPort = 14_220
   private static let natsServers = 3
   private static let startTimeout = Duration.seconds(20)
+  private static let pollInterval = Duration.milliseconds(50)
 
   private let place: String
   private var processes: [(name: String, process: ChildProcess)] = []
@@ -47,11 +48,11 @@ package final class Peers: @unchecked Sendable {
         Servers.Process(name: name, .pid(try start(name, program, ["-c", file]))))
     }
     for port in ports { try await waitUntilListening(port.client) }
-    // Until the servers have elected who leads streams, making one fails.
-    try await Task.sleep(for: .seconds(3))
-    return NATSTarget(
+    let target = NATSTarget(
       endpoints: ports.map { Endpoint(host: "127.0.0.1", port: $0.client) }, mode: mode,
       replicas: Self.natsServers, streams: streams, servers: servers)
+    try await target.waitUntilReady(within: Self.startTimeout)
+    return target
   }
 
   package func mosquitto(program: String) async throws -> MQTTTarget {
@@ -110,7 +111,7 @@ package final class Peers: @unchecked Sendable {
         throw LoadError("\(ended.name) has ended; its log is \(place)/\(ended.name).log")
       }
       if Loopback.isListening(port) { return }
-      try await Task.sleep(for: .milliseconds(50))
+      try await Task.sleep(for: Self.pollInterval)
     }
     throw LoadError("nothing listens on port \(port) after \(Self.startTimeout)")
   }

@@ -9,24 +9,8 @@ import NIOPosix
 struct SyncingRun: Sendable {
   private static let syncTimeout = Duration.seconds(30)
 
-  private let run: Run
-  private let syncing: Syncing
-  private let scenario: String
-  private let target: any Target
-  private let tell: @Sendable (String) -> Void
-  private let isInterrupted: @Sendable () -> Bool
-
-  init(
-    _ run: Run, _ syncing: Syncing, _ scenario: String, at target: any Target,
-    _ tell: @escaping @Sendable (String) -> Void, _ isInterrupted: @escaping @Sendable () -> Bool
-  ) {
-    self.run = run
-    self.syncing = syncing
-    self.scenario = scenario
-    self.target = target
-    self.tell = tell
-    self.isInterrupted = isInterrupted
-  }
+  let context: RunContext
+  let syncing: Syncing
 
   func measure() async throws -> RunResult {
     // The reader and the writer are in all conversations.
@@ -37,25 +21,24 @@ struct SyncingRun: Sendable {
     traffic.senders = 1
     traffic.listening = .receivers
     let runID = UInt32.random(in: 1...UInt32.max)
-    let prepared = try await target.prepare(traffic, runID: runID, tell: tell)
+    let prepared = try await context.target.prepare(traffic, runID: runID, tell: context.tell)
     guard let writer = prepared.seats.first(where: { $0.sends }),
       let reader = prepared.seats.first(where: { $0.listens })
     else { throw LoadError("the system has no sessions that listen") }
-    var result = RunResult(
-      scenario: scenario, run: run, target: target.name, durability: target.durability.rawValue)
+    var result = context.emptyResult
     var cursor: String?
     var latencies = Latencies()
     var bytes = 0
-    var random = SplitMix64(seed: run.seed)
+    var random = SplitMix64(seed: context.run.seed)
     let writing = try await ProbeConnection.open(writer, prepared.names, cursor: nil)
     try await writing.ready()
     let began = ContinuousClock.now
-    for round in 0...syncing.times where !isInterrupted() {
+    for round in 0...syncing.times where !context.isInterrupted() {
       let places = round == 0 ? [] : changed(&random)
       for (number, place) in places.enumerated() {
         try await writing.send(
           ref: UInt64(round * syncing.conversations + number + 1), place: UInt32(place),
-          run: runID, number: UInt64(round), length: run.payloadBytes)
+          run: runID, number: UInt64(round), length: context.run.payloadBytes)
       }
       try await writing.acknowledged(places.count)
       let since = ContinuousClock.now
@@ -67,7 +50,7 @@ struct SyncingRun: Sendable {
       }
       cursor = try await reading.nextCursor(within: Self.syncTimeout)
       try await reading.close()
-      tell("\(round) of \(syncing.times) returns")
+      context.tell("\(round) of \(syncing.times) returns")
     }
     try await writing.close()
     result.seconds = (ContinuousClock.now - began) / .seconds(1)

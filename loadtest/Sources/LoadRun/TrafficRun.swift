@@ -1,38 +1,31 @@
 import Foundation
-package import LoadModel
+import LoadModel
 
 /// One run of traffic at one system, from the accounts to the check of what is stored.
-package struct TrafficRun: Sendable {
+struct TrafficRun: Sendable {
   private static let samplePause = Duration.milliseconds(500)
 
-  private let run: Run
+  private let context: RunContext
   private let traffic: Traffic
-  private let target: any Target
   private let workers: [any LoadWorker]
   private let cluster: LocalCluster?
-  private let scenario: String
   private let sharesClock: Bool
-  /// A line for whoever waits.
-  private let tell: @Sendable (String) -> Void
-  /// Set when somebody has had enough: what is measured ends, and is reported.
-  private let isInterrupted: @Sendable () -> Bool
+
+  private var run: Run { context.run }
+  private var target: any Target { context.target }
 
   /// - Parameter cluster: for the run's actions.
   /// **Throws**: `LoadError` when the run asks for something that cannot be.
-  package init(
-    _ run: Run, _ traffic: Traffic, scenario: String, at target: any Target,
-    workers: [any LoadWorker], cluster: LocalCluster?, sharesClock: Bool,
-    tell: @escaping @Sendable (String) -> Void, isInterrupted: @escaping @Sendable () -> Bool
+  init(
+    _ context: RunContext, _ traffic: Traffic, workers: [any LoadWorker],
+    cluster: LocalCluster?, sharesClock: Bool
   ) throws {
-    self.run = run
+    let run = context.run
+    self.context = context
     self.traffic = traffic
-    self.scenario = scenario
-    self.target = target
     self.workers = workers
     self.cluster = cluster
     self.sharesClock = sharesClock
-    self.tell = tell
-    self.isInterrupted = isInterrupted
     guard run.actions.isEmpty || cluster != nil else {
       throw LoadError("\(run.name): its actions need --cluster, a cluster of this machine")
     }
@@ -47,35 +40,33 @@ package struct TrafficRun: Sendable {
   ///   **Units**: messages per second.
   /// **Throws**: `LoadError` when it cannot be run; what goes wrong while it runs is in the
   /// findings.
-  package func measure(ceiling: Double?) async throws -> RunResult {
+  func measure(ceiling: Double?) async throws -> RunResult {
     let runID = UInt32.random(in: 1...UInt32.max)
     _ = try await ServerCounters.read(target.servers, isStrict: true)
-    let prepared = try await target.prepare(traffic, runID: runID, tell: tell)
-    var result = RunResult(
-      scenario: scenario, run: run, target: target.name,
-      durability: target.durability.rawValue)
+    let prepared = try await target.prepare(traffic, runID: runID, tell: context.tell)
+    var result = context.emptyResult
     let idle = try await ServerCounters.read(target.servers, isStrict: true)
     try await forEachWorker { number, worker in
-      _ = try await ask(worker, .connect(plan(prepared, runID, number, ceiling)))
+      _ = try await worker.answer(.connect(plan(prepared, runID, number, ceiling)))
     }
-    try await forEachWorker { _, worker in _ = try await ask(worker, .start) }
-    try await pause(run.warmupSeconds)
+    try await forEachWorker { _, worker in _ = try await worker.answer(.start) }
+    try await context.pause(run.warmupSeconds)
     try await observe(&result, idle: idle)
 
     let acknowledged = try await stop()
     var findings = Findings()
     var heard: [Int: Heard] = [:]
     for worker in workers {
-      guard case .settled(let part, let found) = try await ask(worker, .settle(acknowledged))
+      guard case .settled(let part, let found) = try await worker.answer(.settle(acknowledged))
       else { throw LoadError("a worker does not say what it heard") }
       findings.add(found)
       Self.join(part, into: &heard, &findings)
     }
     var figures = WorkerFigures()
     for worker in workers {
-      guard case .figures(let part) = try await ask(worker, .figures) else { continue }
+      guard case .figures(let part) = try await worker.answer(.figures) else { continue }
       figures.add(part)
-      _ = try await ask(worker, .end)
+      _ = try await worker.answer(.end)
     }
     result.take(figures)
     compare(acknowledged, heard, &findings)
@@ -105,13 +96,6 @@ package struct TrafficRun: Sendable {
       seed: run.seed &+ UInt64(worker), isLogOnly: traffic.isLogOnly, sharesClock: sharesClock)
   }
 
-  private func ask(_ worker: any LoadWorker, _ request: WorkerRequest) async throws -> WorkerAnswer
-  {
-    let answer = try await worker.ask(request)
-    if case .failed(let why) = answer { throw LoadError(why) }
-    return answer
-  }
-
   private func forEachWorker(
     _ body: @escaping @Sendable (Int, any LoadWorker) async throws -> Void
   ) async throws {
@@ -123,18 +107,11 @@ package struct TrafficRun: Sendable {
     }
   }
 
-  private func pause(_ seconds: Double) async throws {
-    let end = ContinuousClock.now + .seconds(seconds)
-    while ContinuousClock.now < end, !isInterrupted() {
-      try await Task.sleep(until: min(end, .now + .milliseconds(100)))
-    }
-  }
-
   // MARK: What is measured
 
   private func observe(_ result: inout RunResult, idle: ServerCounters) async throws {
     let before = try await ServerCounters.read(target.servers, isStrict: false)
-    try await forEachWorker { _, worker in _ = try await ask(worker, .measure(true)) }
+    try await forEachWorker { _, worker in _ = try await worker.answer(.measure(true)) }
     let began = ContinuousClock.now
     let actions = Task { [run, cluster] in
       try await Self.take(run.actions, on: cluster, since: began)
@@ -147,7 +124,7 @@ package struct TrafficRun: Sendable {
     }
     result.actions = actionsTaken
     result.seconds = (ContinuousClock.now - began) / .seconds(1)
-    try await forEachWorker { _, worker in _ = try await ask(worker, .measure(false)) }
+    try await forEachWorker { _, worker in _ = try await worker.answer(.measure(false)) }
     let after = try await ServerCounters.read(target.servers, isStrict: false)
     result.servers = after.uses(since: before)
     for place in result.servers.indices {
@@ -181,7 +158,7 @@ package struct TrafficRun: Sendable {
     var last = (at: began, counters: before)
     var toldAt = began
     let end = began + .seconds(run.seconds)
-    while ContinuousClock.now < end, !isInterrupted() {
+    while ContinuousClock.now < end, !context.isInterrupted() {
       try await Task.sleep(until: min(end, .now + Self.samplePause))
       let counters = try await ServerCounters.read(target.servers, isStrict: false)
       let now = ContinuousClock.now
@@ -217,7 +194,7 @@ package struct TrafficRun: Sendable {
     let acknowledged = Double(slices.reduce(0) { $0 + $1.acknowledged }) / seconds
     let delivered = Double(slices.reduce(0) { $0 + $1.delivered }) / seconds
     let worst = slices.map(\.p99).max() ?? 0
-    tell(
+    context.tell(
       "\(whole(acknowledged)) acknowledged/s, \(whole(delivered)) heard/s, p99 "
         + "\(tenths(worst)) ms, \(counts.refusedCount) refused, \(whole(left)) s left")
   }
@@ -231,7 +208,7 @@ package struct TrafficRun: Sendable {
   private func stop() async throws -> [Int: Tally] {
     var acknowledged: [Int: Tally] = [:]
     for worker in workers {
-      guard case .stopped(let part) = try await ask(worker, .stop) else {
+      guard case .stopped(let part) = try await worker.answer(.stop) else {
         throw LoadError("a worker does not say what was acknowledged")
       }
       for (place, tally) in part { acknowledged[place, default: Tally()].add(tally) }
