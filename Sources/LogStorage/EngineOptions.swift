@@ -35,19 +35,13 @@ enum EngineOptions {
   ) throws(EngineError) -> (OpaquePointer, [ColumnFamily]) {
     let database = try Handle(options.databaseText(creating: creating))
     let unused = try Handle("write_buffer_size=65536")
-    let log = try Handle(options.logFamilyText)
-    let state = try Handle(options.stateFamilyText)
     let meta = try Handle(options.metaFamilyText)
 
     let cache = rocksdb_cache_create_lru(options.blockCacheBytes)
     defer { rocksdb_cache_destroy(cache) }
-    useTables(log.pointer, cache: cache, filtered: false)
-    useTables(state.pointer, cache: cache, filtered: true)
+    let log = try swept(options.logFamilyText, cache: cache, filtered: false)
+    let state = try swept(options.stateFamilyText, cache: cache, filtered: true)
     useTables(meta.pointer, cache: cache, filtered: false)
-    for family in [log.pointer, state.pointer] {
-      rocksdb_options_add_compact_on_deletion_collector_factory(
-        family, deletionWindowKeys, deletionTriggerKeys)
-    }
 
     let names = Database.familyNames
     let familyOptions: [OpaquePointer?] = [
@@ -73,12 +67,9 @@ enum EngineOptions {
     _ name: String, _ text: String, filtered: Bool, _ options: StoreOptions,
     in database: OpaquePointer
   ) throws(EngineError) -> ColumnFamily {
-    let family = try Handle(text)
     let cache = rocksdb_cache_create_lru(options.blockCacheBytes)
     defer { rocksdb_cache_destroy(cache) }
-    useTables(family.pointer, cache: cache, filtered: filtered)
-    rocksdb_options_add_compact_on_deletion_collector_factory(
-      family.pointer, deletionWindowKeys, deletionTriggerKeys)
+    let family = try swept(text, cache: cache, filtered: filtered)
     let made = try engineCall {
       rocksdb_create_column_family(database, family.pointer, name, $0)
     }
@@ -93,6 +84,17 @@ enum EngineOptions {
     defer { rocksdb_cache_destroy(cache) }
     useTables(state.pointer, cache: cache, filtered: true)
     return state
+  }
+
+  /// Of a family in which whole stretches of keys are deleted.
+  private static func swept(
+    _ text: String, cache: OpaquePointer?, filtered: Bool
+  ) throws(EngineError) -> Handle {
+    let family = try Handle(text)
+    useTables(family.pointer, cache: cache, filtered: filtered)
+    rocksdb_options_add_compact_on_deletion_collector_factory(
+      family.pointer, deletionWindowKeys, deletionTriggerKeys)
+    return family
   }
 
   private static func useTables(
