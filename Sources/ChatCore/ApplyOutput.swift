@@ -18,6 +18,8 @@ package struct ApplyOutput: Sendable {
 
   /// One per command, in the order of the commands.
   package var results: [CommandResult] = []
+  /// Whether somebody listens; otherwise no deliveries are collected.
+  package var isHeard = true
   /// In the order in which it happened.
   package var deliveries: [AddressedDelivery] = []
   /// Positions are of another generation from here on: who follows them has to look again.
@@ -36,8 +38,9 @@ package struct ApplyOutput: Sendable {
     split = nil
   }
 
-  mutating func deliver(_ content: Delivery.Content, to entity: EntityID) {
-    deliveries.append(AddressedDelivery(entity: entity, content: content))
+  mutating func deliver(_ content: @autoclosure () -> Delivery.Content, to entity: EntityID) {
+    guard isHeard else { return }
+    deliveries.append(AddressedDelivery(entity: entity, content: content()))
   }
 }
 

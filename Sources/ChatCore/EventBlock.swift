@@ -46,7 +46,15 @@ enum EventBlock {
     _ bytes: [UInt8], conversation: ConversationID, start: (first: Sequence, index: LogIndex),
     wanted: ClosedRange<UInt64>
   ) throws(ProtobufError) -> (events: [Event], last: UInt64) {
-    var reader = ProtobufReader(bytes)
+    try ProtobufScanner.read(bytes[...]) { reader throws(ProtobufError) in
+      try decode(&reader, conversation: conversation, start: start, wanted: wanted)
+    }
+  }
+
+  private static func decode(
+    _ reader: inout ProtobufScanner, conversation: ConversationID,
+    start: (first: Sequence, index: LogIndex), wanted: ClosedRange<UInt64>
+  ) throws(ProtobufError) -> (events: [Event], last: UInt64) {
     var version: UInt64 = 0
     var time: UInt64 = 0
     var authors: [UserID] = []
@@ -79,9 +87,9 @@ enum EventBlock {
     var time: UInt64 = 0
     var index: UInt64 = 0
     var text: String?
-    var whole: ProtobufReader?
+    var whole: ProtobufScanner?
 
-    init(decoding reader: ProtobufReader) throws(ProtobufError) {
+    init(decoding reader: ProtobufScanner) throws(ProtobufError) {
       var reader = reader
       while let field = try reader.next() {
         switch field.number {

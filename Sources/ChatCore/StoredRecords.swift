@@ -66,7 +66,7 @@ struct AppliedMark: StoredRecord {
       case 3: rollingHash = try field.fixed64()
       case 4: time = WallTime(milliseconds: try field.uint64())
       case 5: generation = try field.uint32()
-      case 6: split = try PartitionSplit(decoding: try field.reader())
+      case 6: split = try PartitionSplit(decoding: try field.bytes())
       case 7: splitPosition = LogIndex(try field.uint64())
       default: break
       }

@@ -29,16 +29,17 @@ package struct EntryPayload: Equatable, Sendable {
 
   /// **Throws**: `ProtobufError` when the bytes are no payload that this version can read.
   package init(decoding bytes: [UInt8]) throws(ProtobufError) {
-    var reader = ProtobufReader(bytes)
     var version: UInt64 = 0
     var time: UInt64 = 0
     var commands: [ArraySlice<UInt8>] = []
-    while let field = try reader.next() {
-      switch field.number {
-      case 1: version = try field.uint64()
-      case 2: time = try field.uint64()
-      case 3: commands.append(try field.bytes())
-      default: break
+    try ProtobufScanner.read(bytes[...]) { reader throws(ProtobufError) in
+      while let field = try reader.next() {
+        switch field.number {
+        case 1: version = try field.uint64()
+        case 2: time = try field.uint64()
+        case 3: commands.append(bytes[try field.range()])
+        default: break
+        }
       }
     }
     guard version == Self.version else { throw .outOfRange(field: 1) }
@@ -146,15 +147,23 @@ extension Command {
   /// **Throws**: `ProtobufError.unknownVariant` for a command of a later version; another case when
   /// the bytes are no command.
   package init(decoding bytes: ArraySlice<UInt8>) throws(ProtobufError) {
-    var reader = ProtobufReader(bytes)
+    self = try ProtobufScanner.read(bytes) { reader throws(ProtobufError) in
+      try Command(decoding: &reader)
+    }
+  }
+
+  private init(decoding reader: inout ProtobufScanner) throws(ProtobufError) {
     var found: Command?
     while let field = try reader.next() {
       guard found == nil else { throw .unknownVariant }
-      var fields = CommandFields()
       let body = try field.reader()
+      if field.number == 2 {
+        found = .sendMessage(try SendMessage(decoding: body))
+        continue
+      }
+      var fields = CommandFields()
       switch field.number {
       case 1: found = .createConversation(try fields.createConversation(body))
-      case 2: found = .sendMessage(try fields.sendMessage(body))
       case 3: found = .changeMembers(try fields.changeMembers(body))
       case 4: found = .createUser(try fields.createUser(body))
       case 5: found = .openSession(try fields.openSession(body))
@@ -185,7 +194,7 @@ extension OutboxOrigin {
     writer.uint(2, index.rawValue)
   }
 
-  init(decoding reader: ProtobufReader) throws(ProtobufError) {
+  init(decoding reader: ProtobufScanner) throws(ProtobufError) {
     var reader = reader
     self.init(partition: PartitionID(0), index: .zero)
     while let field = try reader.next() {
@@ -198,7 +207,36 @@ extension OutboxOrigin {
   }
 }
 
+extension SendMessage {
+  fileprivate init(decoding body: ProtobufScanner) throws(ProtobufError) {
+    var body = body
+    var conversation: UInt128 = 0
+    var sender: UInt128 = 0
+    var device: UInt64 = 0
+    var clientID: ClientMessageID?
+    var text = ""
+    while let field = try body.next() {
+      switch field.number {
+      case 1: conversation = try field.identifier()
+      case 2: sender = try field.identifier()
+      case 3: device = try field.fixed64()
+      case 4: clientID = try field.withBytes { ClientMessageID(ascii: $0) }
+      case 5: text = try field.string()
+      default: break
+      }
+    }
+    guard conversation != 0 else { throw .missingField(1) }
+    guard sender != 0 else { throw .missingField(2) }
+    guard device != 0 else { throw .missingField(3) }
+    guard let clientID else { throw .missingField(4) }
+    self.init(
+      conversation: ConversationID(conversation), sender: UserID(sender),
+      device: DeviceID(device), clientID: clientID, text: text)
+  }
+}
+
 /// The union of all fields of commands while one is read, so that each variant names only its own.
+/// `SendMessage` is read without it: making and unmaking it costs as much as reading the message.
 private struct CommandFields {
   private var conversation: UInt128 = 0
   private var user: UInt128 = 0
@@ -249,7 +287,7 @@ private struct CommandFields {
     return bytes
   }
 
-  mutating func createConversation(_ body: ProtobufReader) throws(ProtobufError)
+  mutating func createConversation(_ body: ProtobufScanner) throws(ProtobufError)
     -> CreateConversation
   {
     var body = body
@@ -269,25 +307,7 @@ private struct CommandFields {
       creator: try requireUser(4), members: members)
   }
 
-  mutating func sendMessage(_ body: ProtobufReader) throws(ProtobufError) -> SendMessage {
-    var body = body
-    while let field = try body.next() {
-      switch field.number {
-      case 1: conversation = try field.identifier()
-      case 2: user = try field.identifier()
-      case 3: device = try field.fixed64()
-      case 4: clientID = ClientMessageID(try field.string())
-      case 5: text = try field.string()
-      default: break
-      }
-    }
-    guard let clientID else { throw .missingField(4) }
-    return SendMessage(
-      conversation: try requireConversation(), sender: try requireUser(2),
-      device: try requireDevice(3), clientID: clientID, text: text)
-  }
-
-  mutating func changeMembers(_ body: ProtobufReader) throws(ProtobufError) -> ChangeMembers {
+  mutating func changeMembers(_ body: ProtobufScanner) throws(ProtobufError) -> ChangeMembers {
     var body = body
     while let field = try body.next() {
       switch field.number {
@@ -303,7 +323,7 @@ private struct CommandFields {
       removed: users)
   }
 
-  mutating func createUser(_ body: ProtobufReader) throws(ProtobufError) -> CreateUser {
+  mutating func createUser(_ body: ProtobufScanner) throws(ProtobufError) -> CreateUser {
     var body = body
     while let field = try body.next() {
       switch field.number {
@@ -319,7 +339,7 @@ private struct CommandFields {
       passwordHash: secret)
   }
 
-  mutating func openSession(_ body: ProtobufReader) throws(ProtobufError) -> OpenSession {
+  mutating func openSession(_ body: ProtobufScanner) throws(ProtobufError) -> OpenSession {
     var body = body
     while let field = try body.next() {
       switch field.number {
@@ -336,7 +356,7 @@ private struct CommandFields {
       refreshTokenHash: try requireHash(hash, 4), expires: time)
   }
 
-  mutating func rotateRefreshToken(_ body: ProtobufReader) throws(ProtobufError)
+  mutating func rotateRefreshToken(_ body: ProtobufScanner) throws(ProtobufError)
     -> RotateRefreshToken
   {
     var body = body
@@ -355,7 +375,7 @@ private struct CommandFields {
       presentedHash: try requireHash(hash, 3), newHash: try requireHash(newHash, 4), expires: time)
   }
 
-  mutating func closeSession(_ body: ProtobufReader) throws(ProtobufError) -> CloseSession {
+  mutating func closeSession(_ body: ProtobufScanner) throws(ProtobufError) -> CloseSession {
     var body = body
     while let field = try body.next() {
       switch field.number {
@@ -367,7 +387,7 @@ private struct CommandFields {
     return CloseSession(user: try requireUser(1), device: try requireDevice(2))
   }
 
-  mutating func claimHandle(_ body: ProtobufReader) throws(ProtobufError) -> ClaimHandle {
+  mutating func claimHandle(_ body: ProtobufScanner) throws(ProtobufError) -> ClaimHandle {
     var body = body
     while let field = try body.next() {
       switch field.number {
@@ -381,7 +401,7 @@ private struct CommandFields {
       handle: try requireHandle(1), user: try requireUser(2), origin: try requireOrigin(3))
   }
 
-  mutating func handleResolved(_ body: ProtobufReader) throws(ProtobufError) -> HandleResolved {
+  mutating func handleResolved(_ body: ProtobufScanner) throws(ProtobufError) -> HandleResolved {
     var body = body
     while let field = try body.next() {
       switch field.number {
@@ -397,7 +417,7 @@ private struct CommandFields {
       origin: try requireOrigin(4))
   }
 
-  mutating func conversationListed(_ body: ProtobufReader) throws(ProtobufError)
+  mutating func conversationListed(_ body: ProtobufScanner) throws(ProtobufError)
     -> ConversationListed
   {
     var body = body
@@ -416,7 +436,7 @@ private struct CommandFields {
       origin: try requireOrigin(4))
   }
 
-  mutating func generationBegan(_ body: ProtobufReader) throws(ProtobufError) -> UInt32 {
+  mutating func generationBegan(_ body: ProtobufScanner) throws(ProtobufError) -> UInt32 {
     var body = body
     var generation: UInt32 = 0
     while let field = try body.next() {
@@ -426,7 +446,7 @@ private struct CommandFields {
     return generation
   }
 
-  mutating func outboxConfirmed(_ body: ProtobufReader) throws(ProtobufError) -> OutboxConfirmed {
+  mutating func outboxConfirmed(_ body: ProtobufScanner) throws(ProtobufError) -> OutboxConfirmed {
     var body = body
     while let field = try body.next() {
       guard field.number == 1 else { continue }

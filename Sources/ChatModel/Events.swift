@@ -67,7 +67,7 @@ extension Member {
     writer.uint(3, role.rawValue)
   }
 
-  package init(decoding reader: ProtobufReader) throws(ProtobufError) {
+  package init(decoding reader: ProtobufScanner) throws(ProtobufError) {
     var reader = reader
     var user: UInt128 = 0
     var handle: Handle?
@@ -124,7 +124,13 @@ extension Event {
   }
 
   /// **Throws**: `ProtobufError` when the bytes are no event.
-  package init(decoding reader: ProtobufReader) throws(ProtobufError) {
+  package init(decoding bytes: ArraySlice<UInt8>) throws(ProtobufError) {
+    self = try ProtobufScanner.read(bytes) { reader throws(ProtobufError) in
+      try Event(decoding: reader)
+    }
+  }
+
+  package init(decoding reader: ProtobufScanner) throws(ProtobufError) {
     var reader = reader
     var conversation: UInt128 = 0
     var sequence: UInt64 = 0
@@ -154,7 +160,7 @@ extension Event {
 }
 
 extension EventContent {
-  fileprivate init(decoding reader: ProtobufReader, variant: Int) throws(ProtobufError) {
+  fileprivate init(decoding reader: ProtobufScanner, variant: Int) throws(ProtobufError) {
     var reader = reader
     var text = ""
     var kind: ConversationKind?

@@ -79,6 +79,13 @@ package struct ClientMessageID: Hashable, Sendable, CustomStringConvertible {
     self.text = text
   }
 
+  /// The same from bytes that nothing is known of.
+  package init?(ascii bytes: UnsafeRawBufferPointer) {
+    guard (1...Self.bytesMax).contains(bytes.count), bytes.allSatisfy({ (33...126).contains($0) })
+    else { return nil }
+    text = String(decoding: bytes, as: UTF8.self)
+  }
+
   package var description: String { text }
 
   /// What the idempotency window keeps instead of the text.

@@ -7,7 +7,13 @@ extension PartitionSplit {
     writer.uint(2, replicaLimit)
   }
 
-  package init(decoding body: ProtobufReader) throws(ProtobufError) {
+  package init(decoding bytes: ArraySlice<UInt8>) throws(ProtobufError) {
+    self = try ProtobufScanner.read(bytes) { reader throws(ProtobufError) in
+      try PartitionSplit(decoding: reader)
+    }
+  }
+
+  init(decoding body: ProtobufScanner) throws(ProtobufError) {
     var body = body
     self.init(level: 0, replicaLimit: 0)
     while let field = try body.next() {

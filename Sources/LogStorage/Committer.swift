@@ -32,11 +32,12 @@ package enum CommitAdmission: Hashable, Sendable {
 /// **Isolation**: any thread.
 package final class Committer: @unchecked Sendable {
   // Safety: everything below `monitor` is read and written inside of `monitor.withLock` only.
-  // `store` and `limits` are constant and Sendable. `thread` is written once in `init`, and
-  // its only reader, `stop`, needs what `init` returns.
+  // `store`, `limits` and `remover` are constant and Sendable. `thread` is written once in `init`,
+  // and its only reader, `stop`, needs what `init` returns.
   private let store: Store
   private let limits: CommitterLimits
-  private var thread = pthread_t()
+  private let remover: FileRemover
+  private var thread: PosixThread?
 
   private let monitor = Monitor()
   private var queue = CommitQueue()
@@ -48,7 +49,7 @@ package final class Committer: @unchecked Sendable {
   private var writeBegan: UInt64 = 0
   private var counters = CommitterMetrics()
 
-  /// Starts the thread. What an earlier process had no time to delete is deleted.
+  /// Starts the threads. What an earlier process had no time to delete is deleted.
   ///
   /// - Parameter dropsOrphans: every prefix belongs to a replica, so what lies under one that no
   ///   meta names is of no use.
@@ -58,26 +59,9 @@ package final class Committer: @unchecked Sendable {
   ) throws(StorageError) {
     self.store = store
     self.limits = limits
-    let start = ThreadStart(self, Sweeper(try store.unfinishedSweeps(dropsOrphans: dropsOrphans)))
-    let result = pthread_create(
-      &thread, nil,
-      { argument in
-        guard let argument else { return nil }
-        let start = Unmanaged<ThreadStart>.fromOpaque(argument).takeRetainedValue()
-        start.committer.run(start.sweeper)
-        return nil
-      }, Unmanaged.passRetained(start).toOpaque())
-    precondition(result == 0, "pthread_create: \(result)")
-  }
-
-  private final class ThreadStart {
-    let committer: Committer
-    let sweeper: Sweeper
-
-    init(_ committer: Committer, _ sweeper: Sweeper) {
-      self.committer = committer
-      self.sweeper = sweeper
-    }
+    let sweeper = Sweeper(try store.unfinishedSweeps(dropsOrphans: dropsOrphans))
+    remover = FileRemover(directory: store.directory)
+    thread = PosixThread { [self] in run(sweeper) }
   }
 
   /// Hands a batch over. Every taken batch completes exactly once.
@@ -120,11 +104,11 @@ package final class Committer: @unchecked Sendable {
     }
   }
 
-  /// Writes what waits, completes it, and ends the thread. Sweeps go on at the next start.
+  /// Writes what waits, completes it, and ends the threads. Sweeps go on at the next start.
   ///
   /// **Isolation**: any thread but the committer's; blocks.
   package func stop() {
-    precondition(pthread_equal(pthread_self(), thread) == 0, "stopped from a completion")
+    precondition(thread?.isCurrent != true, "stopped from a completion")
     let joins = monitor.withLock {
       isStopping = true
       isThreadWaiting = false
@@ -132,7 +116,9 @@ package final class Committer: @unchecked Sendable {
       return !isJoined
     }
     monitor.signal()
-    if joins { pthread_join(thread, nil) }
+    guard joins else { return }
+    thread?.join()
+    remover.stop()
   }
 
   // MARK: The thread

@@ -39,8 +39,8 @@ enum EngineOptions {
 
     let cache = rocksdb_cache_create_lru(options.blockCacheBytes)
     defer { rocksdb_cache_destroy(cache) }
-    let log = try swept(options.logFamilyText, cache: cache, filtered: false)
-    let state = try swept(options.stateFamilyText, cache: cache, filtered: true)
+    let log = try table(options.logFamilyText, cache: cache, filtered: false)
+    let state = try table(options.stateFamilyText, cache: cache, filtered: true)
     useTables(meta.pointer, cache: cache, filtered: false)
 
     let names = Database.familyNames
@@ -69,7 +69,7 @@ enum EngineOptions {
   ) throws(EngineError) -> ColumnFamily {
     let cache = rocksdb_cache_create_lru(options.blockCacheBytes)
     defer { rocksdb_cache_destroy(cache) }
-    let family = try swept(text, cache: cache, filtered: filtered)
+    let family = try table(text, cache: cache, filtered: filtered)
     let made = try engineCall {
       rocksdb_create_column_family(database, family.pointer, name, $0)
     }
@@ -86,14 +86,17 @@ enum EngineOptions {
     return state
   }
 
-  /// Of a family in which whole stretches of keys are deleted.
-  private static func swept(
+  /// Of the log (`filtered` false) or the state. Of states whole stretches are deleted by times, and
+  /// the space is wanted back; logs lose their beginnings all the time (see `logFamilyText`).
+  private static func table(
     _ text: String, cache: OpaquePointer?, filtered: Bool
   ) throws(EngineError) -> Handle {
     let family = try Handle(text)
     useTables(family.pointer, cache: cache, filtered: filtered)
-    rocksdb_options_add_compact_on_deletion_collector_factory(
-      family.pointer, deletionWindowKeys, deletionTriggerKeys)
+    if filtered {
+      rocksdb_options_add_compact_on_deletion_collector_factory(
+        family.pointer, deletionWindowKeys, deletionTriggerKeys)
+    }
     return family
   }
 

@@ -12,7 +12,12 @@ final class Monitor: @unchecked Sendable {
     mutex.initialize(to: pthread_mutex_t())
     condition = .allocate(capacity: 1)
     condition.initialize(to: pthread_cond_t())
-    let failed = pthread_mutex_init(mutex, nil) != 0 || pthread_cond_init(condition, nil) != 0
+    var attributes = pthread_condattr_t()
+    pthread_condattr_init(&attributes)
+    pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC)
+    defer { pthread_condattr_destroy(&attributes) }
+    let failed =
+      pthread_mutex_init(mutex, nil) != 0 || pthread_cond_init(condition, &attributes) != 0
     precondition(!failed, "no memory for a mutex")
   }
 
@@ -31,6 +36,16 @@ final class Monitor: @unchecked Sendable {
 
   /// Gives the lock away until `signal`; only inside of `withLock`. May return early.
   func wait() { pthread_cond_wait(condition, mutex) }
+
+  /// The same, but no longer than so.
+  func wait(milliseconds: UInt32) {
+    var until = timespec()
+    clock_gettime(CLOCK_MONOTONIC, &until)
+    let nanoseconds = until.tv_nsec + Int(milliseconds) * 1_000_000
+    until.tv_sec += nanoseconds / 1_000_000_000
+    until.tv_nsec = nanoseconds % 1_000_000_000
+    pthread_cond_timedwait(condition, mutex, &until)
+  }
 
   func signal() { pthread_cond_signal(condition) }
 }

@@ -113,7 +113,7 @@ struct StoreDirectory {
   /// `lost+found`.
   private static func isBeside(_ name: String) -> Bool {
     name == "lost+found" || name == identityName || name == importsName
-      || name.hasPrefix(asidePrefix)
+      || name == SecondNames.directoryName || name.hasPrefix(asidePrefix)
   }
 
   // MARK: Files beside the database

@@ -10,6 +10,9 @@ package struct StoreOptions: Sendable {
   /// One memtable of the log and of the state.
   package var logMemtableBytes = 64 << 20
   package var stateMemtableBytes = 64 << 20
+  /// Memtables of the log that are written out before they are compacted: each compaction goes over
+  /// all that is kept of all logs, and most of what a log holds is deleted soon.
+  package var logFilesPerCompaction = 12
   /// All memtables together; beyond it the engine flushes early.
   package var memtablesBytesMax = 256 << 20
   /// Bounds the files that a restart has to replay.
@@ -67,6 +70,9 @@ package struct StoreOptions: Sendable {
       "max_write_buffer_number=4",
       "compression=kNoCompression",
       "level_compaction_dynamic_level_bytes=true",
+      "level0_file_num_compaction_trigger=\(logFilesPerCompaction)",
+      "level0_slowdown_writes_trigger=\(logFilesPerCompaction * 3)",
+      "level0_stop_writes_trigger=\(logFilesPerCompaction * 4)",
       "memtable_insert_with_hint_prefix_extractor=fixed:\(KeyLayout.prefixBytes)",
     ].joined(separator: ";")
   }

@@ -126,7 +126,8 @@ package enum ProtobufError: Error, Equatable, Sendable {
   case outOfRange(field: Int)
 }
 
-/// Reads protobuf's wire format. Unknown fields are skipped by the caller's `skip`.
+/// Reads protobuf's wire format, and keeps what it reads alive. Unknown fields are skipped by the
+/// caller's `default`. On the message path `ProtobufScanner` does the same in less time.
 ///
 /// **Invariant**: no input traps; every read is checked against the end.
 package struct ProtobufReader: Sendable {
@@ -233,9 +234,8 @@ extension ProtobufReader.Field {
 
   /// The same as text. **Throws**: `invalidUTF8`.
   package func string() throws(ProtobufError) -> String {
-    guard let text = String(validating: try bytes(), as: UTF8.self) else {
-      throw .invalidUTF8(field: number)
-    }
+    let text = try bytes().withUnsafeBytes { String(utf8: $0) }
+    guard let text else { throw .invalidUTF8(field: number) }
     return text
   }
 

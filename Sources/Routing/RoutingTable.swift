@@ -93,10 +93,18 @@ package struct RoutingTable: Sendable {
   /// Whom to ask. `nil` while the partition never had a leader.
   package func leader(of partition: PartitionID) -> ReplicaID? {
     guard contains(partition) else { return nil }
-    let route = routes[Int(partition.rawValue)]
-    if let hint = route.hint { return hint.leader }
-    guard let record = route.record, record.epoch > .zero else { return nil }
-    return record.leader
+    // Field by field: to take the record out is to retain all its lists, for every request.
+    let position = Int(partition.rawValue)
+    if let leader = routes[position].hint?.leader { return leader }
+    guard routes[position].record?.epoch ?? .zero > .zero else { return nil }
+    return routes[position].record?.leader
+  }
+
+  /// In which positions of the partition are told, as far as is known; zero before the first
+  /// record.
+  package func generation(of partition: PartitionID) -> UInt32 {
+    guard contains(partition) else { return 0 }
+    return routes[Int(partition.rawValue)].record?.generation ?? 0
   }
 
   /// Whether every partition that is known has a leader.

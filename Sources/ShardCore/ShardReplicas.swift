@@ -107,6 +107,7 @@ extension ShardCore {
         preconditionFailure("\(hosts[position].partition): \(next) is committed but not in memory")
       }
       output.removeAll()
+      output.isHeard = !hosts[position].subscribers.isEmpty
       do {
         try hosts[position].chat.apply(
           index: next, payload: entry.payload, state: hosts[position].reader, into: &output)
@@ -308,8 +309,8 @@ extension ShardCore {
     _ position: Int, now: Instant, into actions: inout [ShardAction]
   ) {
     let host = hosts[position]
-    guard host.standing.isLeader, host.standing.acceptsCommands,
-      let generation = routing.record(of: host.partition)?.record.generation,
+    let generation = routing.generation(of: host.partition)
+    guard generation > 0, host.standing.isLeader, host.standing.acceptsCommands,
       generation > max(host.chat.generation, host.askedGeneration)
     else { return }
     host.askedGeneration = generation

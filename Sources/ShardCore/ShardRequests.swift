@@ -207,6 +207,7 @@ extension ShardCore {
     touched.removeAll(keepingCapacity: true)
     for position in positions {
       appendPending(position, now: now, wall: wall, into: &actions)
+      guard !hosts[position].reads.isEmpty else { continue }
       drive(position, now: now, into: &actions) { replica, pending in
         replica.startBarrier(now: now, into: &pending)
       }

@@ -49,7 +49,8 @@ package enum LinkCodec {
     guard batch.count <= batchBytesMax else { throw .tooManyBytes(batch.count) }
     let frames: [LinkFrame]
     do {
-      frames = try FrameReader.read(batch) { (reader: inout FrameReader) throws(ProtobufError) in
+      frames = try ProtobufScanner.read(batch) {
+        (reader: inout ProtobufScanner) throws(ProtobufError) in
         var frames: [LinkFrame] = []
         while let field = try reader.next() {
           guard field.number == 1 else { continue }

@@ -50,7 +50,7 @@ extension LinkFrame {
     }
   }
 
-  init(decoding reader: FrameReader) throws(ProtobufError) {
+  init(decoding reader: ProtobufScanner) throws(ProtobufError) {
     var reader = reader
     guard let field = try reader.next() else { throw .unknownVariant }
     let body = try field.reader()
@@ -86,7 +86,7 @@ extension LinkHello {
     writer.uint(9, versions.upperBound - versions.lowerBound)
   }
 
-  fileprivate init(decoding reader: FrameReader) throws(ProtobufError) {
+  fileprivate init(decoding reader: ProtobufScanner) throws(ProtobufError) {
     var reader = reader
     var clusterID: UInt128 = 0
     var node = ""
@@ -124,7 +124,7 @@ extension LinkHello {
 }
 
 extension Heartbeat {
-  fileprivate init(decoding reader: FrameReader) throws(ProtobufError) {
+  fileprivate init(decoding reader: ProtobufScanner) throws(ProtobufError) {
     var reader = reader
     self.init(boot: .none, wallTime: .zero)
     while let field = try reader.next() {
@@ -150,7 +150,7 @@ extension EntityID {
     }
   }
 
-  fileprivate init(decoding reader: FrameReader) throws(ProtobufError) {
+  fileprivate init(decoding reader: ProtobufScanner) throws(ProtobufError) {
     var reader = reader
     var found: EntityID?
     while let field = try reader.next() {
@@ -176,7 +176,7 @@ private struct SubscriptionFields {
   private(set) var third: UInt64?
   private(set) var fourth: UInt64 = 0
 
-  init(decoding reader: FrameReader) throws(ProtobufError) {
+  init(decoding reader: ProtobufScanner) throws(ProtobufError) {
     var reader = reader
     var entity: EntityID?
     while let field = try reader.next() {
@@ -194,7 +194,7 @@ private struct SubscriptionFields {
 }
 
 extension Subscribe {
-  fileprivate init(decoding reader: FrameReader) throws(ProtobufError) {
+  fileprivate init(decoding reader: ProtobufScanner) throws(ProtobufError) {
     let fields = try SubscriptionFields(decoding: reader)
     self.init(
       partition: fields.partition, entity: fields.entity, after: fields.third.map { LogIndex($0) })
@@ -202,14 +202,14 @@ extension Subscribe {
 }
 
 extension Unsubscribe {
-  fileprivate init(decoding reader: FrameReader) throws(ProtobufError) {
+  fileprivate init(decoding reader: ProtobufScanner) throws(ProtobufError) {
     let fields = try SubscriptionFields(decoding: reader)
     self.init(partition: fields.partition, entity: fields.entity)
   }
 }
 
 extension Subscribed {
-  fileprivate init(decoding reader: FrameReader) throws(ProtobufError) {
+  fileprivate init(decoding reader: ProtobufScanner) throws(ProtobufError) {
     let fields = try SubscriptionFields(decoding: reader)
     guard let generation = UInt32(exactly: fields.fourth) else { throw .outOfRange(field: 4) }
     self.init(
@@ -219,7 +219,7 @@ extension Subscribed {
 }
 
 extension SubscriptionEnded {
-  fileprivate init(decoding reader: FrameReader) throws(ProtobufError) {
+  fileprivate init(decoding reader: ProtobufScanner) throws(ProtobufError) {
     let fields = try SubscriptionFields(decoding: reader)
     guard let reason = fields.third.flatMap(UInt32.init(exactly:)).flatMap(Reason.init(rawValue:))
     else { throw .outOfRange(field: 3) }
@@ -249,7 +249,7 @@ extension Delivery {
     writer.bool(6, isLastOfEntry)
   }
 
-  fileprivate init(decoding reader: FrameReader) throws(ProtobufError) {
+  fileprivate init(decoding reader: ProtobufScanner) throws(ProtobufError) {
     var reader = reader
     var partition = PartitionID(0)
     var index = LogIndex.zero
@@ -273,7 +273,7 @@ extension Delivery {
 }
 
 extension Delivery.Content {
-  fileprivate init(listed reader: FrameReader) throws(ProtobufError) {
+  fileprivate init(listed reader: ProtobufScanner) throws(ProtobufError) {
     var reader = reader
     var user: UInt128 = 0
     var conversation: ListedConversation?
@@ -291,7 +291,7 @@ extension Delivery.Content {
     self = .listed(user: UserID(user), conversation: conversation, removed: removed)
   }
 
-  fileprivate init(sessionClosed reader: FrameReader) throws(ProtobufError) {
+  fileprivate init(sessionClosed reader: ProtobufScanner) throws(ProtobufError) {
     var reader = reader
     var user: UInt128 = 0
     var device: UInt64 = 0

@@ -40,7 +40,7 @@ extension QueryAnswer {
     }
   }
 
-  init(decoding reader: FrameReader) throws(ProtobufError) {
+  init(decoding reader: ProtobufScanner) throws(ProtobufError) {
     var reader = reader
     guard let field = try reader.next() else { throw .unknownVariant }
     switch field.number {
@@ -61,7 +61,7 @@ extension QueryAnswer {
   }
 
   private static func summaries(
-    decoding reader: FrameReader
+    decoding reader: ProtobufScanner
   ) throws(ProtobufError) -> [ConversationSummary] {
     var reader = reader
     var summaries: [ConversationSummary] = []
@@ -80,7 +80,7 @@ extension UserProfile {
     writer.string(3, displayName)
   }
 
-  fileprivate init(decoding reader: FrameReader) throws(ProtobufError) {
+  fileprivate init(decoding reader: ProtobufScanner) throws(ProtobufError) {
     var reader = reader
     var user: UInt128 = 0
     var handle: Handle?
@@ -104,7 +104,7 @@ extension UserCredentials {
   ///
   /// **Returns**: `nil` when there is no profile.
   fileprivate static func decode(
-    _ reader: FrameReader
+    _ reader: ProtobufScanner
   ) throws(ProtobufError) -> UserCredentials? {
     var reader = reader
     var profile: UserProfile?
@@ -127,7 +127,7 @@ extension ListedConversation {
     writer.uint(3, listed.rawValue)
   }
 
-  init(decoding reader: FrameReader) throws(ProtobufError) {
+  init(decoding reader: ProtobufScanner) throws(ProtobufError) {
     var reader = reader
     var conversation: UInt128 = 0
     var joined = LogIndex.zero
@@ -153,7 +153,7 @@ extension ConversationListPage {
     writer.bool(4, more)
   }
 
-  fileprivate init(decoding reader: FrameReader) throws(ProtobufError) {
+  fileprivate init(decoding reader: ProtobufScanner) throws(ProtobufError) {
     var reader = reader
     self.init(conversations: [], applied: .zero, generation: 0, more: false)
     while let field = try reader.next() {
@@ -179,7 +179,7 @@ extension ConversationSummary {
     if let last { writer.message(7) { last.encode(into: &$0) } }
   }
 
-  fileprivate init(decoding reader: FrameReader) throws(ProtobufError) {
+  fileprivate init(decoding reader: ProtobufScanner) throws(ProtobufError) {
     var reader = reader
     var conversation: UInt128 = 0
     var kind: ConversationKind?
@@ -210,7 +210,7 @@ extension ConversationSummary {
 
 extension ChangesPage {
   /// Reads `QueryAnswer.Changes`, of which `QueryAnswer.History` is a part (`through` is its head).
-  fileprivate init(decoding reader: FrameReader) throws(ProtobufError) {
+  fileprivate init(decoding reader: ProtobufScanner) throws(ProtobufError) {
     var reader = reader
     self.init(events: [], through: .zero, more: false, generation: 0)
     while let field = try reader.next() {

@@ -25,7 +25,7 @@ extension Query {
     }
   }
 
-  init(decoding reader: FrameReader) throws(ProtobufError) {
+  init(decoding reader: ProtobufScanner) throws(ProtobufError) {
     var reader = reader
     guard let field = try reader.next() else { throw .unknownVariant }
     switch field.number {
@@ -44,7 +44,7 @@ extension Query {
   }
 
   private static func conversationList(
-    decoding reader: FrameReader
+    decoding reader: ProtobufScanner
   ) throws(ProtobufError) -> Query {
     var reader = reader
     var user: UInt128 = 0
@@ -63,7 +63,7 @@ extension Query {
       user: UserID(user), after: after == 0 ? nil : ConversationID(after), limit: limit)
   }
 
-  private static func summaries(decoding reader: FrameReader) throws(ProtobufError) -> Query {
+  private static func summaries(decoding reader: ProtobufScanner) throws(ProtobufError) -> Query {
     var reader = reader
     var user: UInt128 = 0
     var conversations: [ConversationID] = []
@@ -91,7 +91,7 @@ extension HistoryQuery {
     }
   }
 
-  fileprivate init(decoding bytes: FrameReader) throws(ProtobufError) {
+  fileprivate init(decoding bytes: ProtobufScanner) throws(ProtobufError) {
     var bytes = bytes
     var conversation: UInt128 = 0
     var user: UInt128 = 0
@@ -126,7 +126,7 @@ extension ChangesQuery {
     }
   }
 
-  fileprivate init(decoding bytes: FrameReader) throws(ProtobufError) {
+  fileprivate init(decoding bytes: ProtobufScanner) throws(ProtobufError) {
     var bytes = bytes
     var user: UInt128 = 0
     var limit = 0
@@ -145,7 +145,7 @@ extension ChangesQuery {
 }
 
 extension ChangesQuery.Request {
-  fileprivate init(decoding reader: FrameReader) throws(ProtobufError) {
+  fileprivate init(decoding reader: ProtobufScanner) throws(ProtobufError) {
     var reader = reader
     var conversation: UInt128 = 0
     var after = LogIndex.zero

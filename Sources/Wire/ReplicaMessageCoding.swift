@@ -18,7 +18,7 @@ extension ReplicaMessage {
     writer.int(6, revision.rawValue)
   }
 
-  init(decoding reader: FrameReader) throws(ProtobufError) {
+  init(decoding reader: ProtobufScanner) throws(ProtobufError) {
     var reader = reader
     var partition = PartitionID(0)
     var from: ReplicaID?
@@ -120,7 +120,7 @@ extension ReplicaMessage.Body {
     }
   }
 
-  fileprivate init(decoding reader: FrameReader, variant: Int) throws(ProtobufError) {
+  fileprivate init(decoding reader: ProtobufScanner, variant: Int) throws(ProtobufError) {
     switch variant {
     case 7:
       self = try Self.append(decoding: reader)
@@ -168,7 +168,7 @@ extension ReplicaMessage.Body {
   }
 
   private static func snapshot(
-    decoding reader: FrameReader, isChunk: Bool
+    decoding reader: ProtobufScanner, isChunk: Bool
   ) throws(ProtobufError) -> Self {
     var reader = reader
     var number: UInt64 = 0
@@ -199,7 +199,7 @@ extension ReplicaMessage.Body {
         isLast: isLast))
   }
 
-  private static func append(decoding reader: FrameReader) throws(ProtobufError) -> Self {
+  private static func append(decoding reader: ProtobufScanner) throws(ProtobufError) -> Self {
     var reader = reader
     var previous = EntryID.zero
     var commitIndex = LogIndex.zero
@@ -235,7 +235,7 @@ extension EntryID {
 
   fileprivate var bytes: Int { FieldBytes.uint(epoch.rawValue) + FieldBytes.uint(index.rawValue) }
 
-  fileprivate init(decoding reader: FrameReader) throws(ProtobufError) {
+  fileprivate init(decoding reader: ProtobufScanner) throws(ProtobufError) {
     var reader = reader
     var epoch: UInt64 = 0
     var index: UInt64 = 0
@@ -252,7 +252,7 @@ extension EntryID {
 
 extension Entry {
   /// An entry without epoch or index is refused, so that few bytes never make many entries.
-  fileprivate init(decoding reader: FrameReader) throws(ProtobufError) {
+  fileprivate init(decoding reader: ProtobufScanner) throws(ProtobufError) {
     var reader = reader
     var epoch: UInt64 = 0
     var index: UInt64 = 0

@@ -27,7 +27,7 @@ extension Request {
       + FieldBytes.element(command.count)
   }
 
-  init(decoding reader: FrameReader) throws(ProtobufError) {
+  init(decoding reader: ProtobufScanner) throws(ProtobufError) {
     var reader = reader
     var id: UInt64 = 0
     var partition = PartitionID(0)
@@ -62,7 +62,7 @@ extension Response {
     }
   }
 
-  init(decoding reader: FrameReader) throws(ProtobufError) {
+  init(decoding reader: ProtobufScanner) throws(ProtobufError) {
     var reader = reader
     var id: UInt64 = 0
     var outcome: Outcome?
@@ -82,7 +82,7 @@ extension Response {
 }
 
 extension Response.Outcome {
-  fileprivate init(notLeader reader: FrameReader) throws(ProtobufError) {
+  fileprivate init(notLeader reader: ProtobufScanner) throws(ProtobufError) {
     var reader = reader
     var leader: ReplicaID?
     var revision = Revision.zero
@@ -106,7 +106,7 @@ extension ServiceError {
     writer.uint(4, retryAfterMilliseconds)
   }
 
-  init(decoding reader: FrameReader) throws(ProtobufError) {
+  init(decoding reader: ProtobufScanner) throws(ProtobufError) {
     var reader = reader
     var found: ServiceErrorCode?
     var message = ""
@@ -153,7 +153,7 @@ extension CommandResult {
     }
   }
 
-  fileprivate init(decoding reader: FrameReader) throws(ProtobufError) {
+  fileprivate init(decoding reader: ProtobufScanner) throws(ProtobufError) {
     var reader = reader
     guard let field = try reader.next() else { throw .unknownVariant }
     let body = try field.reader()
@@ -171,7 +171,7 @@ extension CommandResult {
   }
 
   private static func withFields(
-    _ reader: FrameReader, variant: Int
+    _ reader: ProtobufScanner, variant: Int
   ) throws(ProtobufError) -> CommandResult {
     var reader = reader
     var identifier: UInt128 = 0

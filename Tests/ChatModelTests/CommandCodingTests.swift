@@ -223,7 +223,7 @@ enum Samples {
   @Test(arguments: Samples.contents)
   func anEventComesBackAsItWas(content: EventContent) throws {
     let event = Samples.event(content)
-    #expect(try Event(decoding: ProtobufReader(event.encoded())) == event)
+    #expect(try Event(decoding: event.encoded()[...]) == event)
   }
 
   @Test(arguments: Samples.contents)
@@ -231,7 +231,7 @@ enum Samples {
     let bytes = Samples.event(content).encoded()
     for length in bytes.indices {
       #expect(throws: ProtobufError.self) {
-        try Event(decoding: ProtobufReader(bytes[..<length]))
+        try Event(decoding: bytes[..<length])
       }
     }
   }
@@ -247,9 +247,9 @@ enum Samples {
         var mutated = bytes
         mutated[Int.random(in: 0..<mutated.count, using: &random)] = UInt8.random(
           in: 0...255, using: &random)
-        if let other = try? Event(decoding: ProtobufReader(mutated)) {
+        if let other = try? Event(decoding: mutated[...]) {
           decoded += 1
-          #expect((try? Event(decoding: ProtobufReader(other.encoded()))) == other)
+          #expect((try? Event(decoding: other.encoded()[...])) == other)
         }
       }
     }

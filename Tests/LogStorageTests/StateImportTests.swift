@@ -164,8 +164,9 @@ import WalkSupport
     }
   }
 
-  @Test func theSpaceOfAShortenedLogComesBack() throws {
+  @Test func theSpaceOfAShortenedLogComesBackWithTheNextCompaction() throws {
     var options = StoreOptions()
+    options.logFilesPerCompaction = 4
     options.logMemtableBytes = 1 << 20
     options.walBytesMax = 2 << 20
     let store = try directory.open(options: options)
@@ -184,6 +185,11 @@ import WalkSupport
     #expect(committer.commit(batch) == nil)
     #expect(committer.waitForSweptKeys(39_000))
     try store.database.flush(store.database.log(of: 1))
+    // Another log fills as many memtables as are written out before a compaction.
+    for first in stride(from: UInt64(1), through: 5_000, by: 500) {
+      #expect(committer.commit(appends(2, first...first + 499, payloadBytes: 1_000)) == nil)
+    }
+    try store.database.flush(store.database.log(of: 2))
     let deadline = Date(timeIntervalSinceNow: 60)
     while try store.approximateLogBytes(1) > full / 10, Date() < deadline { usleep(10_000) }
     #expect(full > 38_000_000)

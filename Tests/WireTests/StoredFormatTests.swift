@@ -33,7 +33,7 @@ func forRandomValues(
         let event = values.event(variant)
         let twin = try ProtoEvent(event).serializedBytes() as [UInt8]
         #expect(event.encoded() == twin, "\(event)")
-        #expect(try Event(decoding: ProtobufReader(twin)) == event)
+        #expect(try Event(decoding: twin[...]) == event)
       }
     }
   }

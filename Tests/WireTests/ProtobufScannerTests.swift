@@ -5,7 +5,7 @@ import Testing
 
 @testable import Wire
 
-@Suite struct FrameReaderTests {
+@Suite struct ProtobufScannerTests {
   /// What one field holds, in the terms that both readers have.
   private enum Seen: Equatable {
     case field(Int, varint: UInt64?, fixed: UInt64?, bytes: [UInt8]?, text: String?, id: UInt128?)
@@ -32,7 +32,7 @@ import Testing
   private static func seenByBorrower(_ bytes: ArraySlice<UInt8>) -> [Seen] {
     var seen: [Seen] = []
     do {
-      try FrameReader.read(bytes) { (reader: inout FrameReader) throws(ProtobufError) in
+      try ProtobufScanner.read(bytes) { (reader: inout ProtobufScanner) throws(ProtobufError) in
         while let field = try reader.next() {
           seen.append(
             .field(
