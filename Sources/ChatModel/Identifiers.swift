@@ -6,7 +6,13 @@ package import Primitives
 package struct UserID: Hashable, Comparable, Sendable, CustomStringConvertible {
   package let rawValue: UInt128
 
-  package init(_ rawValue: UInt128) { self.rawValue = rawValue }
+  @inlinable
+  package static func == (left: Self, right: Self) -> Bool {
+    left.rawValue == right.rawValue
+  }
+  @inlinable package func hash(into hasher: inout Hasher) { hasher.combine(rawValue) }
+
+  @inlinable package init(_ rawValue: UInt128) { self.rawValue = rawValue }
 
   package init?(_ text: some StringProtocol) {
     guard text.first == "u", let value = Base32.decode128(text.dropFirst()), value != 0
@@ -14,6 +20,7 @@ package struct UserID: Hashable, Comparable, Sendable, CustomStringConvertible {
     rawValue = value
   }
 
+  @inlinable
   package static func < (left: Self, right: Self) -> Bool { left.rawValue < right.rawValue }
   package var description: String { "u" + Base32.encode(rawValue) }
 }
@@ -24,10 +31,17 @@ package struct UserID: Hashable, Comparable, Sendable, CustomStringConvertible {
 package struct ConversationID: Hashable, Comparable, Sendable, CustomStringConvertible {
   package let rawValue: UInt128
 
-  package init(_ rawValue: UInt128) { self.rawValue = rawValue }
+  @inlinable
+  package static func == (left: Self, right: Self) -> Bool {
+    left.rawValue == right.rawValue
+  }
+  @inlinable package func hash(into hasher: inout Hasher) { hasher.combine(rawValue) }
+
+  @inlinable package init(_ rawValue: UInt128) { self.rawValue = rawValue }
 
   /// The direct conversation of two people: derived from both, so that either side reaches the same
   /// one without asking.
+  @inlinable
   package init(directBetween first: UserID, and second: UserID) {
     var bytes: [UInt8] = Array("direct".utf8)
     for user in [min(first, second), max(first, second)] {
@@ -42,6 +56,7 @@ package struct ConversationID: Hashable, Comparable, Sendable, CustomStringConve
     rawValue = value
   }
 
+  @inlinable
   package static func < (left: Self, right: Self) -> Bool { left.rawValue < right.rawValue }
   package var description: String { "c" + Base32.encode(rawValue) }
 }
@@ -52,7 +67,13 @@ package struct ConversationID: Hashable, Comparable, Sendable, CustomStringConve
 package struct DeviceID: Hashable, Comparable, Sendable, CustomStringConvertible {
   package let rawValue: UInt64
 
-  package init(_ rawValue: UInt64) { self.rawValue = rawValue }
+  @inlinable
+  package static func == (left: Self, right: Self) -> Bool {
+    left.rawValue == right.rawValue
+  }
+  @inlinable package func hash(into hasher: inout Hasher) { hasher.combine(rawValue) }
+
+  @inlinable package init(_ rawValue: UInt64) { self.rawValue = rawValue }
 
   package init?(_ text: some StringProtocol) {
     guard text.first == "d", let value = Base32.decode64(text.dropFirst()), value != 0
@@ -60,6 +81,7 @@ package struct DeviceID: Hashable, Comparable, Sendable, CustomStringConvertible
     rawValue = value
   }
 
+  @inlinable
   package static func < (left: Self, right: Self) -> Bool { left.rawValue < right.rawValue }
   package var description: String { "d" + Base32.encode(rawValue) }
 }
@@ -96,15 +118,25 @@ package struct ClientMessageID: Hashable, Sendable, CustomStringConvertible {
 package struct Sequence: Hashable, Comparable, Sendable, CustomStringConvertible {
   package let rawValue: UInt64
 
-  package init(_ rawValue: UInt64) { self.rawValue = rawValue }
+  @inlinable
+  package static func == (left: Self, right: Self) -> Bool {
+    left.rawValue == right.rawValue
+  }
+  @inlinable package func hash(into hasher: inout Hasher) { hasher.combine(rawValue) }
+
+  @inlinable package init(_ rawValue: UInt64) { self.rawValue = rawValue }
 
   /// Before the first message.
-  package static let zero = Sequence(0)
+  @inlinable package static var zero: Sequence { Sequence(0) }
+  @inlinable
   package static func < (left: Self, right: Self) -> Bool { left.rawValue < right.rawValue }
+  @inlinable
   package static func > (left: Self, right: Self) -> Bool { left.rawValue > right.rawValue }
+  @inlinable
   package static func <= (left: Self, right: Self) -> Bool { left.rawValue <= right.rawValue }
+  @inlinable
   package static func >= (left: Self, right: Self) -> Bool { left.rawValue >= right.rawValue }
-  package var successor: Sequence { Sequence(rawValue + 1) }
+  @inlinable package var successor: Sequence { Sequence(rawValue + 1) }
   package var description: String { String(rawValue) }
 }
 

@@ -194,12 +194,14 @@ package final class Committer: @unchecked Sendable {
   ) throws(StorageError) {
     guard !submissions.isEmpty else { return }
     var entryCount = 0
+    var otherKeyCount = 0
     var bytes = 0
     var revision: Int64?
     batch.removeAll()
     for submission in submissions {
       submission.batch.write(to: batch, store.database)
       entryCount += submission.batch.appends.count
+      otherKeyCount += submission.batch.otherKeyCount
       bytes += submission.batch.bytes
       if let raised = submission.batch.revision { revision = max(revision ?? raised, raised) }
     }
@@ -211,6 +213,7 @@ package final class Committer: @unchecked Sendable {
       counters.writtenBytes += UInt64(batch.bytes)
       if sync {
         counters.countSyncedWrite(nanoseconds: nanoseconds)
+        counters.syncedOtherKeyCount += UInt64(otherKeyCount)
         counters.batchSubmissionsMax = max(counters.batchSubmissionsMax, submissions.count)
       } else {
         counters.unsyncedWriteCount += 1

@@ -9,6 +9,9 @@ package struct CommitterMetrics: Sendable {
   package internal(set) var unsyncedWriteCount: UInt64 = 0
   package internal(set) var submissionCount: UInt64 = 0
   package internal(set) var entryCount: UInt64 = 0
+  /// Keys in synced writes that are no log entries, each in a place of its own. A message needs
+  /// none: what is not the log is for checkpoints.
+  package internal(set) var syncedOtherKeyCount: UInt64 = 0
   package internal(set) var writtenBytes: UInt64 = 0
   package internal(set) var sweptKeyCount: UInt64 = 0
   /// Submissions of the largest synced write.

@@ -46,6 +46,12 @@ package struct StorageBatch: Sendable {
       && revision == nil
   }
 
+  /// Keys that are written or deleted and are no appended entries.
+  var otherKeyCount: Int {
+    suffixTruncations.reduce(0) { $0 + ($1.through - $1.from) + 1 } + stateWrites.count
+      + metas.count + (revision == nil ? 0 : 1)
+  }
+
   package mutating func append(
     _ prefix: UInt32, index: LogIndex, epoch: Epoch, payload: [UInt8]
   ) {

@@ -60,17 +60,21 @@ package final class GatewayNode: Sendable {
     let operatorServer = try await OperatorServer.start(options.operatorAddress, logger: logger)
     let linkTLS = try options.identity?.contexts()
     let view = ClusterView(coordinator, logger: logger)
-    let cluster = try await view.clusterRecord()
-    _ = try await VersionActivation.read(coordinator)
-    let authority = try await TokenAuthority.load(
-      coordinator, times: options.tokenTimes, logger: logger)
+    let (cluster, authority) = try await StartPatience().ask(logger) {
+      let cluster = try await view.clusterRecord()
+      _ = try await VersionActivation.read(coordinator)
+      let authority = try await TokenAuthority.load(
+        coordinator, times: options.tokenTimes, logger: logger)
+      return (cluster, authority)
+    }
     let boot = BootID(SecureRandom.uint64() | 1)
     var record = NodeRecord(
       name: options.name, role: .gateway, store: nil, boot: boot, laneAddresses: [],
       operatorAddress: options.operatorAddress,
       publicURLs: urls(options.plainAddress, options.tlsAddress), zone: "", weight: 1,
       protocolVersion: ProtocolVersion.newest)
-    try await NodeRegistration(record, in: coordinator, logger: logger).check()
+    let registration = NodeRegistration(record, in: coordinator, logger: logger)
+    try await StartPatience().ask(logger) { try await registration.check() }
     var hello = LinkHello(
       clusterID: cluster.clusterID, node: options.name, role: .gateway, store: nil, boot: boot,
       requestCredits: 0)

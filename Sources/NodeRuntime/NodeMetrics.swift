@@ -102,6 +102,10 @@ extension ShardNode {
     page.counter(
       "martlet_store_entries_total", "Log entries written by this process.", metrics.entryCount)
     page.counter(
+      "martlet_store_synced_other_keys_total",
+      "Keys other than log entries in writes with an fsync; messages need none.",
+      metrics.syncedOtherKeyCount)
+    page.counter(
       "martlet_store_written_bytes_total", "Bytes handed to the storage engine.",
       metrics.writtenBytes)
     page.gauge(

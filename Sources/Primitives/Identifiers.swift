@@ -1,9 +1,20 @@
+// What is `package` is not inlined into other modules unless it says so. These are compared, counted
+// and looked up dozens of times for each message, so they say so, and spell out what the compiler
+// would write for them but not inline.
+
 /// A position on the hash circle. `PartitionScheme` says which partition's it is.
 package struct Token: Hashable, Comparable, Sendable {
   package let rawValue: UInt64
 
-  package init(_ rawValue: UInt64) { self.rawValue = rawValue }
+  @inlinable
+  package static func == (left: Self, right: Self) -> Bool {
+    left.rawValue == right.rawValue
+  }
+  @inlinable package func hash(into hasher: inout Hasher) { hasher.combine(rawValue) }
 
+  @inlinable package init(_ rawValue: UInt64) { self.rawValue = rawValue }
+
+  @inlinable
   package static func < (left: Token, right: Token) -> Bool { left.rawValue < right.rawValue }
 }
 
@@ -11,8 +22,15 @@ package struct Token: Hashable, Comparable, Sendable {
 package struct PartitionID: Hashable, Comparable, Sendable, CustomStringConvertible {
   package let rawValue: UInt32
 
-  package init(_ rawValue: UInt32) { self.rawValue = rawValue }
+  @inlinable
+  package static func == (left: Self, right: Self) -> Bool {
+    left.rawValue == right.rawValue
+  }
+  @inlinable package func hash(into hasher: inout Hasher) { hasher.combine(rawValue) }
 
+  @inlinable package init(_ rawValue: UInt32) { self.rawValue = rawValue }
+
+  @inlinable
   package static func < (left: Self, right: Self) -> Bool { left.rawValue < right.rawValue }
   package var description: String { "p\(rawValue)" }
 }
@@ -21,15 +39,25 @@ package struct PartitionID: Hashable, Comparable, Sendable, CustomStringConverti
 package struct Epoch: Hashable, Comparable, Sendable, CustomStringConvertible {
   package let rawValue: UInt64
 
-  package init(_ rawValue: UInt64) { self.rawValue = rawValue }
+  @inlinable
+  package static func == (left: Self, right: Self) -> Bool {
+    left.rawValue == right.rawValue
+  }
+  @inlinable package func hash(into hasher: inout Hasher) { hasher.combine(rawValue) }
+
+  @inlinable package init(_ rawValue: UInt64) { self.rawValue = rawValue }
 
   /// Before the first promotion.
-  package static let zero = Epoch(0)
+  @inlinable package static var zero: Epoch { Epoch(0) }
+  @inlinable
   package static func < (left: Self, right: Self) -> Bool { left.rawValue < right.rawValue }
+  @inlinable
   package static func > (left: Self, right: Self) -> Bool { left.rawValue > right.rawValue }
+  @inlinable
   package static func <= (left: Self, right: Self) -> Bool { left.rawValue <= right.rawValue }
+  @inlinable
   package static func >= (left: Self, right: Self) -> Bool { left.rawValue >= right.rawValue }
-  package var successor: Epoch { Epoch(rawValue + 1) }
+  @inlinable package var successor: Epoch { Epoch(rawValue + 1) }
   package var description: String { "e\(rawValue)" }
 }
 
@@ -43,37 +71,51 @@ package struct Epoch: Hashable, Comparable, Sendable, CustomStringConvertible {
 package struct LogIndex: Hashable, Comparable, Sendable, CustomStringConvertible {
   package let rawValue: UInt64
 
-  package init(_ rawValue: UInt64) { self.rawValue = rawValue }
+  @inlinable
+  package static func == (left: Self, right: Self) -> Bool {
+    left.rawValue == right.rawValue
+  }
+  @inlinable package func hash(into hasher: inout Hasher) { hasher.combine(rawValue) }
+
+  @inlinable package init(_ rawValue: UInt64) { self.rawValue = rawValue }
 
   /// Before the first entry.
-  package static let zero = LogIndex(0)
+  @inlinable package static var zero: LogIndex { LogIndex(0) }
+  @inlinable
   package static func < (left: Self, right: Self) -> Bool { left.rawValue < right.rawValue }
+  @inlinable
   package static func > (left: Self, right: Self) -> Bool { left.rawValue > right.rawValue }
+  @inlinable
   package static func <= (left: Self, right: Self) -> Bool { left.rawValue <= right.rawValue }
+  @inlinable
   package static func >= (left: Self, right: Self) -> Bool { left.rawValue >= right.rawValue }
   /// The position so many entries later.
+  @inlinable
   package static func + (left: Self, count: Int) -> LogIndex {
     LogIndex(left.rawValue + UInt64(count))
   }
   /// How many entries later `left` is; negative when it is earlier.
+  @inlinable
   package static func - (left: Self, right: Self) -> Int {
     Int(left.rawValue) - Int(right.rawValue)
   }
-  package var successor: LogIndex { LogIndex(rawValue + 1) }
-  package var predecessor: LogIndex { LogIndex(rawValue - 1) }
+  @inlinable package var successor: LogIndex { LogIndex(rawValue + 1) }
+  @inlinable package var predecessor: LogIndex { LogIndex(rawValue - 1) }
   package var description: String { "i\(rawValue)" }
 
-  private static let positionBits: UInt64 = 40
+  @usableFromInline static var positionBits: UInt64 { 40 }
   /// Beyond, stored records could not hold the position.
   package static let generationMax: UInt32 = 1 << 22 - 1
 
   /// This position in a generation: greater than every position of an earlier one.
+  @inlinable
   package func inGeneration(_ generation: UInt32) -> LogIndex {
     precondition(rawValue < 1 << Self.positionBits && generation <= Self.generationMax)
     return LogIndex(UInt64(generation) << Self.positionBits | rawValue)
   }
 
   /// Of a position that carries one.
+  @inlinable
   package var generation: UInt32 { UInt32(truncatingIfNeeded: rawValue >> Self.positionBits) }
 }
 
@@ -85,13 +127,15 @@ package struct EntryID: Hashable, Comparable, Sendable, CustomStringConvertible 
   package let epoch: Epoch
   package let index: LogIndex
 
+  @inlinable
   package init(epoch: Epoch, index: LogIndex) {
     self.epoch = epoch
     self.index = index
   }
 
   /// Before the first entry.
-  package static let zero = EntryID(epoch: .zero, index: .zero)
+  @inlinable package static var zero: EntryID { EntryID(epoch: .zero, index: .zero) }
+  @inlinable
   package static func < (left: Self, right: Self) -> Bool {
     (left.epoch, left.index) < (right.epoch, right.index)
   }
@@ -102,8 +146,15 @@ package struct EntryID: Hashable, Comparable, Sendable, CustomStringConvertible 
 package struct StoreID: Hashable, Comparable, Sendable, CustomStringConvertible {
   package let rawValue: UInt64
 
-  package init(_ rawValue: UInt64) { self.rawValue = rawValue }
+  @inlinable
+  package static func == (left: Self, right: Self) -> Bool {
+    left.rawValue == right.rawValue
+  }
+  @inlinable package func hash(into hasher: inout Hasher) { hasher.combine(rawValue) }
 
+  @inlinable package init(_ rawValue: UInt64) { self.rawValue = rawValue }
+
+  @inlinable
   package static func < (left: Self, right: Self) -> Bool { left.rawValue < right.rawValue }
   package var description: String { Base32.encode(rawValue) }
 }
@@ -112,10 +163,16 @@ package struct StoreID: Hashable, Comparable, Sendable, CustomStringConvertible 
 package struct BootID: Hashable, Sendable, CustomStringConvertible {
   package let rawValue: UInt64
 
-  package init(_ rawValue: UInt64) { self.rawValue = rawValue }
+  @inlinable
+  package static func == (left: Self, right: Self) -> Bool {
+    left.rawValue == right.rawValue
+  }
+  @inlinable package func hash(into hasher: inout Hasher) { hasher.combine(rawValue) }
+
+  @inlinable package init(_ rawValue: UInt64) { self.rawValue = rawValue }
 
   /// No process.
-  package static let none = BootID(0)
+  @inlinable package static var none: BootID { BootID(0) }
   package var description: String { Base32.encode(rawValue) }
 }
 
@@ -126,11 +183,13 @@ package struct ReplicaID: Hashable, Comparable, Sendable, CustomStringConvertibl
   /// From the partition's record; never used twice in it.
   package let number: UInt32
 
+  @inlinable
   package init(store: StoreID, number: UInt32) {
     self.store = store
     self.number = number
   }
 
+  @inlinable
   package static func < (left: Self, right: Self) -> Bool {
     (left.store, left.number) < (right.store, right.number)
   }
@@ -141,13 +200,23 @@ package struct ReplicaID: Hashable, Comparable, Sendable, CustomStringConvertibl
 package struct Revision: Hashable, Comparable, Sendable, CustomStringConvertible {
   package let rawValue: Int64
 
-  package init(_ rawValue: Int64) { self.rawValue = rawValue }
+  @inlinable
+  package static func == (left: Self, right: Self) -> Bool {
+    left.rawValue == right.rawValue
+  }
+  @inlinable package func hash(into hasher: inout Hasher) { hasher.combine(rawValue) }
+
+  @inlinable package init(_ rawValue: Int64) { self.rawValue = rawValue }
 
   /// Of a key that does not exist.
-  package static let zero = Revision(0)
+  @inlinable package static var zero: Revision { Revision(0) }
+  @inlinable
   package static func < (left: Self, right: Self) -> Bool { left.rawValue < right.rawValue }
+  @inlinable
   package static func > (left: Self, right: Self) -> Bool { left.rawValue > right.rawValue }
+  @inlinable
   package static func <= (left: Self, right: Self) -> Bool { left.rawValue <= right.rawValue }
+  @inlinable
   package static func >= (left: Self, right: Self) -> Bool { left.rawValue >= right.rawValue }
   package var description: String { "r\(rawValue)" }
 }

@@ -6,7 +6,7 @@
 /// **Source**: protobuf.dev, "Encoding".
 package struct ProtobufWriter: Sendable {
   /// Everything that was written.
-  package private(set) var bytes: [UInt8]
+  @usableFromInline package internal(set) var bytes: [UInt8]
 
   package init(reservingBytes capacity: Int = 0) {
     bytes = []
@@ -17,6 +17,7 @@ package struct ProtobufWriter: Sendable {
   package mutating func removeAll() { bytes.removeAll(keepingCapacity: true) }
 
   /// A number of one to ten bytes, without a field's tag.
+  @inlinable
   package mutating func varint(_ value: UInt64) {
     var rest = value
     while rest >= 0x80 {
@@ -26,11 +27,13 @@ package struct ProtobufWriter: Sendable {
     bytes.append(UInt8(truncatingIfNeeded: rest))
   }
 
-  private mutating func tag(_ field: Int, _ wireType: UInt64) {
+  @inlinable
+  mutating func tag(_ field: Int, _ wireType: UInt64) {
     varint(UInt64(field) << 3 | wireType)
   }
 
   /// A `uint64` or `uint32`; zero is left out.
+  @inlinable
   package mutating func uint(_ field: Int, _ value: UInt64) {
     guard value != 0 else { return }
     tag(field, 0)
@@ -47,6 +50,7 @@ package struct ProtobufWriter: Sendable {
   package mutating func bool(_ field: Int, _ value: Bool) { uint(field, UInt64(value ? 1 : 0)) }
 
   /// Eight little-endian bytes; zero is left out.
+  @inlinable
   package mutating func fixed64(_ field: Int, _ value: UInt64) {
     guard value != 0 else { return }
     tag(field, 1)

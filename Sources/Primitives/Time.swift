@@ -7,24 +7,36 @@
 package struct Instant: Hashable, Comparable, Sendable {
   package let nanoseconds: UInt64
 
-  package init(nanoseconds: UInt64) { self.nanoseconds = nanoseconds }
+  @inlinable
+  package static func == (left: Self, right: Self) -> Bool {
+    left.nanoseconds == right.nanoseconds
+  }
+  @inlinable package func hash(into hasher: inout Hasher) { hasher.combine(nanoseconds) }
+
+  @inlinable package init(nanoseconds: UInt64) { self.nanoseconds = nanoseconds }
 
   /// The clock's origin.
-  package static let zero = Instant(nanoseconds: 0)
+  @inlinable package static var zero: Instant { Instant(nanoseconds: 0) }
   /// Later than any other.
-  package static let distantFuture = Instant(nanoseconds: .max)
+  @inlinable package static var distantFuture: Instant { Instant(nanoseconds: .max) }
 
+  @inlinable
   package static func < (left: Self, right: Self) -> Bool { left.nanoseconds < right.nanoseconds }
+  @inlinable
   package static func > (left: Self, right: Self) -> Bool { left.nanoseconds > right.nanoseconds }
+  @inlinable
   package static func <= (left: Self, right: Self) -> Bool { left.nanoseconds <= right.nanoseconds }
+  @inlinable
   package static func >= (left: Self, right: Self) -> Bool { left.nanoseconds >= right.nanoseconds }
 
   /// The instant so much later.
+  @inlinable
   package static func + (left: Self, milliseconds: Milliseconds) -> Instant {
     Instant(nanoseconds: left.nanoseconds &+ milliseconds.rawValue * 1_000_000)
   }
 
   /// Whole milliseconds from `earlier` to this instant; zero when `earlier` is later.
+  @inlinable
   package func milliseconds(since earlier: Instant) -> Milliseconds {
     Milliseconds(
       nanoseconds <= earlier.nanoseconds ? 0 : (nanoseconds - earlier.nanoseconds) / 1_000_000)
@@ -35,9 +47,16 @@ package struct Instant: Hashable, Comparable, Sendable {
 package struct Milliseconds: Hashable, Comparable, Sendable, ExpressibleByIntegerLiteral {
   package let rawValue: UInt64
 
-  package init(_ rawValue: UInt64) { self.rawValue = rawValue }
-  package init(integerLiteral value: UInt64) { self.rawValue = value }
+  @inlinable
+  package static func == (left: Self, right: Self) -> Bool {
+    left.rawValue == right.rawValue
+  }
+  @inlinable package func hash(into hasher: inout Hasher) { hasher.combine(rawValue) }
 
+  @inlinable package init(_ rawValue: UInt64) { self.rawValue = rawValue }
+  @inlinable package init(integerLiteral value: UInt64) { self.rawValue = value }
+
+  @inlinable
   package static func < (left: Self, right: Self) -> Bool { left.rawValue < right.rawValue }
 }
 
@@ -47,15 +66,25 @@ package struct Milliseconds: Hashable, Comparable, Sendable, ExpressibleByIntege
 package struct WallTime: Hashable, Comparable, Sendable {
   package let milliseconds: UInt64
 
-  package init(milliseconds: UInt64) { self.milliseconds = milliseconds }
+  @inlinable
+  package static func == (left: Self, right: Self) -> Bool {
+    left.milliseconds == right.milliseconds
+  }
+  @inlinable package func hash(into hasher: inout Hasher) { hasher.combine(milliseconds) }
+
+  @inlinable package init(milliseconds: UInt64) { self.milliseconds = milliseconds }
 
   /// 1970-01-01T00:00:00Z.
-  package static let zero = WallTime(milliseconds: 0)
+  @inlinable package static var zero: WallTime { WallTime(milliseconds: 0) }
+  @inlinable
   package static func < (left: Self, right: Self) -> Bool { left.milliseconds < right.milliseconds }
+  @inlinable
   package static func > (left: Self, right: Self) -> Bool { left.milliseconds > right.milliseconds }
+  @inlinable
   package static func <= (left: Self, right: Self) -> Bool {
     left.milliseconds <= right.milliseconds
   }
+  @inlinable
   package static func >= (left: Self, right: Self) -> Bool {
     left.milliseconds >= right.milliseconds
   }

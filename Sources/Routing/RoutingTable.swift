@@ -100,6 +100,12 @@ package struct RoutingTable: Sendable {
     return routes[position].record?.leader
   }
 
+  /// The replica that should lead, as far as is known.
+  package func preferred(_ partition: PartitionID) -> ReplicaID? {
+    guard contains(partition) else { return nil }
+    return routes[Int(partition.rawValue)].record?.target.first
+  }
+
   /// In which positions of the partition are told, as far as is known; zero before the first
   /// record.
   package func generation(of partition: PartitionID) -> UInt32 {

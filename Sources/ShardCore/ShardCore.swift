@@ -46,6 +46,8 @@ package struct ShardCore: ~Copyable {
   var isLeaving = false
   var isDraining = false
   var nextHandoffs = Instant.zero
+  /// Whether something that is led here may have to be handed over.
+  var hasHandoffs = false
   /// What outboxes delivered stays in them.
   package internal(set) var isHoldingConfirmations = false
   /// What learners are read from the disk, and what waits for its turn.
@@ -186,6 +188,7 @@ package struct ShardCore: ~Copyable {
     for member in observed.record.members where member.store != configuration.store {
       _ = peerPosition(member.store, boot: .none, now: now)
     }
+    hasHandoffs = true
     let isNew = takeIn(partition, observed.record, isFirst: isFirst, now: now, into: &actions)
     guard let position = position(of: partition) else { return }
     drive(position, now: now, into: &actions) { replica, pending in
@@ -290,6 +293,7 @@ package struct ShardCore: ~Copyable {
     }
     // What a replica changed itself is known to it first.
     if let known = hosts[position].replica.record { routing.observe(partition, known) }
+    hasHandoffs = true
   }
 
   package mutating func recordRead(

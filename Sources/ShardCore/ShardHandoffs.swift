@@ -12,10 +12,11 @@ import Routing
 extension ShardCore {
   /// Begins as many handoffs as may be under way at a time.
   mutating func considerHandoffs(now: Instant, into actions: inout [ShardAction]) {
-    guard now >= nextHandoffs else { return }
+    guard hasHandoffs || isLeaving, now >= nextHandoffs else { return }
     nextHandoffs = now + (isLeaving ? 0 : configuration.handoffInterval)
     var room = isLeaving ? configuration.leavingHandoffsMax : configuration.handoffsMax
     room -= hosts.count { $0.standing.isHandingOver }
+    hasHandoffs = hosts.indices.contains { belongsElsewhere($0) }
     for position in hosts.indices where room > 0 {
       guard hosts[position].standing.servesReads, !hosts[position].standing.isHandingOver,
         hosts[position].splitting == nil, hosts[position].cut == nil,
@@ -27,6 +28,12 @@ extension ShardCore {
       }
       if isBegun { room -= 1 }
     }
+  }
+
+  /// Whether it is led here although the target prefers another replica, fit to lead now or later.
+  private func belongsElsewhere(_ position: Int) -> Bool {
+    hosts[position].standing.isLeader
+      && routing.preferred(hosts[position].partition) != hosts[position].replicaID
   }
 
   /// The replica that should lead instead of the one here; `nil` when that is in order.

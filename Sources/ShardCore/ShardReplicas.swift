@@ -266,6 +266,7 @@ extension ShardCore {
     actions.append(.note(.becameLeader(hosts[position].partition, hosts[position].standing.epoch)))
     hosts[position].courier.reset()
     hasSplits = true
+    hasHandoffs = true
     keepHolders(position, now: now)
     hosts[position].splitting = nil
     hosts[position].halves = HalvesKnown()
