@@ -86,8 +86,8 @@ enum EngineOptions {
     return state
   }
 
-  /// Of the log (`filtered` false) or the state. Of states whole stretches are deleted by times, and
-  /// the space is wanted back; logs lose their beginnings all the time (see `logFamilyText`).
+  /// Of a log, or of a state (`filtered`). Of states whole stretches are deleted at times, and the
+  /// space is wanted back; logs lose their beginnings all the time (see `logFilesPerCompaction`).
   private static func table(
     _ text: String, cache: OpaquePointer?, filtered: Bool
   ) throws(EngineError) -> Handle {

@@ -1,6 +1,6 @@
-// What is `package` is not inlined into other modules unless it says so. These are compared, counted
-// and looked up dozens of times for each message, so they say so, and spell out what the compiler
-// would write for them but not inline.
+// What is `package` is not inlined into other modules unless it says so. These are compared,
+// counted and looked up dozens of times for each message: they say so, and spell out what the
+// compiler would write for them but not inline.
 
 /// A position on the hash circle. `PartitionScheme` says which partition's it is.
 package struct Token: Hashable, Comparable, Sendable {

@@ -20,6 +20,13 @@ package struct LocalCluster: Sendable {
   package let state: String
   private let members: [Member]
 
+  /// Where those of its nodes lie, if they speak to each other with TLS.
+  package var certificates: String? {
+    let place = state + "/certificates"
+    let isThere = FileManager.default.fileExists(atPath: place + "/shard1.pem")
+    return isThere ? place : nil
+  }
+
   /// - Parameter state: a directory such as `.martlet`.
   /// **Throws**: `LoadError` when nothing of a cluster runs there.
   package init(state: String) throws {

@@ -11,13 +11,19 @@ package final class Peers: @unchecked Sendable {
   private static let pollInterval = Duration.milliseconds(50)
 
   private let place: String
+  /// With which the servers of a cluster speak to each other; plainly without.
+  private let certificates: String?
   private var processes: [(name: String, process: ChildProcess)] = []
   private var nextPort = firstPort
 
-  /// - Parameter place: a directory for their data and logs.
+  /// - Parameters:
+  ///   - place: a directory for their data and logs.
+  ///   - certificates: those of Martlet's cluster, if its nodes use TLS between each other: the
+  ///     others then do the same work.
   /// **Throws**: `LoadError` when it cannot be made.
-  package init(in place: String) throws {
+  package init(in place: String, certificates: String?) throws {
     self.place = place
+    self.certificates = certificates
     do {
       try FileManager.default.createDirectory(
         atPath: place, withIntermediateDirectories: true)
@@ -39,7 +45,10 @@ package final class Peers: @unchecked Sendable {
         listen: 127.0.0.1:\(port.client)
         max_pending: 512MB
         jetstream { store_dir: "\(place)/\(name)", \(sync) }
-        cluster { name: \(mode.rawValue), listen: 127.0.0.1:\(port.route), routes: [\(routes)] }
+        cluster {
+          name: \(mode.rawValue), listen: 127.0.0.1:\(port.route), routes: [\(routes)]
+          \(routeTLS)
+        }
 
         """
       let file = "\(place)/\(name).conf"
@@ -53,6 +62,18 @@ package final class Peers: @unchecked Sendable {
       replicas: Self.natsServers, streams: streams, servers: servers)
     try await target.waitUntilReady(within: Self.startTimeout)
     return target
+  }
+
+  /// Both sides show a certificate of the cluster's authority, as Martlet's do. The names in them
+  /// are those of Martlet's nodes, so they are not compared.
+  private var routeTLS: String {
+    guard let certificates else { return "" }
+    return """
+      tls {
+        cert_file: "\(certificates)/shard1.pem", key_file: "\(certificates)/shard1-key.pem"
+        ca_file: "\(certificates)/authority.pem", verify: true, insecure: true
+      }
+      """
   }
 
   package func mosquitto(program: String) async throws -> MQTTTarget {

@@ -46,17 +46,19 @@ struct CompareCommand: AsyncParsableCommand {
       if let only { found.runs.removeAll { !$0.name.contains(only) } }
       guard !found.runs.isEmpty else { throw LoadError("no run of \(scenario) is called so") }
       let directory = "\(place)/loadtest-peers-\(getpid())"
-      let peers = try Peers(in: directory)
+      let cluster = try target.localCluster()
+      let peers = try Peers(in: directory, certificates: cluster?.certificates)
       defer {
         peers.stop()
         try? FileManager.default.removeItem(atPath: directory)
       }
-      try await compare(found, peers)
+      try await compare(found, cluster, peers)
     }
   }
 
-  private func compare(_ scenario: Scenario, _ peers: Peers) async throws {
-    let cluster = try target.localCluster()
+  private func compare(
+    _ scenario: Scenario, _ cluster: LocalCluster?, _ peers: Peers
+  ) async throws {
     var targets: [any Target] = [try await target.target(cluster)]
     for peer in peer { targets.append(try await start(peer, peers)) }
     let (workers, sharesClock) = try target.makeWorkers()
