@@ -105,14 +105,15 @@ package struct ProtobufWriter: Sendable {
       bytes[lengthOffset] = UInt8(length)
       return
     }
-    var prefix: [UInt8] = []
+    // Room is made in place: a second list for the length would be an allocation for each message.
+    let lengthBytes = (Int.bitWidth - length.leadingZeroBitCount + 6) / 7
+    bytes.insert(contentsOf: repeatElement(0, count: lengthBytes - 1), at: lengthOffset)
     var rest = length
-    while rest >= 0x80 {
-      prefix.append(UInt8(truncatingIfNeeded: rest) | 0x80)
+    for offset in lengthOffset..<lengthOffset + lengthBytes {
+      let isLast = offset == lengthOffset + lengthBytes - 1
+      bytes[offset] = UInt8(truncatingIfNeeded: rest & 0x7f) | (isLast ? 0 : 0x80)
       rest >>= 7
     }
-    prefix.append(UInt8(rest))
-    bytes.replaceSubrange(lengthOffset...lengthOffset, with: prefix)
   }
 }
 

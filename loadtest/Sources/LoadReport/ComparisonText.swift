@@ -1,28 +1,36 @@
 import Foundation
 package import LoadModel
 
+extension Comparison {
+  /// What anybody was measured by.
+  fileprivate var measures: [Measure] {
+    Measure.allCases.filter { measure in rows.contains { $0.values[measure] != nil } }
+  }
+}
+
 /// Tables of ratios, in Markdown.
 package enum ComparisonText {
   /// Of systems that were measured in turn.
   package static func table(_ comparison: Comparison, first: String) -> String {
-    let measures = Measure.allCases.filter { measure in
-      comparison.rows.contains { $0.values[measure] != nil }
-    }
-    var lines = [
-      "| class | run | system | " + measures.map(\.rawValue).joined(separator: " | ") + " |",
-      "|---|---|---|" + String(repeating: "---|", count: measures.count),
-    ]
+    var lines = cells(comparison, first: first).map { "| \($0.joined(separator: " | ")) |" }
+    let columns = comparison.measures.count + 3
+    lines.insert("|" + String(repeating: "---|", count: columns), at: 1)
+    return lines.joined(separator: "\n")
+  }
+
+  /// The same cell by cell; the first line names the columns.
+  static func cells(_ comparison: Comparison, first: String) -> [[String]] {
+    let measures = comparison.measures
+    var lines = [["class", "run", "system"] + measures.map(\.rawValue)]
     for row in comparison.rows {
       let cells = measures.map { measure -> String in
         guard let value = row.values[measure] else { return "–" }
         guard let ratio = row.ratios[measure] else { return spread(value) }
         return "\(spread(value)); \(first) \(times(ratio))"
       }
-      lines.append(
-        "| \(row.durability) | \(row.run) | \(row.target) | "
-          + cells.joined(separator: " | ") + " |")
+      lines.append([row.durability, row.run, row.target] + cells)
     }
-    return lines.joined(separator: "\n")
+    return lines
   }
 
   /// What changed between two reports, of the runs and systems that both have.

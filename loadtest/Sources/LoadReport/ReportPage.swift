@@ -16,6 +16,7 @@ package enum ReportPage {
     body +=
       "<p>\(Markup.escaped(report.time)) · \(Markup.escaped(report.machine)) · "
       + "\(Markup.escaped(systems.joined(separator: ", ")))</p>\n"
+    if systems.count > 1 { body += ratios(report.results) }
     body += overview(report.results)
     for result in report.results { body += section(result) }
     return """
@@ -35,6 +36,18 @@ package enum ReportPage {
   }
 
   // MARK: Parts
+
+  /// Of systems that were measured in turn: the median of all rounds, the least and the greatest,
+  /// and how the first of them stands to the others within a round.
+  private static func ratios(_ results: [RunResult]) -> String {
+    let first = results.first?.target ?? ""
+    let lines = ComparisonText.cells(Comparison(results, first: first), first: first)
+    let rows = lines.enumerated().map { number, cells in
+      let tag = number == 0 ? "th" : "td"
+      return "<tr>" + cells.map { "<\(tag)>\(Markup.escaped($0))</\(tag)>" }.joined() + "</tr>\n"
+    }
+    return "<table class=\"ratios\">\n" + rows.joined() + "</table>\n"
+  }
 
   private static func overview(_ results: [RunResult]) -> String {
     var text = """

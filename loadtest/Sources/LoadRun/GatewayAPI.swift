@@ -50,7 +50,8 @@ struct GatewayAPI: Sendable {
 
   /// **Returns**: the id of a new group of the maker and the others, by id.
   func makeGroup(title: String, others: [String], token: String) async throws -> String {
-    let first = Array(others.prefix(Self.membersPerRequest))
+    // The maker is one of those whom the request names.
+    let first = Array(others.prefix(Self.membersPerRequest - 1))
     let (status, body) = try await ask(
       "POST", "/v1/conversations",
       ["kind": "group", "title": title, "members": first] as [String: any Sendable], token: token)

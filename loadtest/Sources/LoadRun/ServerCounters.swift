@@ -8,8 +8,8 @@ import LoadModel
 /// What the servers had used and counted at one moment.
 struct ServerCounters: Sendable {
   var processes: [(name: String, pid: Int32, times: ProcessTimes)] = []
-  /// Of all shards; `nil` when none was asked.
-  var fsyncs: Double?
+  /// Of each shard, by its page, as far as it answered.
+  private var fsyncs: [String: Double] = [:]
 
   private static let fsyncMetric = "martlet_store_synced_write_seconds_count"
 
@@ -20,7 +20,7 @@ struct ServerCounters: Sendable {
     var counters = ServerCounters()
     for text in servers.metrics {
       do {
-        counters.fsyncs = (counters.fsyncs ?? 0) + (try await fsyncs(text))
+        counters.fsyncs[text] = try await fsyncs(text)
       } catch { if isStrict { throw error } }
     }
     for process in servers.processes {
@@ -41,6 +41,16 @@ struct ServerCounters: Sendable {
       let value = line.split(separator: " ").last.flatMap({ Double($0) })
     else { throw LoadError("\(page): has no \(fsyncMetric)") }
     return value
+  }
+
+  /// Of all shards since `before`; `nil` when none was asked. One that was started anew has begun
+  /// with nothing.
+  func fsyncs(since before: ServerCounters) -> Double? {
+    guard !fsyncs.isEmpty else { return nil }
+    return fsyncs.reduce(0) { sum, shard in
+      guard let earlier = before.fsyncs[shard.key] else { return sum }
+      return sum + (shard.value >= earlier ? shard.value - earlier : shard.value)
+    }
   }
 
   var cpuSeconds: Double { processes.reduce(0) { $0 + $1.times.cpuSeconds } }

@@ -134,7 +134,7 @@ struct TrafficRun: Sendable {
       }
     }
     result.shardCount = target.servers.metrics.count
-    if let first = before.fsyncs, let last = after.fsyncs { result.fsyncs = last - first }
+    result.fsyncs = after.fsyncs(since: before)
   }
 
   private static func take(
@@ -170,7 +170,7 @@ struct TrafficRun: Sendable {
           at: (now - began) / .seconds(1),
           cpu: max(0, counters.cpuSeconds - last.counters.cpuSeconds) / seconds,
           residentKiB: counters.residentKiB,
-          fsyncs: max(0, (counters.fsyncs ?? 0) - (last.counters.fsyncs ?? 0))))
+          fsyncs: counters.fsyncs(since: last.counters) ?? 0))
       last = (now, counters)
       if now - toldAt >= .seconds(1) {
         toldAt = now

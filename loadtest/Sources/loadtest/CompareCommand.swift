@@ -124,3 +124,15 @@ struct DiffCommand: AsyncParsableCommand {
     }
   }
 }
+
+struct PageCommand: AsyncParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "page", abstract: "Makes the page with plots of a report (--out FILE).")
+
+  @Argument(help: "The report.") var report: String
+  @Argument(help: "The page to write (HTML).") var page: String
+
+  func run() async throws {
+    try await guarded { try ReportPage.write(try ReportFile.read(report), to: page) }
+  }
+}

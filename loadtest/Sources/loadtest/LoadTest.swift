@@ -11,6 +11,7 @@ struct LoadTest: AsyncParsableCommand {
     subcommands: [
       RunCommand.self, SendCommand.self, IdleCommand.self, FanOutCommand.self,
       FailoverCommand.self, FloorCommand.self, CompareCommand.self, DiffCommand.self,
+      PageCommand.self,
       WorkerCommand.self,
     ])
 }
