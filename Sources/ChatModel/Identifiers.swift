@@ -41,7 +41,6 @@ package struct ConversationID: Hashable, Comparable, Sendable, CustomStringConve
 
   /// The direct conversation of two people: derived from both, so that either side reaches the same
   /// one without asking.
-  @inlinable
   package init(directBetween first: UserID, and second: UserID) {
     var bytes: [UInt8] = Array("direct".utf8)
     for user in [min(first, second), max(first, second)] {
@@ -95,17 +94,18 @@ package struct ClientMessageID: Hashable, Sendable, CustomStringConvertible {
   package let text: String
 
   package init?(_ text: String) {
-    guard (1...Self.bytesMax).contains(text.utf8.count),
-      text.utf8.allSatisfy({ (33...126).contains($0) })
-    else { return nil }
+    guard Self.isValid(text.utf8) else { return nil }
     self.text = text
   }
 
   /// The same from bytes that nothing is known of.
   package init?(ascii bytes: UnsafeRawBufferPointer) {
-    guard (1...Self.bytesMax).contains(bytes.count), bytes.allSatisfy({ (33...126).contains($0) })
-    else { return nil }
+    guard Self.isValid(bytes) else { return nil }
     text = String(decoding: bytes, as: UTF8.self)
+  }
+
+  private static func isValid(_ bytes: some Collection<UInt8>) -> Bool {
+    (1...bytesMax).contains(bytes.count) && bytes.allSatisfy { (33...126).contains($0) }
   }
 
   package var description: String { text }

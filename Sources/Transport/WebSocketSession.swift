@@ -229,16 +229,11 @@ package final class WebSocketSession: @unchecked Sendable {
   /// delegate does may come back here: a part is taken before it is handed over.
   private func deliver() {
     while messageHead < messages.count, !isCongested || end != nil {
-      var part: [WebSocketMessage] = []
-      if messageHead == 0, messages.count <= Self.messagesPerPart {
-        swap(&part, &messages)
-      } else {
-        part = Array(messages[messageHead...].prefix(Self.messagesPerPart))
-        messageHead += part.count
-        if messageHead == messages.count {
-          messages = []
-          messageHead = 0
-        }
+      let part = Array(messages[messageHead...].prefix(Self.messagesPerPart))
+      messageHead += part.count
+      if messageHead == messages.count {
+        messages = []
+        messageHead = 0
       }
       delegate?.session(self, received: part)
     }

@@ -46,7 +46,7 @@ package enum ReportPage {
       let tag = number == 0 ? "th" : "td"
       return "<tr>" + cells.map { "<\(tag)>\(Markup.escaped($0))</\(tag)>" }.joined() + "</tr>\n"
     }
-    return "<table class=\"ratios\">\n" + rows.joined() + "</table>\n"
+    return "<table>\n" + rows.joined() + "</table>\n"
   }
 
   private static func overview(_ results: [RunResult]) -> String {
@@ -173,8 +173,10 @@ package enum ReportPage {
       max-width: 1360px; margin: 2rem auto; padding: 0 1rem; }
     h1 { font-size: 1.5rem; margin: 0; } h2 { font-size: 1.15rem; margin: 2.2rem 0 .6rem; }
     small, p { color: var(--soft); font-weight: normal; }
-    table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums; }
-    table { margin-bottom: 2rem; }
+    table {
+      border-collapse: collapse; width: 100%; margin-bottom: 2rem;
+      font-variant-numeric: tabular-nums;
+    }
     th, td { text-align: right; padding: .3rem .6rem; border-bottom: 1px solid var(--rule); }
     th { color: var(--soft); font-weight: 600; font-size: .85rem; }
     th:nth-child(-n+3), td:nth-child(-n+3) { text-align: left; }
