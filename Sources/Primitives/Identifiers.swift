@@ -1,6 +1,7 @@
 // What is `package` is not inlined into other modules unless it says so. These are compared,
 // counted and looked up dozens of times for each message: they say so, and spell out what the
-// compiler would write for them but not inline.
+// compiler would write for them but not inline. One protocol with these as defaults does not do:
+// other modules then reach them through its witness table.
 
 /// A position on the hash circle. `PartitionScheme` says which partition's it is.
 package struct Token: Hashable, Comparable, Sendable {
