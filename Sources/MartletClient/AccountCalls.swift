@@ -176,7 +176,10 @@ struct AccountCalls: Sendable {
           mayHaveRun = true
           wasReached = true
         }
-        reason = "\(gateways[gateway].text): \(Self.reason(error))"
+        // An attempt that the call's own deadline cut off says nothing about its gateway.
+        if attempts == 0 || deadline.milliseconds(since: Self.now()) > 0 {
+          reason = "\(gateways[gateway].text): \(Self.reason(error))"
+        }
       }
       let limit = ClientSessionMachine.doubled(
         limits.backoffBase, attempts / gateways.count, limit: limits.backoffMax)
