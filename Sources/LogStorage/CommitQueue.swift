@@ -57,6 +57,8 @@ struct CommitQueue {
   private var synced: [Place] = []
   private var unsynced: [Place] = []
   private var nextNumber: UInt64 = 0
+  /// Entries of the synced lane.
+  private(set) var syncedEntryCount = 0
   /// How many unsynced submissions write each target.
   private var unsyncedTargets: [WriteTarget: Int] = [:]
 
@@ -68,6 +70,7 @@ struct CommitQueue {
     nextNumber += 1
     if submission.batch.needsSync {
       synced.append(place)
+      syncedEntryCount += submission.batch.appends.count
     } else {
       unsynced.append(place)
       for target in submission.unsyncedTargets { unsyncedTargets[target, default: 0] += 1 }
@@ -86,6 +89,7 @@ struct CommitQueue {
       bytes += earlier.reduce(place.batch.bytes) { $0 + $1.batch.bytes }
       group.synced.append(contentsOf: earlier)
       group.synced.append(place.submission)
+      syncedEntryCount -= place.batch.appends.count
       count += 1
     }
     if count == synced.count {

@@ -12,7 +12,7 @@ package enum CommitAdmission: Hashable, Sendable {
 }
 
 /// The one thread of a store that writes. While it writes and syncs, what is submitted gathers
-/// for the next write, so the busier the store, the more entries share an fsync. No timers.
+/// for the next write, so the busier the store, the more entries share an fsync.
 ///
 /// ```
 ///   submit ─▶ synced lane   ─┐           ┌─▶ one write + one fsync ─▶ completions, once per sink
@@ -45,6 +45,7 @@ package final class Committer: @unchecked Sendable {
   private var failure: StorageError?
   private var isStopping = false
   private var isThreadWaiting = false
+  private var isThreadGathering = false
   private var isJoined = false
   private var writeBegan: UInt64 = 0
   private var counters = CommitterMetrics()
@@ -81,6 +82,10 @@ package final class Committer: @unchecked Sendable {
       queue.add(submission)
       wakes = isThreadWaiting
       isThreadWaiting = false
+      if isThreadGathering, queue.syncedEntryCount >= limits.gatherEntriesEnough {
+        isThreadGathering = false
+        wakes = true
+      }
       return queuedBytes > limits.queuedBytesMax ? .takenQueueFull : .taken
     }
     if wakes { monitor.signal() }
@@ -151,11 +156,16 @@ package final class Committer: @unchecked Sendable {
     }
   }
 
-  /// Lets submissions come together. Short enough that neither stopping nor sweeping minds.
+  /// Lets submissions come together. Short enough that sweeping does not mind.
   private func gather(since begun: UInt64) {
-    let elapsed = (MonotonicClock.nanoseconds() - begun) / 1_000
-    guard elapsed < UInt64(limits.gatherMicroseconds) else { return }
-    usleep(limits.gatherMicroseconds - UInt32(elapsed))
+    let end = begun + UInt64(limits.gatherMicroseconds) * 1_000
+    monitor.withLock {
+      isThreadGathering = queue.syncedEntryCount < limits.gatherEntriesEnough
+      while isThreadGathering, !isStopping, MonotonicClock.nanoseconds() < end {
+        monitor.wait(until: end)
+      }
+      isThreadGathering = false
+    }
   }
 
   private func nextTurn(hasSweeps: Bool) -> Turn {

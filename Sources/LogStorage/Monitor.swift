@@ -39,11 +39,13 @@ final class Monitor: @unchecked Sendable {
 
   /// The same, but no longer than so.
   func wait(milliseconds: UInt32) {
-    var until = timespec()
-    clock_gettime(CLOCK_MONOTONIC, &until)
-    let nanoseconds = until.tv_nsec + Int(milliseconds) * 1_000_000
-    until.tv_sec += nanoseconds / 1_000_000_000
-    until.tv_nsec = nanoseconds % 1_000_000_000
+    wait(until: MonotonicClock.nanoseconds() + UInt64(milliseconds) * 1_000_000)
+  }
+
+  /// The same, but no longer than until that time of the monotonic clock, in nanoseconds.
+  func wait(until nanoseconds: UInt64) {
+    var until = timespec(
+      tv_sec: Int(nanoseconds / 1_000_000_000), tv_nsec: Int(nanoseconds % 1_000_000_000))
     pthread_cond_timedwait(condition, mutex, &until)
   }
 

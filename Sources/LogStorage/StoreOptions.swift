@@ -94,11 +94,13 @@ package struct StoreOptions: Sendable {
 package struct CommitterLimits: Sendable {
   /// One synced write takes submissions up to this size (one larger submission goes alone).
   package var batchBytesMax = 4 << 20
-  /// After a synced write of at least this many entries the next one begins no sooner than
-  /// `gatherMicroseconds` after it began: a busy store gathers more for each fsync, and fewer of
-  /// them leave more time for everything else. An idle one never waits.
+  /// After a synced write of at least `gatherEntriesMin` entries the next one begins when
+  /// `gatherEntriesEnough` wait, at the latest `gatherMicroseconds` after it began: a busy store
+  /// gathers more for each fsync, and fewer of them leave more time for everything else. An idle
+  /// one never waits.
   package var gatherEntriesMin = 8
-  package var gatherMicroseconds: UInt32 = 2_500
+  package var gatherEntriesEnough = 28
+  package var gatherMicroseconds: UInt32 = 3_300
   /// Between two synced writes, submissions that need no sync are written up to this size.
   package var unsyncedBytesPerTurnMax = 256 << 10
   /// From here on `submit` answers `takenQueueFull`: the shell stops admitting.

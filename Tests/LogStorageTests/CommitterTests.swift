@@ -47,16 +47,37 @@ import Testing
     limits.gatherEntriesMin = 5
     limits.gatherMicroseconds = 400_000
     try withCommitter(limits) { (_, committer) throws in
-      func milliseconds(_ batch: StorageBatch) -> UInt64 {
-        let began = MonotonicClock.nanoseconds()
-        #expect(committer.commit(batch) == nil)
-        return (MonotonicClock.nanoseconds() - began) / 1_000_000
-      }
-      _ = milliseconds(appends(1, 1...4))
-      #expect(milliseconds(appends(1, 5...9)) < 350, "the write before was a small one")
-      #expect(milliseconds(appends(1, 10...10)) >= 300, "the write before was a large one")
-      #expect(milliseconds(appends(1, 11...11)) < 350)
+      _ = milliseconds(appends(1, 1...4), committer)
+      #expect(milliseconds(appends(1, 5...9), committer) < 350, "the write before was a small one")
+      #expect(
+        milliseconds(appends(1, 10...10), committer) >= 300, "the write before was a large one")
+      #expect(milliseconds(appends(1, 11...11), committer) < 350)
     }
+  }
+
+  @Test func aBusyStoreWaitsNoLongerWhenEnoughHasGathered() throws {
+    var limits = CommitterLimits()
+    limits.gatherEntriesMin = 5
+    limits.gatherEntriesEnough = 7
+    limits.gatherMicroseconds = 20_000_000
+    let began = MonotonicClock.nanoseconds()
+    try withCommitter(limits) { (_, committer) throws in
+      _ = milliseconds(appends(1, 1...5), committer)
+      let fewer = RecordingSink()
+      let admission = committer.submit(
+        appends(1, 6...9), ticket: StorageTicket(1), sink: fewer)
+      #expect(admission == .taken)
+      #expect(milliseconds(appends(1, 10...12), committer) < 10_000, "four and three are enough")
+      #expect(fewer.wait(forCount: 1))
+    }
+    let elapsed = (MonotonicClock.nanoseconds() - began) / 1_000_000
+    #expect(elapsed < 10_000, "and it ends without waiting for more")
+  }
+
+  private func milliseconds(_ batch: StorageBatch, _ committer: Committer) -> UInt64 {
+    let began = MonotonicClock.nanoseconds()
+    #expect(committer.commit(batch) == nil)
+    return (MonotonicClock.nanoseconds() - began) / 1_000_000
   }
 
   @Test func aSuffixIsReplacedByEntriesOfAHigherEpoch() throws {
