@@ -63,6 +63,8 @@ let package = Package(
       name: "CNGHTTP2", pkgConfig: "libnghttp2", providers: [.apt(["libnghttp2-dev"])]),
     .systemLibrary(name: "CRocksDB", pkgConfig: "rocksdb", providers: [.apt(["librocksdb-dev"])]),
     .systemLibrary(name: "CArgon2", pkgConfig: "libargon2", providers: [.apt(["libargon2-dev"])]),
+    // The files of the web pages, embedded by the compiler.
+    .target(name: "WebPages", exclude: ["Chat", "Console"]),
 
     // Layer 1: words
     module("Primitives", settings: [plantedBugs, nextVersion]),
@@ -135,7 +137,7 @@ let package = Package(
         "RingControl",
         "ReplicaCore", "ChatCore", "Routing", "ShardCore", "GatewayCore", "Wire", "TLSEngine",
         "Credentials", "WebSocketEngine", "LogStorage", "Transport", "Coordination", "Telemetry",
-        "SocketErrors", .nioCore, .nioPosix, .nioHTTP1, .logging, .deque,
+        "SocketErrors", "WebPages", .nioCore, .nioPosix, .nioHTTP1, .logging, .deque,
       ]),
     module(
       "NodeConfiguration",

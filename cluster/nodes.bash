@@ -52,9 +52,24 @@ start_shard() {
     --private-key "$CERTIFICATES/$name-key.pem" --trust-roots "$CERTIFICATES/authority.pem"
 }
 
+# Pages of one gateway go on at another: origins of all, by both names of this machine.
+allowed_origins() {
+  local number host origins=()
+  for ((number = 0; number < GATEWAYS; number++)); do
+    for host in 127.0.0.1 localhost; do
+      origins+=("http://$host:$((GATEWAY_PLAIN_PORT + number))")
+      origins+=("https://$host:$((GATEWAY_TLS_PORT + number))")
+    done
+  done
+  (IFS=, && printf '%s' "${origins[*]}")
+}
+
 start_gateway() {
   local name=gateway$1 operators=$((GATEWAY_OPERATOR_PORT + $1 - 1))
   local plain=$((GATEWAY_PLAIN_PORT + $1 - 1)) tls=$((GATEWAY_TLS_PORT + $1 - 1))
+  # In the environment, where a program of before does not mind it.
+  local -x MARTLET_ALLOWED_ORIGINS
+  MARTLET_ALLOWED_ORIGINS=$(allowed_origins)
   start "$name" "$plain $tls $operators" "$MARTLET" gateway --name "$name" \
     --plain-address "127.0.0.1:$plain" --tls-address "127.0.0.1:$tls" \
     --tls-certificate "$CERTIFICATES/public.pem" --tls-private-key "$CERTIFICATES/public-key.pem" \

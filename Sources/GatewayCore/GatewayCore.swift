@@ -26,6 +26,8 @@ package struct GatewayCore {
 
   // Requests
   var requests: [UInt64: PendingRequest] = [:]
+  /// From clients' messages to their answers.
+  package internal(set) var sends = DurationHistogram()
   var waiting: [PartitionID: WaitingRequests] = [:]
   /// Commands that a shard has and has not answered, by partition.
   var commandsUnderWay: [PartitionID: Int] = [:]

@@ -253,6 +253,8 @@ extension GatewayCore {
     requests[request.id] = nil
     switch request.completion {
     case .send(let reply, let conversation):
+      let began = request.deadline.nanoseconds - configuration.requestTimeout.rawValue * 1_000_000
+      sends.add(nanoseconds: now.nanoseconds - min(began, now.nanoseconds))
       sendFinished(reply, conversation, outcome, into: &actions)
     case .call(let body):
       body(&self, outcome, now, &actions)

@@ -1,4 +1,4 @@
-import Primitives
+package import Primitives
 
 /// Places partitions on stores: consistent hashing with bounded loads, weights and zones.
 ///
@@ -91,6 +91,11 @@ package struct Ring: Sendable {
     tokens = circle.map(\.token)
     tokenOwners = circle.map(\.owner)
     self.nodes = sorted
+  }
+
+  /// The places of a node on the circle, ascending; empty for one that is not there.
+  package func tokens(of store: StoreID) -> [UInt64] {
+    nodes.firstIndex { $0.store == store }.map { tokensOfNode[$0] } ?? []
   }
 
   /// The replica set of every partition.

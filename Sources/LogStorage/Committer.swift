@@ -222,7 +222,7 @@ package final class Committer: @unchecked Sendable {
       counters.entryCount += UInt64(entryCount)
       counters.writtenBytes += UInt64(batch.bytes)
       if sync {
-        counters.countSyncedWrite(nanoseconds: nanoseconds)
+        counters.syncedWrites.add(nanoseconds: nanoseconds)
         counters.syncedOtherKeyCount += UInt64(otherKeyCount)
         counters.batchSubmissionsMax = max(counters.batchSubmissionsMax, submissions.count)
       } else {

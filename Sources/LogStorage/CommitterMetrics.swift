@@ -1,11 +1,9 @@
+package import Primitives
+
 /// Counters of a committer since its start.
 package struct CommitterMetrics: Sendable {
-  /// Buckets of `syncedWriteMicroseconds`: bucket n counts writes of less than 2^n µs, and the
-  /// last one the rest.
-  package static let bucketCount = 24
-
   /// Synced writes: each is one fsync of the WAL.
-  package internal(set) var syncedWriteCount: UInt64 = 0
+  package internal(set) var syncedWrites = DurationHistogram()
   package internal(set) var unsyncedWriteCount: UInt64 = 0
   package internal(set) var submissionCount: UInt64 = 0
   package internal(set) var entryCount: UInt64 = 0
@@ -16,21 +14,9 @@ package struct CommitterMetrics: Sendable {
   package internal(set) var sweptKeyCount: UInt64 = 0
   /// Submissions of the largest synced write.
   package internal(set) var batchSubmissionsMax = 0
-  package internal(set) var syncedWriteNanosecondsSum: UInt64 = 0
-  package internal(set) var syncedWriteNanosecondsMax: UInt64 = 0
-  package internal(set) var syncedWriteMicroseconds = [UInt64](repeating: 0, count: bucketCount)
   package internal(set) var queuedBytes = 0
   package internal(set) var queuedSubmissionCount = 0
   /// How long the write that is going on has been going on; zero when there is none. A stalled
   /// engine shows here first.
   package internal(set) var currentWriteNanoseconds: UInt64 = 0
-
-  mutating func countSyncedWrite(nanoseconds: UInt64) {
-    syncedWriteCount += 1
-    syncedWriteNanosecondsSum += nanoseconds
-    syncedWriteNanosecondsMax = max(syncedWriteNanosecondsMax, nanoseconds)
-    let microseconds = nanoseconds / 1000
-    let bucket = UInt64.bitWidth - microseconds.leadingZeroBitCount
-    syncedWriteMicroseconds[min(bucket, Self.bucketCount - 1)] += 1
-  }
 }

@@ -79,6 +79,7 @@ package enum GatewaySettings {
     return GatewayOptions(
       name: name, plainAddress: plainAddress, tlsAddress: tlsAddress, tlsFiles: files,
       allowedOrigins: try source.optional("allowed-origins")?.origins() ?? [],
+      cookieDomain: try source.optional("cookie-domain")?.cookieDomain(),
       eventLoopCount: try source.optional("event-loops")?.number(in: 1...64) ?? 1,
       passwordThreadCount: try source.optional("password-threads")?.number(in: 1...64) ?? 1)
   }

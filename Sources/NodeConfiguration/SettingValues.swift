@@ -105,13 +105,32 @@ extension Setting {
       let rest =
         origin.hasPrefix("https://")
         ? origin.dropFirst(8) : origin.hasPrefix("http://") ? origin.dropFirst(7) : ""
-      guard !rest.isEmpty, !rest.contains("/") else {
+      guard !rest.isEmpty, rest.utf8.allSatisfy({ Self.isHostByte($0) || ":[]".utf8.contains($0) })
+      else {
         throw refused(
-          allowed: "https://HOST or http://HOST, with :PORT where it is not the usual one, "
-            + "several separated by commas, or *")
+          allowed: "https://HOST or http://HOST in lower case, with :PORT where it is not the "
+            + "usual one, several separated by commas, or *")
       }
     }
     return items
+  }
+
+  /// A domain that several hosts share. Browsers refuse cookies for one without a dot.
+  package func cookieDomain() throws(SettingError) -> String {
+    let labels = value.split(separator: ".", omittingEmptySubsequences: false)
+    guard labels.count >= 2,
+      labels.allSatisfy({ !$0.isEmpty && $0.utf8.allSatisfy(Self.isHostByte) })
+    else { throw refused(allowed: "a domain in lower case, such as example.org") }
+    return value
+  }
+
+  private static func isHostByte(_ byte: UInt8) -> Bool {
+    switch byte {
+    case UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "0")...UInt8(ascii: "9"),
+      UInt8(ascii: "-"), UInt8(ascii: "."):
+      true
+    default: false
+    }
   }
 
   /// One of a few words.

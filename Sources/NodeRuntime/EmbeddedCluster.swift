@@ -241,6 +241,7 @@ package final class EmbeddedCluster: Sendable {
   private var operatorSource: OperatorSource {
     let (shards, gateways, coordinator) = (shards, gateways, base.coordinator)
     return OperatorSource(
+      nodes: shards.map(\.name) + gateways.map(\.name),
       isReady: {
         for shard in shards where !(await shard.isReady()) { return false }
         for gateway in gateways where !(await gateway.health().isReady) { return false }

@@ -15,29 +15,50 @@ final class GatewayAPI {
   private static let verifiedTokensMax = 16_384
 
   let lane: GatewayLane
-  private let authority: TokenAuthority
-  private let passwords: PasswordPool
+  let authority: TokenAuthority
+  let passwords: PasswordPool
+  let origins: WebOrigins
+  private let pages: WebFiles
   private let helloTimeout: Milliseconds
   private var verified: [String: (identity: Identity, expires: WallTime)] = [:]
 
   init(
-    lane: GatewayLane, authority: TokenAuthority, passwords: PasswordPool,
-    helloTimeout: Milliseconds
+    lane: GatewayLane, authority: TokenAuthority, passwords: PasswordPool, origins: WebOrigins,
+    pages: WebFiles, helloTimeout: Milliseconds
   ) {
     self.lane = lane
     self.authority = authority
     self.passwords = passwords
+    self.origins = origins
+    self.pages = pages
     self.helloTimeout = helloTimeout
   }
 
   // MARK: Routing
 
   func handle(_ request: HTTPRequest, _ responder: HTTPResponder) {
+    responder.commonHeaders = origins.answerHeaders(request)
     do throws(ServiceError) {
+      if let answer = try page(for: request) { return answer.send(to: responder) }
       try route(request, responder)
     } catch {
       fail(error, responder)
     }
+  }
+
+  /// What browsers ask for: the page, its files, and whether they may call from elsewhere.
+  private func page(for request: HTTPRequest) throws(ServiceError) -> WebAnswer? {
+    if let preflight = origins.preflight(request) { return preflight }
+    guard request.method == "GET" || request.method == "HEAD" else { return nil }
+    if request.path == "/web/config.json" {
+      return WebAnswer(
+        status: 200,
+        headers: [
+          ("content-type", HTTPBodies.contentType), ("cache-control", "no-store"),
+          ("x-content-type-options", "nosniff"),
+        ], body: ByteBuffer(bytes: HTTPBodies.webConfiguration(gateways: origins.listed)))
+    }
+    return pages.answer(request.path, ifNoneMatch: request.headers["if-none-match"])
   }
 
   private func route(_ request: HTTPRequest, _ responder: HTTPResponder) throws(ServiceError) {
@@ -92,7 +113,7 @@ final class GatewayAPI {
     "v1/sessions/current": "DELETE", "v1/conversations": "GET, HEAD, POST",
     "v1/conversations/{id}/members": "POST",
     "v1/conversations/{id}/messages": "GET, HEAD, POST", "v1/events": "GET",
-    "v1/openapi.json": "GET, HEAD",
+    "v1/openapi.json": "GET, HEAD", "": "GET, HEAD", "web/config.json": "GET, HEAD",
   ]
 
   /// The body of an error that the connection answers before anything is asked of this.
@@ -116,6 +137,11 @@ final class GatewayAPI {
 
   // MARK: Who asks
 
+  /// Access tokens of this session are looked at anew.
+  func forget(_ identity: Identity) {
+    verified = verified.filter { $0.value.identity != identity }
+  }
+
   func identify(_ request: HTTPRequest) throws(ServiceError) -> Identity {
     guard let header = request.headers["authorization"] else {
       throw ServiceError(.unauthenticated, "an access token is needed: Authorization: Bearer …")
@@ -137,7 +163,7 @@ final class GatewayAPI {
 
   // MARK: Reading requests
 
-  private func bytes(_ request: HTTPRequest) throws(ServiceError) -> [UInt8] {
+  func bytes(_ request: HTTPRequest) throws(ServiceError) -> [UInt8] {
     guard request.body.readableBytes <= HTTPBodies.bodyBytesMax else {
       throw ServiceError(
         .invalidArgument, "the body is larger than \(HTTPBodies.bodyBytesMax) bytes")
@@ -254,145 +280,9 @@ final class GatewayAPI {
     EventStreamClient(lane: lane, stream: stream).begin(identity: identity, cursor: cursor)
   }
 
-  // MARK: Accounts
-
-  private func createAccount(
-    _ request: HTTPRequest, _ responder: HTTPResponder
-  ) throws(ServiceError) {
-    let body = try HTTPBodies.decodeCreateAccount(bytes(request)[...])
-    guard let hashing = passwords.hash(body.password, on: lane.eventLoop) else { throw busy }
-    hashing.assumeIsolated().whenComplete { [self] result in
-      guard case .success(let hash) = result else {
-        return fail(ServiceError(.internalError, "the password could not be hashed"), responder)
-      }
-      let call = GatewayCall.createAccount(
-        handle: body.handle,
-        displayName: body.displayName.isEmpty ? body.handle.text : body.displayName,
-        passwordHash: hash, user: UserID(SecureRandom.uint128() | 1))
-      lane.call(call) { [self] result in
-        switch result {
-        case .account(let profile): respond(201, HTTPBodies.account(profile), responder)
-        case .failed(let error): fail(error, responder)
-        default: fail(ServiceError(.internalError, "another answer was expected"), responder)
-        }
-      }
-    }
-  }
-
-  private func logIn(_ request: HTTPRequest, _ responder: HTTPResponder) throws(ServiceError) {
-    let body = try HTTPBodies.decodeLogin(bytes(request)[...])
-    lane.call(.credentials(body.handle)) { [self] result in
-      switch result {
-      case .credentials(let credentials): check(body, credentials, responder)
-      case .failed(let error): fail(error, responder)
-      default: fail(ServiceError(.internalError, "another answer was expected"), responder)
-      }
-    }
-  }
-
-  /// Known and unknown accounts take the same time and get the same answer.
-  private func check(
-    _ body: LoginBody, _ credentials: UserCredentials?, _ responder: HTTPResponder
-  ) {
-    let checking = passwords.verify(
-      body.password, stored: credentials?.passwordHash, on: lane.eventLoop)
-    guard let checking else { return fail(busy, responder) }
-    checking.assumeIsolated().whenComplete { [self] result in
-      guard case .success(true) = result, let profile = credentials?.profile else {
-        return fail(ServiceError(.unauthenticated, "wrong handle or password"), responder)
-      }
-      openSession(profile, deviceName: body.device, responder)
-    }
-  }
-
-  private func openSession(
-    _ profile: UserProfile, deviceName: String, _ responder: HTTPResponder
-  ) {
-    // A device that names itself keeps its idempotency windows across logins.
-    let named = StableHash.hash64(profile.user.bytes + Array(deviceName.utf8)) | 1
-    let device = DeviceID(deviceName.isEmpty ? SecureRandom.uint64() | 1 : named)
-    let identity = Identity(user: profile.user, device: device)
-    let token = Self.refreshToken(identity)
-    let call = GatewayCall.openSession(
-      OpenSession(
-        user: identity.user, device: device, deviceName: deviceName, refreshTokenHash: token.hash,
-        expires: refreshExpiry()))
-    lane.call(call) { [self] result in
-      finishSession(201, result, profile, identity, token, responder)
-    }
-  }
-
-  private func refresh(_ request: HTTPRequest, _ responder: HTTPResponder) throws(ServiceError) {
-    let text = try HTTPBodies.decodeRefresh(bytes(request)[...])
-    let refused = ServiceError(.unauthenticated, "the refresh token is not valid")
-    guard let presented = RefreshToken(text: text), let identity = Self.identity(of: presented)
-    else { throw refused }
-    let token = authority.successor(of: presented)
-    let call = GatewayCall.rotateRefreshToken(
-      RotateRefreshToken(
-        user: identity.user, device: identity.device, presentedHash: presented.hash,
-        newHash: token.hash, expires: refreshExpiry()))
-    lane.call(call) { [self] result in
-      guard case .done = result else {
-        return finishSession(200, result, nil, identity, token, responder)
-      }
-      lane.call(.profile(identity.user)) { [self] result in
-        guard case .profile(let profile?) = result else { return fail(refused, responder) }
-        finishSession(200, .done, profile, identity, token, responder)
-      }
-    }
-  }
-
-  private func finishSession(
-    _ status: Int, _ result: CallResult, _ profile: UserProfile?, _ identity: Identity,
-    _ token: RefreshToken, _ responder: HTTPResponder
-  ) {
-    guard case .done = result, let profile else {
-      if case .failed(let error) = result { return fail(error, responder) }
-      return fail(ServiceError(.internalError, "another answer was expected"), responder)
-    }
-    let body = SessionBody(
-      accessToken: authority.sign(identity, now: Clock.wall()), refreshToken: token.text,
-      expiresInSeconds: authority.times.accessTokenLifetime, user: profile,
-      device: identity.device)
-    respond(status, HTTPBodies.session(body), responder)
-  }
-
-  private func logOut(_ request: HTTPRequest, _ responder: HTTPResponder) throws(ServiceError) {
-    let identity = try identify(request)
-    let call = GatewayCall.closeSession(
-      CloseSession(user: identity.user, device: identity.device))
-    lane.call(call) { [self] result in
-      if case .failed(let error) = result { return fail(error, responder) }
-      verified = verified.filter { $0.value.identity != identity }
-      responder.respond(204)
-    }
-  }
-
-  private static func refreshToken(_ identity: Identity) -> RefreshToken {
-    RefreshToken(
-      sessionID: "\(identity.user)-\(identity.device)",
-      secret: SecureRandom.bytes(RefreshToken.secretBytes))
-  }
-
-  private static func identity(of token: RefreshToken) -> Identity? {
-    let parts = token.sessionID.split(separator: "-")
-    guard parts.count == 2, let user = UserID(parts[0]), let device = DeviceID(parts[1]) else {
-      return nil
-    }
-    return Identity(user: user, device: device)
-  }
-
-  private func refreshExpiry() -> WallTime {
-    let lifetime = UInt64(authority.times.refreshTokenLifetime) * 1_000
-    return WallTime(milliseconds: Clock.wall().milliseconds + lifetime)
-  }
-
-  private var busy: ServiceError { .overloaded("too many logins at a time") }
-
   // MARK: Answers
 
-  private func respond(
+  func respond(
     _ status: Int, _ body: [UInt8], _ responder: HTTPResponder, headers: HTTPFields.List = []
   ) {
     responder.respond(

@@ -116,6 +116,7 @@ final class GatewayLane: @unchecked Sendable {
   var pendingRequestCount: Int { core.pendingRequestCount }
   var subscriptionCount: Int { core.subscriptionCount }
   var linkCount: Int { links.count }
+  var sends: DurationHistogram { core.sends }
 
   // MARK: Clients
 

@@ -6,7 +6,7 @@ package import Logging
 import NIOCore
 import NIOPosix
 import NodeProtocol
-import Primitives
+package import Primitives
 import Synchronization
 import TLSEngine
 import Transport
@@ -80,6 +80,8 @@ package final class GatewayNode: Sendable {
       requestCredits: 0)
     let group = MultiThreadedEventLoopGroup(numberOfThreads: options.eventLoopCount)
     let passwords = PasswordPool(threads: options.passwordThreadCount)
+    let origins = WebOrigins(options)
+    let pages = WebFiles.chat(gateways: origins.listed)
     var lanes: [GatewayLane] = []
     var apis: [ObjectIdentifier: APIBox] = [:]
     for eventLoop in group.makeIterator() {
@@ -96,7 +98,7 @@ package final class GatewayNode: Sendable {
       lanes.append(lane)
       apis[ObjectIdentifier(eventLoop)] = APIBox(
         GatewayAPI(
-          lane: lane, authority: authority, passwords: passwords,
+          lane: lane, authority: authority, passwords: passwords, origins: origins, pages: pages,
           helloTimeout: options.helloTimeout))
     }
 
@@ -143,7 +145,7 @@ package final class GatewayNode: Sendable {
     let endpoint = WebSocketEndpoint(
       policy: WebSocketUpgradePolicy(
         subprotocols: ClientEncoding.allCases.map(\.subprotocol),
-        origins: options.allowedOrigins == ["*"] ? .any : .only(options.allowedOrigins)))
+        origins: WebOrigins(options).policy))
     var listeners: [PublicListener] = []
     var plain: NodeAddress?
     var tls: NodeAddress?
@@ -190,6 +192,8 @@ package final class GatewayNode: Sendable {
     package var pendingRequestCount = 0
     package var subscriptionCount = 0
     package var linkCount = 0
+    /// From clients' messages to their answers.
+    package var sends = DurationHistogram()
   }
 
   /// As of now; not ready when an event loop does not answer.
@@ -199,7 +203,7 @@ package final class GatewayNode: Sendable {
       let part = try? await lane.eventLoop.submit {
         (
           lane.isReady, lane.sessionCount, lane.pendingRequestCount, lane.subscriptionCount,
-          lane.linkCount
+          lane.linkCount, lane.sends
         )
       }.get()
       guard let part else { return Health(isReady: false) }
@@ -208,6 +212,7 @@ package final class GatewayNode: Sendable {
       health.pendingRequestCount += part.2
       health.subscriptionCount += part.3
       health.linkCount += part.4
+      health.sends.add(part.5)
     }
     return health
   }

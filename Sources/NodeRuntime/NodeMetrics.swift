@@ -6,10 +6,19 @@ import ShardCore
 package import Telemetry
 import Transport
 
+extension MetricsPage {
+  mutating func histogram(_ name: String, _ help: String, _ durations: DurationHistogram) {
+    histogram(
+      name, help, upperBounds: DurationHistogram.upperBounds, counts: durations.counts,
+      sum: Double(durations.nanosecondsSum) / 1_000_000_000)
+  }
+}
+
 extension ShardNode {
   func operatorSource(_ coordinator: any Coordinator) -> OperatorSource {
     // The server goes with the node that it asks, and does not keep it alive.
     OperatorSource(
+      nodes: [name],
       isReady: { [weak self] in await self?.isReady() ?? false },
       collect: { [weak self] page in await self?.collect(into: &page) },
       ring: { (try? await RingStatus.read(coordinator)) ?? nil },
@@ -28,7 +37,7 @@ extension ShardNode {
         return partitions.sorted { $0.partition < $1.partition }.map {
           ReplicaReport.line($0, bytes: sizes[$0.partition] ?? 0)
         }
-      })
+      }, registered: { try? await NodeRegistration.all(coordinator) })
   }
 
   /// Whether it takes its part: its store writes and every replica of it runs.
@@ -40,8 +49,12 @@ extension ShardNode {
   /// Adds what this shard shows of itself.
   package func collect(into page: inout MetricsPage) async {
     if let partitions = try? await partitions(),
-      let (links, comparedStates, snapshots, log) = try? await lane.eventLoop.submit({ [lane] in
-        (lane.linkCount, lane.comparedStateCount, lane.snapshotCounts, lane.logSize)
+      let (links, comparedStates, snapshots, log, commands) = try? await lane.eventLoop.submit({
+        [lane] in
+        (
+          lane.linkCount, lane.comparedStateCount, lane.snapshotCounts, lane.logSize,
+          lane.commandCount
+        )
       }).get()
     {
       let help = "Partitions that have a replica in this store, by what the replica does."
@@ -68,6 +81,8 @@ extension ShardNode {
         "martlet_compared_states_total",
         "Times that the state of a partition followed here was found to be its leader's.",
         UInt64(comparedStates))
+      page.counter(
+        "martlet_commands_total", "Commands that were put into logs led here.", commands)
       page.gauge("martlet_links", "Open links to other nodes.", links)
       page.gauge("martlet_log_entries", "Entries in all logs here.", log.entries)
       page.gauge("martlet_log_bytes", "About how much disk all logs here take.", Int(log.bytes))
@@ -83,6 +98,12 @@ extension ShardNode {
   }
 
   private func collectStore(into page: inout MetricsPage) {
+    if let space = DiskSpace(of: store.directory) {
+      page.gauge(
+        "martlet_disk_bytes", "Size of the file system that the data is on, in bytes.", space.bytes)
+      page.gauge(
+        "martlet_disk_free_bytes", "What is free there, in bytes.", space.freeBytes)
+    }
     let metrics = committer.metrics
     page.gauge(
       "martlet_store_failed", "1 when a write has failed and the store takes no more.",
@@ -90,9 +111,7 @@ extension ShardNode {
     page.histogram(
       "martlet_store_synced_write_seconds",
       "Time of a write with its fsync, in seconds; its count is the number of fsyncs.",
-      upperBounds: (0..<(CommitterMetrics.bucketCount - 1)).map { Double(1 << $0) / 1_000_000 },
-      counts: metrics.syncedWriteMicroseconds,
-      sum: Double(metrics.syncedWriteNanosecondsSum) / 1_000_000_000)
+      metrics.syncedWrites)
     page.counter(
       "martlet_store_unsynced_writes_total", "Writes without an fsync: checkpoints.",
       metrics.unsyncedWriteCount)
@@ -123,9 +142,11 @@ extension ShardNode {
 extension GatewayNode {
   func operatorSource(_ coordinator: any Coordinator) -> OperatorSource {
     OperatorSource(
+      nodes: [name],
       isReady: { [weak self] in await self?.health().isReady ?? false },
       collect: { [weak self] page in await self?.collect(into: &page) },
-      ring: { (try? await RingStatus.read(coordinator)) ?? nil })
+      ring: { (try? await RingStatus.read(coordinator)) ?? nil },
+      registered: { try? await NodeRegistration.all(coordinator) })
   }
 
   /// Adds what this gateway shows of itself.
@@ -139,6 +160,10 @@ extension GatewayNode {
       "martlet_subscriptions", "Conversations and users whose events this gateway receives.",
       health.subscriptionCount)
     page.gauge("martlet_links", "Open links to other nodes.", health.linkCount)
+    page.histogram(
+      "martlet_send_seconds",
+      "Time from a client's message to its answer, in seconds, refused ones included.",
+      health.sends)
     await collectPublicPort(into: &page)
   }
 

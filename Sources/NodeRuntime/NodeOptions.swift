@@ -94,8 +94,12 @@ package struct GatewayOptions: Sendable {
   package var operatorAddress: NodeAddress?
   /// `nil` leaves links in plain text.
   package var identity: NodeIdentityFiles?
-  /// Origins of web pages that may open a WebSocket; a client without `Origin` is no web page.
+  /// Origins of web pages that may use this gateway besides its own; the page that it serves
+  /// connects to them when this gateway is gone. `*`: any may, without the cookie.
   package var allowedOrigins: [String]
+  /// Which hosts share the cookie of a page: the name that they all end with. `nil`: each has its
+  /// own.
+  package var cookieDomain: String?
   package var eventLoopCount: Int
   /// Threads that hash passwords.
   package var passwordThreadCount: Int
@@ -106,8 +110,8 @@ package struct GatewayOptions: Sendable {
   package init(
     name: String, plainAddress: NodeAddress? = nil, tlsAddress: NodeAddress? = nil,
     tlsFiles: TLSFiles? = nil, operatorAddress: NodeAddress? = nil,
-    identity: NodeIdentityFiles? = nil, allowedOrigins: [String] = [], eventLoopCount: Int = 1,
-    passwordThreadCount: Int = 1
+    identity: NodeIdentityFiles? = nil, allowedOrigins: [String] = [],
+    cookieDomain: String? = nil, eventLoopCount: Int = 1, passwordThreadCount: Int = 1
   ) {
     self.name = name
     self.plainAddress = plainAddress
@@ -116,6 +120,7 @@ package struct GatewayOptions: Sendable {
     self.operatorAddress = operatorAddress
     self.identity = identity
     self.allowedOrigins = allowedOrigins
+    self.cookieDomain = cookieDomain
     self.eventLoopCount = eventLoopCount
     self.passwordThreadCount = passwordThreadCount
   }

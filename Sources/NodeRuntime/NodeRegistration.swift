@@ -28,6 +28,13 @@ package struct NodeRegistration: Sendable {
     self.logger = logger
   }
 
+  /// The records of all nodes that are registered now.
+  static func all(_ coordinator: any Coordinator) async throws -> [NodeRecord] {
+    try await coordinator.list(CoordinationKey.nodes).items.map {
+      try NodeRecord(decoding: $0.value)
+    }
+  }
+
   /// Runs until cancelled, then takes the record out again.
   ///
   /// **Throws**: `StartError` when the name is taken.

@@ -9,6 +9,8 @@ package import Telemetry
 
 /// What a process tells its operator.
 package struct OperatorSource: Sendable {
+  /// The names of the nodes in this process.
+  package var nodes: [String]
   /// Whether it does its work now.
   package var isReady: @Sendable () async -> Bool
   /// Adds what it measures to a page.
@@ -19,19 +21,24 @@ package struct OperatorSource: Sendable {
   package var partitions: @Sendable () async -> [String]
   /// The same for `RingVerification`.
   package var marks: @Sendable () async -> [String]
+  /// All registered nodes; `nil` when the coordinator does not answer.
+  package var registered: @Sendable () async -> [NodeRecord]?
 
   package init(
-    isReady: @escaping @Sendable () async -> Bool,
+    nodes: [String], isReady: @escaping @Sendable () async -> Bool,
     collect: @escaping @Sendable (inout MetricsPage) async -> Void,
     ring: @escaping @Sendable () async -> RingStatus?,
     partitions: @escaping @Sendable () async -> [String] = { [] },
-    marks: @escaping @Sendable () async -> [String] = { [] }
+    marks: @escaping @Sendable () async -> [String] = { [] },
+    registered: @escaping @Sendable () async -> [NodeRecord]? = { nil }
   ) {
+    self.nodes = nodes
     self.isReady = isReady
     self.collect = collect
     self.ring = ring
     self.partitions = partitions
     self.marks = marks
+    self.registered = registered
   }
 }
 
@@ -47,10 +54,14 @@ package struct OperatorSource: Sendable {
 /// partition); 503 when it is not whole |
 /// | `/partitions` | how far the log of each replica here goes; `?format=marks`: what their states
 /// hash to, for `martlet ring verify` |
+/// | `/history` | `NodeHistory` of the last hour |
+/// | `/nodes/NAME/metrics`, `/nodes/NAME/history` | the same of any registered node, which is asked
+/// for it: a page in a browser can reach one origin only |
+/// | `/console` | a page that shows all of this |
 ///
 /// There is no authentication: the address belongs on loopback or an operators' network.
 package final class OperatorServer: Sendable {
-  fileprivate static let connectionsMax = 64
+  static let connectionsMax = 64
   fileprivate static let idleTimeout: Milliseconds = 30_000
 
   /// With the port that was bound.
@@ -112,7 +123,14 @@ package final class OperatorServer: Sendable {
   }
 
   /// The process has started: ask it.
-  package func serve(_ source: OperatorSource) { paths.serve(source) }
+  package func serve(_ source: OperatorSource) {
+    paths.serve(source)
+    _ = group.next().scheduleRepeatedAsyncTask(
+      initialDelay: .zero, delay: NodeHistory.interval.timeAmount
+    ) { [paths, group] _ in
+      group.next().makeFutureWithTask { await paths.sample() }
+    }
+  }
 
   /// Not ready any more, but still there to be asked.
   package func drain() { paths.drain() }
@@ -121,78 +139,6 @@ package final class OperatorServer: Sendable {
   package func stop() async {
     try? await channel.close().get()
     try? await group.shutdownGracefully()
-  }
-}
-
-/// The answers, by path.
-private final class OperatorPaths: Sendable {
-  struct Answer: Sendable {
-    var status: HTTPResponseStatus
-    var contentType = "text/plain; charset=utf-8"
-    var text: String
-  }
-
-  private struct State {
-    var source: OperatorSource?
-    var isDraining = false
-    var connectionCount = 0
-  }
-
-  private let state = Mutex(State())
-
-  func serve(_ source: OperatorSource) { state.withLock { $0.source = source } }
-  func drain() { state.withLock { $0.isDraining = true } }
-
-  /// **Returns**: false when there are too many already; then there is nothing to close.
-  func connectionOpened() -> Bool {
-    state.withLock { state in
-      guard state.connectionCount < OperatorServer.connectionsMax else { return false }
-      state.connectionCount += 1
-      return true
-    }
-  }
-
-  func connectionClosed() { state.withLock { $0.connectionCount -= 1 } }
-
-  func answer(_ method: HTTPMethod, _ target: String) async -> Answer {
-    guard method == .GET || method == .HEAD else {
-      return Answer(status: .methodNotAllowed, text: "only GET\n")
-    }
-    let (source, isDraining) = state.withLock { ($0.source, $0.isDraining) }
-    let parts = target.split(separator: "?", maxSplits: 1)
-    switch parts.first {
-    case "/healthz":
-      return Answer(status: .ok, text: "alive\n")
-    case "/readyz":
-      guard let source else { return Answer(status: .serviceUnavailable, text: "starting\n") }
-      if isDraining { return Answer(status: .serviceUnavailable, text: "stopping\n") }
-      return await source.isReady()
-        ? Answer(status: .ok, text: "ready\n")
-        : Answer(status: .serviceUnavailable, text: "not ready\n")
-    case "/metrics":
-      var page = MetricsPage()
-      ProcessMetrics.add(to: &page)
-      await source?.collect(&page)
-      return Answer(status: .ok, contentType: MetricsPage.contentType, text: page.text)
-    case "/ring":
-      let query = parts.count == 2 ? parts[1].split(separator: "&") : []
-      guard let ring = await source?.ring() else {
-        return Answer(status: .serviceUnavailable, text: "the ring is not known now\n")
-      }
-      let status: HTTPResponseStatus = ring.isWhole ? .ok : .serviceUnavailable
-      return query.contains("format=text")
-        ? Answer(status: status, text: ring.table(listsAll: query.contains("all")))
-        : Answer(status: status, contentType: "application/json", text: ring.json + "\n")
-    case "/partitions":
-      guard let source else { return Answer(status: .serviceUnavailable, text: "starting\n") }
-      let wantsMarks = parts.count == 2 && parts[1] == "format=marks"
-      let lines = wantsMarks ? await source.marks() : await source.partitions()
-      return Answer(status: .ok, text: lines.map { $0 + "\n" }.joined())
-    default:
-      return Answer(
-        status: .notFound,
-        text: "there are /healthz, /readyz, /metrics, /ring and /partitions\n")
-    }
   }
 }
 
@@ -231,9 +177,8 @@ private final class OperatorHandler: ChannelInboundHandler {
 
   private func respond(to head: HTTPRequestHead, _ context: ChannelHandlerContext) {
     let paths = paths
-    let (method, target) = (head.method, head.uri)
-    let promise = context.eventLoop.makePromise(of: OperatorPaths.Answer.self)
-    promise.completeWithTask { await paths.answer(method, target) }
+    let promise = context.eventLoop.makePromise(of: WebAnswer.self)
+    promise.completeWithTask { await paths.answer(head) }
     let bound = NIOLoopBound(context, eventLoop: context.eventLoop)
     promise.futureResult.assumeIsolated().whenSuccess { answer in
       self.write(answer, to: head, bound.value)
@@ -241,18 +186,20 @@ private final class OperatorHandler: ChannelInboundHandler {
   }
 
   private func write(
-    _ answer: OperatorPaths.Answer, to head: HTTPRequestHead, _ context: ChannelHandlerContext
+    _ answer: WebAnswer, to head: HTTPRequestHead, _ context: ChannelHandlerContext
   ) {
-    let body = context.channel.allocator.buffer(string: answer.text)
+    let body = answer.body
     var fields = HTTPHeaders()
-    fields.add(name: "content-type", value: answer.contentType)
-    fields.add(name: "content-length", value: "\(body.readableBytes)")
-    fields.add(name: "cache-control", value: "no-store")
+    for field in answer.headers { fields.add(name: field.name, value: field.value) }
+    if answer.status != 304 {
+      fields.add(name: "content-length", value: "\(body.readableBytes)")
+    }
     let keeps = head.isKeepAlive
     if !keeps { fields.add(name: "connection", value: "close") }
-    let response = HTTPResponseHead(version: .http1_1, status: answer.status, headers: fields)
+    let response = HTTPResponseHead(
+      version: .http1_1, status: HTTPResponseStatus(statusCode: answer.status), headers: fields)
     context.write(wrapOutboundOut(.head(response)), promise: nil)
-    if head.method != .HEAD {
+    if head.method != .HEAD, body.readableBytes > 0 {
       context.write(wrapOutboundOut(.body(.byteBuffer(body))), promise: nil)
     }
     let done = context.eventLoop.makePromise(of: Void.self)

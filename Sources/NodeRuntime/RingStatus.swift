@@ -327,6 +327,7 @@ extension RingStatus {
         ("version", "\(node.protocolVersion)"),
         ("addresses", JSONText.strings(node.laneAddresses.map(\.description))),
         ("urls", JSONText.strings(node.publicURLs)),
+        ("operator", node.operatorAddress.map { JSONText.string("\($0)") } ?? "null"),
         (
           "bytes",
           node.store.flatMap { sizes?.total(on: $0) }.map { JSONText.string("\($0)") } ?? "null"
@@ -351,13 +352,14 @@ extension RingStatus {
       ("whole", "\(isWhole)"),
       ("clusterID", JSONText.string(Base32.encode(cluster.clusterID))),
       ("partitionCount", "\(partitionCount)"),
+      ("level", "\(ring.level)"),
       ("replicaCount", "\(cluster.replicaCount)"),
       ("minInSync", "\(cluster.minInSync)"),
       ("activeVersion", "\(version.number)"),
       ("movesMax", "\(ring.movesMax)"),
       ("bytesPerSecond", JSONText.string("\(ring.bytesPerSecond)")),
       ("change", ring.change.map(json) ?? "null"),
-      ("members", JSONText.array(ring.members.map(json))),
+      ("members", JSONText.array(members())),
       ("nodes", JSONText.array(nodes)),
       ("partitions", JSONText.array(partitions)),
     ])
@@ -373,12 +375,17 @@ extension RingStatus {
     ])
   }
 
-  private func json(_ member: RingMember) -> String {
+  private func members() -> [String] {
+    let tokens = RingPlan.tokens(of: ring.members)
+    return ring.members.map { json($0, tokens[$0.store] ?? []) }
+  }
+
+  private func json(_ member: RingMember, _ tokens: [UInt64]) -> String {
     JSONText.object([
       ("name", JSONText.string(member.name)),
       ("store", JSONText.string(member.store.description)),
       ("weight", "\(member.weight)"), ("zone", JSONText.string(member.zone)),
-      ("drained", "\(member.isDrained)"),
+      ("drained", "\(member.isDrained)"), ("tokens", JSONText.strings(tokens.map { "\($0)" })),
     ])
   }
 

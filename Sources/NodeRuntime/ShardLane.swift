@@ -177,6 +177,7 @@ final class ShardLane: CompletionSink, @unchecked Sendable {
   var extents: [PartitionID: (place: StatePlace, appended: UInt64)] { store.extents }
   var linkCount: Int { links.count }
   var comparedStateCount: Int { core.comparedStateCount }
+  var commandCount: UInt64 { core.commandCount }
   var snapshotCounts: (begun: Int, installed: Int) { core.snapshotCounts }
   var logSize: (entries: Int, bytes: UInt64) { core.logSize }
 

@@ -24,7 +24,7 @@ package final class ShardNode: Sendable {
   package let linkAddress: NodeAddress
   let lane: ShardLane
   let committer: Committer
-  private let store: Store
+  let store: Store
   private let operatorServer: OperatorServer?
   private let listener: LinkListener
   private let group: MultiThreadedEventLoopGroup

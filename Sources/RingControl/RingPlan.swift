@@ -181,15 +181,23 @@ package struct RingPlan: Equatable, Sendable {
 
   // MARK: Placement
 
+  /// Where the members that may have partitions sit on the circle; none when they make no ring.
+  package static func tokens(of members: [RingMember]) -> [StoreID: [UInt64]] {
+    let active = members.filter { !$0.isDrained }
+    guard let ring = try? Ring(nodes: nodes(of: active)) else { return [:] }
+    return Dictionary(uniqueKeysWithValues: active.map { ($0.store, ring.tokens(of: $0.store)) })
+  }
+
+  private static func nodes(of members: [RingMember]) -> [RingNode] {
+    members.map { RingNode(store: $0.store, name: $0.name, weight: $0.weight, zone: $0.zone) }
+  }
+
   /// - Parameter order: the partitions as they follow each other on the circle.
   private static func placement(
     _ active: [RingMember], _ order: [PartitionID], targets: [[StoreID]], replicaCount: Int
   ) -> [[StoreID]] {
-    let nodes = active.map {
-      RingNode(store: $0.store, name: $0.name, weight: $0.weight, zone: $0.zone)
-    }
     do throws(RingError) {
-      let placement = try Ring(nodes: nodes).placement(
+      let placement = try Ring(nodes: nodes(of: active)).placement(
         partitions: UInt32(targets.count), replicas: replicaCount,
         previous: order.map { ReplicaSet(targets[Int($0.rawValue)]) })
       var goal = targets

@@ -71,6 +71,8 @@ package struct ShardCore: ~Copyable {
   var isStorageFull = false
   /// How often the state of a follower here was found to be the leader's.
   package internal(set) var comparedStateCount = 0
+  /// Commands that were put into logs led here.
+  package internal(set) var commandCount: UInt64 = 0
   /// Snapshots that were begun for others, and that were installed here.
   package internal(set) var snapshotCounts = (begun: 0, installed: 0)
 

@@ -252,6 +252,7 @@ extension ShardCore {
     // Nothing is applied before it is durable, and that is told in a later input.
     guard let appended else { return false }
     hosts[position].inFlight.append((appended, commands))
+    commandCount += UInt64(commands.count)
     return true
   }
 }

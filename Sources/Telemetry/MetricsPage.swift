@@ -92,6 +92,33 @@ package struct MetricsPage: Sendable {
     return text
   }
 
+  /// **Shape**: values by the names and labels of their lines.
+  package var samples: [String: Double] {
+    var samples: [String: Double] = [:]
+    for line in families.values.lazy.flatMap(\.lines) {
+      guard let end = line.lastIndex(of: " "), let value = Double(line[line.index(after: end)...])
+      else { continue }
+      samples[String(line[..<end])] = value
+    }
+    return samples
+  }
+
+  /// The page without the samples of other nodes, and without the node's label.
+  package func page(of node: String) -> MetricsPage {
+    let label = "node=\"\(Self.escaped(node, quotes: true))\""
+    var page = self
+    for name in names {
+      page.families[name]?.lines =
+        families[name]?.lines.compactMap { line in
+          if line.contains("{\(label),") { return line.replacing("{\(label),", with: "{") }
+          if line.contains("{\(label)}") { return line.replacing("{\(label)}", with: "") }
+          return line.contains("{node=\"") ? nil : line
+        } ?? []
+    }
+    page.names = names.filter { page.families[$0]?.lines.isEmpty == false }
+    return page
+  }
+
   private mutating func add(_ kind: Kind, _ name: String, _ help: String, _ lines: [String]) {
     if families[name] == nil {
       precondition(Self.isName(name), "'\(name)' is no metric's name")
@@ -122,7 +149,8 @@ package struct MetricsPage: Sendable {
     return "{\(pairs.joined(separator: ","))}"
   }
 
-  private static func text(_ value: Double) -> String {
+  /// A number as the page has it.
+  package static func text(_ value: Double) -> String {
     if value.isNaN { return "NaN" }
     if value.isInfinite { return value < 0 ? "-Inf" : "+Inf" }
     if let whole = Int64(exactly: value) { return "\(whole)" }

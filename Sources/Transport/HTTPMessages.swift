@@ -104,6 +104,8 @@ package final class HTTPResponder: @unchecked Sendable {
   package let eventLoop: any EventLoop
   /// The client went away before the answer was complete.
   package var onClose: (() -> Void)?
+  /// Fields that the answer gets besides its own, whoever makes it.
+  package var commonHeaders: HTTPFields.List = []
   /// There is room again after `write` returned false.
   fileprivate var onWritable: (() -> Void)?
 
@@ -124,12 +126,12 @@ package final class HTTPResponder: @unchecked Sendable {
     let carrier = begin()
     self.carrier = nil
     onClose = nil
-    carrier?.sendHead(status, headers, body: body, for: id)
+    carrier?.sendHead(status, headers + commonHeaders, body: body, for: id)
   }
 
   /// Begins a body of unknown length.
   package func startStream(_ status: Int, headers: HTTPFields.List = []) -> HTTPResponseStream {
-    begin()?.sendHead(status, headers, body: nil, for: id)
+    begin()?.sendHead(status, headers + commonHeaders, body: nil, for: id)
     return HTTPResponseStream(self)
   }
 

@@ -1,15 +1,29 @@
 /// Whose pages may connect. Browsers send `Origin`; what sends none is no browser and needs none.
 package enum OriginPolicy: Hashable, Sendable {
   case any
-  /// Exactly these, as browsers write them: scheme, host and port, lower case, no path.
+  /// The server's own pages and exactly these, as browsers write them: scheme, host and port, lower
+  /// case, no path.
   case only([String])
 
   /// - Parameter origin: the value of the header; `nil` when there is none.
-  package func allows(_ origin: String?) -> Bool {
+  /// - Parameter host: the value of `Host`, which tells the server's own pages.
+  package func allows(_ origin: String?, host: String?) -> Bool {
     switch (self, origin) {
     case (.any, _), (_, nil): true
-    case (.only(let allowed), let origin?): allowed.contains(origin)
+    case (.only(let allowed), let origin?):
+      allowed.contains(origin) || Self.isOwn(origin, host: host)
     }
+  }
+
+  /// Whether a page was served under the name by which it asks. Its scheme is not compared, because
+  /// something in front of the server may end TLS.
+  package static func isOwn(_ origin: String, host: String?) -> Bool {
+    guard let host, !host.isEmpty,
+      let rest = ["https://", "http://"].first(where: origin.hasPrefix).map({
+        origin.dropFirst($0.utf8.count)
+      })
+    else { return false }
+    return rest.lowercased() == host.lowercased()
   }
 }
 
@@ -106,7 +120,10 @@ package struct WebSocketUpgrade: Hashable, Sendable {
     }
     let origins = HeaderList.values("Origin", of: headers)
     guard origins.count <= 1 else { throw .originRepeated }
-    guard policy.origins.allows(origins.first) else { throw .originNotAllowed }
+    let hosts = HeaderList.values("Host", of: headers)
+    guard policy.origins.allows(origins.first, host: hosts.count == 1 ? hosts[0] : nil) else {
+      throw .originNotAllowed
+    }
     let subprotocol = HeaderList.elements("Sec-WebSocket-Protocol", of: headers)
       .first { policy.subprotocols.contains($0) }
     guard subprotocol != nil || !policy.requiresSubprotocol else { throw .subprotocolUnknown }

@@ -34,12 +34,22 @@ package struct LoginBody: Equatable, Sendable {
   package var password: String
   /// What the user calls the device; may be empty.
   package var device: String
+  /// Whether the refresh token goes into a cookie.
+  package var cookie: Bool
 
-  package init(handle: Handle, password: String, device: String) {
+  package init(handle: Handle, password: String, device: String, cookie: Bool = false) {
     self.handle = handle
     self.password = password
     self.device = device
+    self.cookie = cookie
   }
+}
+
+/// `POST /v1/sessions/refresh`
+package enum RefreshBody: Equatable, Sendable {
+  case token(String)
+  /// It is in the request's cookie, and the next one goes there as well.
+  case cookie
 }
 
 /// `POST /v1/conversations/{id}/messages`
@@ -67,6 +77,7 @@ package struct ChangeMembersBody: Equatable, Sendable {
 /// The answer to a login and to a refresh.
 package struct SessionBody: Equatable, Sendable {
   package var accessToken: String
+  /// Empty when it goes into a cookie.
   package var refreshToken: String
   /// How long the access token is good.
   package var expiresInSeconds: UInt32
@@ -89,8 +100,10 @@ package struct SessionBody: Equatable, Sendable {
 
 extension HTTPBodies {
   private static let accountNames = FieldNames([1: "handle", 2: "password", 3: "displayName"])
-  private static let loginNames = FieldNames([1: "handle", 2: "password", 3: "device"])
-  private static let refreshNames = FieldNames([1: "refreshToken"])
+  private static let loginNames = FieldNames([
+    1: "handle", 2: "password", 3: "device", 4: "cookie",
+  ])
+  private static let refreshNames = FieldNames([1: "refreshToken", 2: "cookie"])
   private static let sendNames = FieldNames([1: "id", 2: "text"])
   private static let membersNames = FieldNames([2: "add", 3: "remove"])
 
@@ -125,28 +138,39 @@ extension HTTPBodies {
       var handle: Handle?
       var password = ""
       var device = ""
+      var cookie = false
       while let number = try reader.next(loginNames) {
         switch number {
         case 1: handle = try reader.handle()
         case 2: password = try reader.password()
+        case 4: cookie = try reader.bool()
         default: device = try reader.string(bytesMax: ChatLimits.deviceNameBytesMax)
         }
       }
       guard let handle else { throw .missing("handle") }
       guard !password.isEmpty else { throw .missing("password") }
-      return LoginBody(handle: handle, password: password, device: device)
+      return LoginBody(handle: handle, password: password, device: device, cookie: cookie)
     }
   }
 
-  /// **Returns**: the refresh token.
-  package static func decodeRefresh(_ body: ArraySlice<UInt8>) throws(ServiceError) -> String {
+  /// The body of `POST /v1/sessions/refresh`.
+  package static func decodeRefresh(
+    _ body: ArraySlice<UInt8>
+  ) throws(ServiceError) -> RefreshBody {
     try read(body) { (reader: inout JSONFieldReader) throws(WireFault) in
       var token = ""
-      while try reader.next(refreshNames) != nil {
-        token = try reader.string(bytesMax: ClientCodec.tokenBytesMax)
+      var cookie = false
+      while let number = try reader.next(refreshNames) {
+        switch number {
+        case 1: token = try reader.string(bytesMax: ClientCodec.tokenBytesMax)
+        default: cookie = try reader.bool()
+        }
       }
-      guard !token.isEmpty else { throw .missing("refreshToken") }
-      return token
+      guard !cookie || token.isEmpty else {
+        throw .field("cookie", allowed: "excludes refreshToken")
+      }
+      guard cookie || !token.isEmpty else { throw .missing("refreshToken") }
+      return cookie ? .cookie : .token(token)
     }
   }
 
@@ -231,6 +255,11 @@ extension HTTPBodies {
   /// The answer to the making of a conversation.
   package static func conversation(_ summary: ConversationSummary, existed: Bool) -> [UInt8] {
     object { summary.write(to: &$0, existed: existed) }
+  }
+
+  /// The answer to `GET /web/config.json`.
+  package static func webConfiguration(gateways: [String]) -> [UInt8] {
+    object { $0.strings(1, "gateways", gateways) }
   }
 
   /// A page of the list; `next` is what to ask for after it.

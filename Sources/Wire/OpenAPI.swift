@@ -21,6 +21,25 @@ package enum OpenAPI {
 
   private static let paths = #"""
       "paths": {
+        "/web/config.json": {
+          "get": {
+            "operationId": "webConfiguration",
+            "tags": ["web"],
+            "summary": "Where web pages may go on when their gateway is gone",
+            "security": [],
+            "responses": {
+              "200": {
+                "description": "Gateways by their origins.",
+                "content": {
+                  "application/json": {
+                    "schema": {"$ref": "#/components/schemas/WebConfiguration"}
+                  }
+                }
+              },
+              "default": {"$ref": "#/components/responses/Error"}
+            }
+          }
+        },
         "/v1/accounts": {
           "post": {
             "operationId": "createAccount",
@@ -73,6 +92,7 @@ package enum OpenAPI {
               },
               "400": {"$ref": "#/components/responses/Error"},
               "401": {"$ref": "#/components/responses/Error"},
+              "403": {"$ref": "#/components/responses/Error"},
               "413": {"$ref": "#/components/responses/Error"},
               "429": {"$ref": "#/components/responses/Error"},
               "503": {"$ref": "#/components/responses/Error"},
@@ -102,6 +122,7 @@ package enum OpenAPI {
               },
               "400": {"$ref": "#/components/responses/Error"},
               "401": {"$ref": "#/components/responses/Error"},
+              "403": {"$ref": "#/components/responses/Error"},
               "413": {"$ref": "#/components/responses/Error"},
               "429": {"$ref": "#/components/responses/Error"},
               "503": {"$ref": "#/components/responses/Error"},

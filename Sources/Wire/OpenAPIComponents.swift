@@ -101,26 +101,49 @@ extension OpenAPI {
               "device": {
                 "type": "string",
                 "description": "A name for the device that its user recognises. At most 64 bytes."
+              },
+              "cookie": {
+                "type": "boolean",
+                "description": "For web pages of this gateway and of allowed origins: the refresh \#
+    token comes in a cookie that scripts cannot read, not in the body."
               }
             },
             "required": ["handle", "password"]
           },
           "RefreshRequest": {
             "type": "object",
-            "properties": {"refreshToken": {"type": "string", "maxLength": 4096}},
-            "required": ["refreshToken"]
+            "description": "Either `refreshToken` or `cookie`.",
+            "properties": {
+              "refreshToken": {"type": "string", "maxLength": 4096},
+              "cookie": {
+                "type": "boolean",
+                "description": "The token is in the cookie, and so is the next one."
+              }
+            }
+          },
+          "WebConfiguration": {
+            "type": "object",
+            "properties": {
+              "gateways": {
+                "type": "array", "items": {"type": "string"},
+                "description": "Origins of gateways that pages may use. Absent when none is listed."
+              }
+            }
           },
           "Session": {
             "type": "object",
             "properties": {
               "accessToken": {"type": "string", "description": "Sent as `Authorization: \#
     Bearer`."},
-              "refreshToken": {"type": "string", "description": "Good for one refresh."},
+              "refreshToken": {
+                "type": "string",
+                "description": "Good for one refresh. Absent when it is in the cookie."
+              },
               "expiresInSeconds": {"$ref": "#/components/schemas/UInt32"},
               "user": {"$ref": "#/components/schemas/User"},
               "device": {"$ref": "#/components/schemas/DeviceID"}
             },
-            "required": ["accessToken", "refreshToken", "expiresInSeconds", "user", "device"]
+            "required": ["accessToken", "expiresInSeconds", "user", "device"]
           },
           "User": {
             "type": "object",

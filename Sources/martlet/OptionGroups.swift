@@ -118,9 +118,20 @@ struct PublicOptions: SettingOptions {
   var tlsPrivateKey: String?
   @Option(
     help: ArgumentHelp(
-      "Origins of web pages that may open a WebSocket, separated by commas, or * for all.",
+      """
+      Origins of web pages that may use this gateway besides its own, such as the other gateways, \
+      separated by commas, or * for all.
+      """,
       valueName: "url,…"))
   var allowedOrigins: String?
+  @Option(
+    help: ArgumentHelp(
+      """
+      The name that the hosts of all gateways end with, so that they share the cookie of the chat \
+      page (default: each has its own).
+      """,
+      valueName: "host"))
+  var cookieDomain: String?
   @Option(help: ArgumentHelp("Threads that serve connections (default: 1).", valueName: "n"))
   var eventLoops: String?
   @Option(help: ArgumentHelp("Threads that check passwords (default: 1).", valueName: "n"))
@@ -132,6 +143,7 @@ struct PublicOptions: SettingOptions {
     [
       "plain-address": plainAddress, "tls-address": tlsAddress, "tls-certificate": tlsCertificate,
       "tls-private-key": tlsPrivateKey, "allowed-origins": allowedOrigins,
+      "cookie-domain": cookieDomain,
       "event-loops": eventLoops, "password-threads": passwordThreads,
     ]
   }

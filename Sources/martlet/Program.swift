@@ -65,6 +65,7 @@ struct Failure: Error {
     case let error as SettingError: self.init("\(error)", code: Self.configurationCode)
     case let error as StartError: self.init("\(error)", code: Self.configurationCode)
     case let error as BackupRefusal: self.init("\(error)")
+    case let error as OperatorSilence: self.init("\(error)", code: Self.unavailableCode)
     case let error as StorageError: self.init(storage: error)
     case let error as MartletError: self.init(client: error)
     case let error as CoordinationError: self.init(coordination: error)

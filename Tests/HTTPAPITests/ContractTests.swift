@@ -46,6 +46,7 @@ extension GatewayTests {
         "POST /v1/sessions/refresh": Call(
           target: "/v1/sessions/refresh", body: ["refreshToken": .string(ada.refreshToken)],
           statuses: [200, 200]),
+        "GET /web/config.json": Call(target: "/web/config.json", statuses: [200]),
         "DELETE /v1/sessions/current": Call(target: "/v1/sessions/current", statuses: [204]),
         "GET /v1/conversations": Call(
           target: "/v1/conversations?limit=1&after=\(conversation)", statuses: [200]),

@@ -204,7 +204,8 @@ extension GatewayTests {
     @Test func `Paths that are not there are named`() async throws {
       let ada = try await Person.join("ada")
       for (method, path) in [
-        ("GET", "/"), ("GET", "/v1"), ("GET", "/v2/conversations"), ("GET", "//v1/conversations"),
+        ("GET", "/index.html"), ("GET", "/web/"), ("GET", "/v1"), ("GET", "/v2/conversations"),
+        ("GET", "//v1/conversations"),
         ("GET", "/v1/conversations/"), ("GET", "/v1//conversations"),
         ("POST", "/v2/conversations/c0000000000000000000000000z/messages"),
         ("GET", "/v1/conversations/c0000000000000000000000000z"),

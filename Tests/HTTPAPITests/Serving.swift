@@ -14,6 +14,9 @@ struct Serving: Sendable {
   let contract: Contract
   private static let people = Mutex(0)
 
+  /// Whose pages may use gateway 1.
+  static let allowedOrigin = "https://other.test"
+
   /// Number 2 is impatient: its access tokens expire after a second, and a hello is waited for only
   /// `impatientHelloTimeout`.
   static func port(_ gateway: Int) throws -> Int {
@@ -41,6 +44,7 @@ struct Serving: Sendable {
     var gateways = (1...3).map {
       GatewayOptions(name: "gateway\($0)", plainAddress: NodeAddress(host: "127.0.0.1", port: 0))
     }
+    gateways[1].allowedOrigins = [allowedOrigin]
     gateways[2].helloTimeout = 100
     gateways[2].tokenTimes.accessTokenLifetime = 1
     let cluster = try await EmbeddedCluster.start(

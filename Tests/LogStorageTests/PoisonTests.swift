@@ -54,7 +54,7 @@ import Testing
       dup2(kept, wal)
       #expect(isWriteFailure(committer.commit(appends(1, 6...6))))
       #expect(isWriteFailure(committer.poison))
-      #expect(committer.metrics.syncedWriteCount == 2)
+      #expect(committer.metrics.syncedWrites.count == 2)
       #expect(try store.allEntries(1).count == 5)
       committer.stop()
       close(full)

@@ -140,7 +140,8 @@ final class FakeSession: ChannelInboundHandler {
       }
       respond(201, session(cluster.makeToken(), refresh: "refresh-1"))
     case ("POST", "/v1/sessions/refresh"):
-      guard let token = try? HTTPBodies.decodeRefresh(body), let access = cluster.refresh(token)
+      guard case .token(let token)? = try? HTTPBodies.decodeRefresh(body),
+        let access = cluster.refresh(token)
       else {
         let error = ServiceError(.unauthenticated, "the session has ended")
         return respond(401, HTTPBodies.error(error))

@@ -87,8 +87,19 @@ import Testing
   @Test func `Origins are schemes and hosts without a path`() throws {
     #expect(try setting("*").origins() == ["*"])
     #expect(try setting("https://a, http://b:1").origins() == ["https://a", "http://b:1"])
-    for text in ["a", "https://", "https://a/b", "ftp://a", "https://a,*"] {
+    for text in [
+      "a", "https://", "https://a/b", "ftp://a", "https://a,*", "https://a;b", "https://A",
+      "https://a b",
+      "https://a'b",
+    ] {
       #expect(throws: SettingError.self) { try setting(text).origins() }
+    }
+  }
+
+  @Test func `A cookie's domain has a dot, or browsers refuse it`() throws {
+    #expect(try setting("chat.example.org").cookieDomain() == "chat.example.org")
+    for text in ["", "localhost", ".example.org", "example.", "a;b.c", "Example.org", "a b.c"] {
+      #expect(throws: SettingError.self) { try setting(text).cookieDomain() }
     }
   }
 

@@ -4,6 +4,7 @@ import NIOCore
 import NIOHTTP1
 import NIOPosix
 import NodeRuntime
+import Primitives
 import Synchronization
 import Telemetry
 import Testing
@@ -41,8 +42,9 @@ import Testing
     try await exchange("GET \(target) HTTP/1.0\r\n\r\n", with: server)
   }
 
-  private func source(isReady: Bool) -> OperatorSource {
+  private func source(isReady: Bool, name: String = "shard1") -> OperatorSource {
     OperatorSource(
+      nodes: [name],
       isReady: { isReady },
       collect: { $0.gauge("martlet_links", "Links.", 3) },
       ring: { nil })
@@ -102,6 +104,56 @@ import Testing
         "POST /healthz HTTP/1.0\r\ncontent-length: 3\r\n\r\nabc", with: server)
       #expect(post.hasPrefix("HTTP/1.1 405 "))
     }
+  }
+
+  @Test func `The console and all that it loads are there before anything else is`() async throws {
+    try await withServer { server in
+      let page = try await get("/console", from: server)
+      #expect(page.hasPrefix("HTTP/1.1 200 "))
+      #expect(page.contains("content-security-policy: default-src 'none'; script-src 'self'"))
+      let files = page.matches(of: /(?:src|href)="(\/console\/[^"]+)"/).map { String($0.1) }
+      #expect(files.count >= 2)
+      for file in files {
+        #expect(try await get(file, from: server).hasPrefix("HTTP/1.1 200 "), "\(file)")
+      }
+      let other = try await get("/console/index.htm", from: server)
+      #expect(other.hasPrefix("HTTP/1.1 404 "))
+    }
+  }
+
+  @Test func `Another node is asked for what it measures`() async throws {
+    try await withServer { other in
+      other.serve(source(isReady: true, name: "shard2"))
+      try await withServer { server in
+        var source = source(isReady: true)
+        let address = other.address
+        source.registered = {
+          [
+            Self.node("shard2", at: address), Self.node("shard3", at: nil),
+            Self.node("shard4", at: NodeAddress(host: "127.0.0.1", port: 1)),
+          ]
+        }
+        server.serve(source)
+        for name in ["shard1", "shard2"] {
+          let metrics = try await get("/nodes/\(name)/metrics", from: server)
+          #expect(metrics.hasPrefix("HTTP/1.1 200 ") && metrics.contains("martlet_links 3\n"))
+          let history = try await get("/nodes/\(name)/history", from: server)
+          #expect(history.contains(#"{"intervalSeconds":10,"samples":["#), "\(history)")
+        }
+        let unnamed = try await get("/nodes/shard3/metrics", from: server)
+        #expect(unnamed.hasPrefix("HTTP/1.1 502 ") && unnamed.contains("no operator address"))
+        let silent = try await get("/nodes/shard4/history", from: server)
+        #expect(silent.hasPrefix("HTTP/1.1 502 ") && silent.contains("connection refused"))
+        #expect(try await get("/nodes/shard9/metrics", from: server).hasPrefix("HTTP/1.1 404 "))
+        #expect(try await get("/nodes/shard2/ring", from: server).hasPrefix("HTTP/1.1 404 "))
+      }
+    }
+  }
+
+  private static func node(_ name: String, at address: NodeAddress?) -> NodeRecord {
+    NodeRecord(
+      name: name, role: .shard, store: StoreID(2), boot: BootID(3), laneAddresses: [],
+      operatorAddress: address, publicURLs: [], zone: "", weight: 100, protocolVersion: 1)
   }
 
   @Test func `Bytes that are no HTTP end the connection and nothing else`() async throws {

@@ -22,6 +22,26 @@ import Testing
         """)
   }
 
+  @Test func `A node's part of a shared page looks as if it were alone`() {
+    var page = MetricsPage()
+    page.gauge("process_open_fds", "Of the process.", 9)
+    for (name, count) in [("shard1", 2), ("shard2", 3)] {
+      page.commonLabels = [("node", name)]
+      page.gauge("martlet_links", "Open links.", count)
+      page.histogram(
+        "martlet_write_seconds", "Writes.", upperBounds: [1], counts: [1, 0], sum: 0.5)
+    }
+    page.commonLabels = [("node", "gateway1")]
+    page.gauge("martlet_sessions", "Clients.", 4)
+    #expect(
+      page.page(of: "shard2").samples == [
+        "process_open_fds": 9, "martlet_links": 3, "martlet_write_seconds_bucket{le=\"1\"}": 1,
+        "martlet_write_seconds_bucket{le=\"+Inf\"}": 1, "martlet_write_seconds_sum": 0.5,
+        "martlet_write_seconds_count": 1,
+      ])
+    #expect(!page.page(of: "shard2").text.contains("martlet_sessions"))
+  }
+
   @Test func `A histogram's buckets add up and end at infinity`() {
     var page = MetricsPage()
     page.histogram(

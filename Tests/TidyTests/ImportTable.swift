@@ -19,7 +19,7 @@ enum ImportTable {
   static let rules: [String: ModuleRule] = [
     // 0: C
     "COpenSSL": ModuleRule(0), "CNGHTTP2": ModuleRule(0), "CRocksDB": ModuleRule(0),
-    "CArgon2": ModuleRule(0),
+    "CArgon2": ModuleRule(0), "WebPages": ModuleRule(0),
 
     // 1: words
     "Primitives": ModuleRule(1),
@@ -79,7 +79,7 @@ enum ImportTable {
         "RingControl",
         "Routing", "ReplicaCore", "ChatCore", "ShardCore", "GatewayCore", "Wire", "TLSEngine",
         "Credentials", "HTTP2Engine", "WebSocketEngine", "Telemetry", "LogStorage", "Transport",
-        "Coordination", "SocketErrors",
+        "Coordination", "SocketErrors", "WebPages",
       ], external: nio.union(system).union(["Logging", "Dispatch", "DequeModule"])),
     "MartletClient": ModuleRule(
       5,

@@ -81,16 +81,34 @@ import Testing
 
   @Test func onlyListedOriginsMayConnectAndNoneIsNoBrowser() {
     for origin in [
-      "https://evil.example", "http://chat.example", "https://chat.example.evil.example",
+      "https://evil.example", "http://chat.example:80", "https://chat.example.evil.example",
       "https://chat.example:8443", "null", "", "https://chat.example/", "HTTPS://chat.example",
     ] {
       expectRefused("Origin", [origin], .originNotAllowed)
     }
     expectRefused("Origin", ["https://chat.example", "https://evil.example"], .originRepeated)
     #expect(throws: Never.self) { try verdict(headers(replacing: "Origin")).get() }
-    #expect(OriginPolicy.any.allows("https://anything.example"))
-    #expect(!OriginPolicy.only([]).allows("https://chat.example"))
-    #expect(OriginPolicy.only([]).allows(nil))
+    #expect(OriginPolicy.any.allows("https://anything.example", host: nil))
+    #expect(!OriginPolicy.only([]).allows("https://chat.example", host: "other.example"))
+    #expect(OriginPolicy.only([]).allows(nil, host: "chat.example"))
+  }
+
+  @Test func theServersOwnPagesMayConnect() {
+    let policy = OriginPolicy.only([])
+    for (origin, host) in [
+      ("https://chat.example", "chat.example"), ("http://chat.example", "Chat.Example"),
+      ("http://127.0.0.1:8080", "127.0.0.1:8080"), ("http://[::1]:8080", "[::1]:8080"),
+    ] {
+      #expect(policy.allows(origin, host: host), "\(origin)")
+    }
+    for (origin, host) in [
+      ("http://127.0.0.1:8081", "127.0.0.1:8080"), ("http://chat.example/", "chat.example"),
+      ("ftp://chat.example", "chat.example"), ("null", "null"), ("http://", ""),
+      ("https://evil.chat.example", "chat.example"),
+    ] {
+      #expect(!policy.allows(origin, host: host), "\(origin)")
+    }
+    #expect(!policy.allows("http://chat.example", host: nil))
   }
 
   @Test func theClientsFirstKnownSubprotocolIsChosen() throws {

@@ -50,7 +50,9 @@ import Wire
       #expect(try HTTPBodies.decodeSend(sendJSON[...]) == SendBody(id: id, text: "hé"))
     }
     let refresh = try ProtoRefreshRequest.with { $0.refreshToken = "r" }.jsonUTF8Bytes() as [UInt8]
-    #expect(try HTTPBodies.decodeRefresh(refresh[...]) == "r")
+    #expect(try HTTPBodies.decodeRefresh(refresh[...]) == .token("r"))
+    let cookie = try ProtoRefreshRequest.with { $0.cookie = true }.jsonUTF8Bytes() as [UInt8]
+    #expect(try HTTPBodies.decodeRefresh(cookie[...]) == .cookie)
   }
 
   @Test func membersAreNamedByIdOrHandle() throws {

@@ -53,6 +53,7 @@ import Wire
   private static let described: [String: (message: String, elsewhere: Set<String>)] = [
     "CreateAccountRequest": ("CreateAccountRequest", []), "Account": ("Account", []),
     "LoginRequest": ("LoginRequest", []), "RefreshRequest": ("RefreshRequest", []),
+    "WebConfiguration": ("WebConfiguration", []),
     "Session": ("Session", []), "User": ("User", []),
     "CreateConversationRequest": ("CreateConversationRequest", []),
     "ChangeMembersRequest": ("ChangeMembersRequest", ["conversation"]),
@@ -158,7 +159,7 @@ import Wire
         "POST /v1/conversations/{conversation}/members",
         "POST /v1/conversations/{conversation}/messages",
         "GET /v1/conversations/{conversation}/messages", "GET /v1/events", "GET /v1/openapi.json",
-        "GET /v1/ws",
+        "GET /v1/ws", "GET /web/config.json",
       ])
   }
 

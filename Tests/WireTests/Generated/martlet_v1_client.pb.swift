@@ -952,6 +952,9 @@ nonisolated struct ProtoLoginRequest: Sendable {
   /// A name for the device that the user recognises. At most 64 bytes.
   var device: String = String()
 
+  /// For web pages: the refresh token comes as a cookie that scripts cannot read, not in the body.
+  var cookie: Bool = false
+
   var unknownFields = SwiftProtobuf.UnknownStorage()
 
   init() {}
@@ -964,6 +967,9 @@ nonisolated struct ProtoRefreshRequest: Sendable {
   // methods supported on all messages.
 
   var refreshToken: String = String()
+
+  /// The token is in the cookie, and so is the next one.
+  var cookie: Bool = false
 
   var unknownFields = SwiftProtobuf.UnknownStorage()
 
@@ -979,7 +985,7 @@ nonisolated struct ProtoSession: Sendable {
   /// Sent as `Authorization: Bearer`.
   var accessToken: String = String()
 
-  /// Good for one refresh, which gives the next one.
+  /// Good for one refresh, which gives the next one. Empty when it is in a cookie.
   var refreshToken: String = String()
 
   var expiresInSeconds: UInt32 = 0
@@ -1012,6 +1018,20 @@ nonisolated struct ProtoSendRequest: Sendable {
   var id: String = String()
 
   var text: String = String()
+
+  var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  init() {}
+}
+
+/// The answer to GET /web/config.json
+nonisolated struct ProtoWebConfiguration: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  /// The origins of gateways that pages may use, such as "https://a.example.org".
+  var gateways: [String] = []
 
   var unknownFields = SwiftProtobuf.UnknownStorage()
 
@@ -2709,7 +2729,7 @@ nonisolated extension ProtoAccount: SwiftProtobuf.Message, SwiftProtobuf._Messag
 
 nonisolated extension ProtoLoginRequest: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   static let protoMessageName: String = _protobuf_package + ".LoginRequest"
-  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}handle\0\u{1}password\0\u{1}device\0")
+  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}handle\0\u{1}password\0\u{1}device\0\u{1}cookie\0")
 
   mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -2720,6 +2740,7 @@ nonisolated extension ProtoLoginRequest: SwiftProtobuf.Message, SwiftProtobuf._M
       case 1: try { try decoder.decodeSingularStringField(value: &self.handle) }()
       case 2: try { try decoder.decodeSingularStringField(value: &self.password) }()
       case 3: try { try decoder.decodeSingularStringField(value: &self.device) }()
+      case 4: try { try decoder.decodeSingularBoolField(value: &self.cookie) }()
       default: break
       }
     }
@@ -2735,6 +2756,9 @@ nonisolated extension ProtoLoginRequest: SwiftProtobuf.Message, SwiftProtobuf._M
     if !self.device.isEmpty {
       try visitor.visitSingularStringField(value: self.device, fieldNumber: 3)
     }
+    if self.cookie != false {
+      try visitor.visitSingularBoolField(value: self.cookie, fieldNumber: 4)
+    }
     try unknownFields.traverse(visitor: &visitor)
   }
 
@@ -2742,6 +2766,7 @@ nonisolated extension ProtoLoginRequest: SwiftProtobuf.Message, SwiftProtobuf._M
     if lhs.handle != rhs.handle {return false}
     if lhs.password != rhs.password {return false}
     if lhs.device != rhs.device {return false}
+    if lhs.cookie != rhs.cookie {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }
@@ -2749,7 +2774,7 @@ nonisolated extension ProtoLoginRequest: SwiftProtobuf.Message, SwiftProtobuf._M
 
 nonisolated extension ProtoRefreshRequest: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   static let protoMessageName: String = _protobuf_package + ".RefreshRequest"
-  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{3}refresh_token\0")
+  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{3}refresh_token\0\u{1}cookie\0")
 
   mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -2758,6 +2783,7 @@ nonisolated extension ProtoRefreshRequest: SwiftProtobuf.Message, SwiftProtobuf.
       // enabled. https://github.com/apple/swift-protobuf/issues/1034
       switch fieldNumber {
       case 1: try { try decoder.decodeSingularStringField(value: &self.refreshToken) }()
+      case 2: try { try decoder.decodeSingularBoolField(value: &self.cookie) }()
       default: break
       }
     }
@@ -2767,11 +2793,15 @@ nonisolated extension ProtoRefreshRequest: SwiftProtobuf.Message, SwiftProtobuf.
     if !self.refreshToken.isEmpty {
       try visitor.visitSingularStringField(value: self.refreshToken, fieldNumber: 1)
     }
+    if self.cookie != false {
+      try visitor.visitSingularBoolField(value: self.cookie, fieldNumber: 2)
+    }
     try unknownFields.traverse(visitor: &visitor)
   }
 
   static func ==(lhs: ProtoRefreshRequest, rhs: ProtoRefreshRequest) -> Bool {
     if lhs.refreshToken != rhs.refreshToken {return false}
+    if lhs.cookie != rhs.cookie {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }
@@ -2861,6 +2891,36 @@ nonisolated extension ProtoSendRequest: SwiftProtobuf.Message, SwiftProtobuf._Me
   static func ==(lhs: ProtoSendRequest, rhs: ProtoSendRequest) -> Bool {
     if lhs.id != rhs.id {return false}
     if lhs.text != rhs.text {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension ProtoWebConfiguration: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  static let protoMessageName: String = _protobuf_package + ".WebConfiguration"
+  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}gateways\0")
+
+  mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeRepeatedStringField(value: &self.gateways) }()
+      default: break
+      }
+    }
+  }
+
+  func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    if !self.gateways.isEmpty {
+      try visitor.visitRepeatedStringField(value: self.gateways, fieldNumber: 1)
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  static func ==(lhs: ProtoWebConfiguration, rhs: ProtoWebConfiguration) -> Bool {
+    if lhs.gateways != rhs.gateways {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }

@@ -1,19 +1,26 @@
-import ClusterModel
+package import ClusterModel
 import NIOCore
 import NIOHTTP1
 import NIOPosix
 import SocketErrors
 
+/// A node whose operator port gives no answer, in one line.
+package struct OperatorSilence: Error, CustomStringConvertible, Sendable {
+  package let description: String
+}
+
 /// Asks a node's operator port.
-enum OperatorClient {
+package enum OperatorClient {
   private static let connectTimeoutSeconds: Int64 = 2
-  private static let answerTimeoutSeconds: Int64 = 10
+  package static let answerTimeoutSeconds: Int64 = 10
   private static let answerBytesMax = 32 << 20
 
-  /// **Throws**: `Failure` when there is no answer.
-  static func get(
+  /// - Parameter seconds: how long the node may be silent.
+  ///
+  /// **Returns**: the status and the body.
+  package static func get(
     _ target: String, from address: NodeAddress, within seconds: Int64 = answerTimeoutSeconds
-  ) async throws -> (Int, String) {
+  ) async throws(OperatorSilence) -> (Int, String) {
     let group = MultiThreadedEventLoopGroup.singleton
     let answer = group.next().makePromise(of: (Int, String).self)
     do {
@@ -42,13 +49,13 @@ enum OperatorClient {
     do {
       return try await answer.futureResult.get()
     } catch {
-      let reason = (error as? Failure)?.line ?? SocketErrors.text(of: error)
-      throw Failure("\(address) does not answer: \(reason)", code: Failure.unavailableCode)
+      let reason = (error as? OperatorSilence)?.description ?? SocketErrors.text(of: error)
+      throw OperatorSilence(description: "\(address) does not answer: \(reason)")
     }
   }
 
   /// The lines of `ReplicaReport` that a shard tells; `nil` when it does not answer now.
-  static func replicaReports(
+  package static func replicaReports(
     from address: NodeAddress, within seconds: Int64 = answerTimeoutSeconds
   ) async -> String? {
     let answer = try? await get("/partitions?format=marks", from: address, within: seconds)
@@ -72,7 +79,7 @@ enum OperatorClient {
 
     func userInboundEventTriggered(context: ChannelHandlerContext, event: Any) {
       if event is IdleStateHandler.IdleStateEvent {
-        finish(.failure(Failure("it is silent")))
+        finish(.failure(OperatorSilence(description: "it is silent")))
         context.close(promise: nil)
       } else {
         context.fireUserInboundEventTriggered(event)
@@ -85,7 +92,7 @@ enum OperatorClient {
     }
 
     func channelInactive(context: ChannelHandlerContext) {
-      finish(.failure(Failure("it closed the connection")))
+      finish(.failure(OperatorSilence(description: "it closed the connection")))
       context.fireChannelInactive()
     }
 
