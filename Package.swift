@@ -64,7 +64,8 @@ let package = Package(
     .systemLibrary(name: "CRocksDB", pkgConfig: "rocksdb", providers: [.apt(["librocksdb-dev"])]),
     .systemLibrary(name: "CArgon2", pkgConfig: "libargon2", providers: [.apt(["libargon2-dev"])]),
     // The files of the web pages, embedded by the compiler.
-    .target(name: "WebPages", exclude: ["Chat", "Console"]),
+    .target(
+      name: "WebPages", exclude: ["Chat", "Console"], linkerSettings: [.linkedLibrary("z")]),
 
     // Layer 1: words
     module("Primitives", settings: [plantedBugs, nextVersion]),

@@ -58,7 +58,9 @@ final class GatewayAPI {
           ("x-content-type-options", "nosniff"),
         ], body: ByteBuffer(bytes: HTTPBodies.webConfiguration(gateways: origins.listed)))
     }
-    return pages.answer(request.path, ifNoneMatch: request.headers["if-none-match"])
+    return pages.answer(
+      request.path, ifNoneMatch: request.headers["if-none-match"],
+      acceptEncoding: request.headers["accept-encoding"])
   }
 
   private func route(_ request: HTTPRequest, _ responder: HTTPResponder) throws(ServiceError) {

@@ -49,8 +49,10 @@ final class OperatorPaths: Sendable {
     let parts = request.uri.split(separator: "?", maxSplits: 1)
     let path = parts.first.map(String.init) ?? "/"
     let query = parts.count == 2 ? parts[1].split(separator: "&") : []
-    let tags = request.headers.first(name: "if-none-match")
-    if let file = console.answer(path, ifNoneMatch: tags) { return file }
+    let file = console.answer(
+      path, ifNoneMatch: request.headers.first(name: "if-none-match"),
+      acceptEncoding: request.headers.first(name: "accept-encoding"))
+    if let file { return file }
     switch path {
     case "/healthz":
       return Self.answer(200, "alive\n")

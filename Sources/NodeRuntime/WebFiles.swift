@@ -21,8 +21,11 @@ struct WebAnswer: Sendable {
 struct WebFiles: Sendable {
   private struct File {
     var contentType: String
+    /// Of the bytes as they are.
     var tag: String
     var bytes: ByteBuffer
+    /// Compressed, where that is shorter.
+    var gzip: ByteBuffer?
     var isPage: Bool
   }
 
@@ -55,7 +58,7 @@ struct WebFiles: Sendable {
       let isPage = name == "index.html"
       files[isPage ? page : prefix + name] = File(
         contentType: Self.contentType(of: name), tag: "\"\(hexadecimal)\"",
-        bytes: ByteBuffer(bytes: bytes), isPage: isPage)
+        bytes: ByteBuffer(bytes: bytes), gzip: Self.gzip(bytes), isPage: isPage)
     }
     self.files = files
     pageHeaders = [
@@ -72,20 +75,46 @@ struct WebFiles: Sendable {
     ]
   }
 
+  private static func gzip(_ bytes: UnsafeRawBufferPointer) -> ByteBuffer? {
+    guard let input = bytes.bindMemory(to: UInt8.self).baseAddress else { return nil }
+    let output = [UInt8](unsafeUninitializedCapacity: bytes.count) { buffer, count in
+      count =
+        buffer.baseAddress.map {
+          martlet_web_gzip(input, bytes.count, $0, bytes.count)
+        } ?? 0
+    }
+    return output.isEmpty ? nil : ByteBuffer(bytes: output)
+  }
+
   /// - Parameter ifNoneMatch: the tags that the browser has.
+  /// - Parameter acceptEncoding: the encodings that it reads.
   ///
   /// **Returns**: `nil` when there is no such file.
-  func answer(_ path: String, ifNoneMatch: String?) -> WebAnswer? {
+  func answer(_ path: String, ifNoneMatch: String?, acceptEncoding: String?) -> WebAnswer? {
     guard let file = files[path] else { return nil }
+    let gzip = Self.takesGzip(acceptEncoding) ? file.gzip : nil
+    let tag = gzip == nil ? file.tag : file.tag.dropLast() + "-gzip\""
     var headers: HTTPFields.List = [
-      ("etag", file.tag), ("cache-control", "no-cache"), ("x-content-type-options", "nosniff"),
+      ("etag", tag), ("vary", "accept-encoding"), ("cache-control", "no-cache"),
+      ("x-content-type-options", "nosniff"),
     ]
     if file.isPage { headers += pageHeaders }
-    if let ifNoneMatch, ifNoneMatch == "*" || ifNoneMatch.contains(file.tag) {
+    if let ifNoneMatch, ifNoneMatch == "*" || ifNoneMatch.contains(tag) {
       return WebAnswer(status: 304, headers: headers)
     }
     headers.insert(("content-type", file.contentType), at: 0)
-    return WebAnswer(status: 200, headers: headers, body: file.bytes)
+    if gzip != nil { headers.append(("content-encoding", "gzip")) }
+    return WebAnswer(status: 200, headers: headers, body: gzip ?? file.bytes)
+  }
+
+  /// **Source**: RFC 9110, section 12.5.3.
+  static func takesGzip(_ acceptEncoding: String?) -> Bool {
+    (acceptEncoding ?? "").lowercased().split(separator: ",").contains { element in
+      let parts = element.split(separator: ";").map { $0.filter { $0 != " " } }
+      guard parts.first == "gzip" else { return false }
+      let quality = parts.dropFirst().first { $0.hasPrefix("q=") }?.dropFirst(2)
+      return quality.map { (Double($0) ?? 0) > 0 } ?? true
+    }
   }
 
   private static func contentType(of name: String) -> String {

@@ -1,6 +1,29 @@
 #include "WebPages.h"
 
+#include <string.h>
+#include <zlib.h>
+
 #pragma clang diagnostic ignored "-Wc23-extensions"
+
+/* 15 bits of window, and 16 for gzip's frame instead of zlib's. */
+#define GZIP_WINDOW_BITS (15 + 16)
+
+size_t martlet_web_gzip(const unsigned char *input, size_t count, unsigned char *output,
+                        size_t capacity) {
+  z_stream stream;
+  memset(&stream, 0, sizeof stream);
+  if (deflateInit2(&stream, Z_BEST_COMPRESSION, Z_DEFLATED, GZIP_WINDOW_BITS, 9,
+                   Z_DEFAULT_STRATEGY) != Z_OK)
+    return 0;
+  stream.next_in = (unsigned char *)input;
+  stream.avail_in = (unsigned)count;
+  stream.next_out = output;
+  stream.avail_out = (unsigned)capacity;
+  const int result = deflate(&stream, Z_FINISH);
+  const size_t written = stream.total_out;
+  deflateEnd(&stream);
+  return result == Z_STREAM_END ? written : 0;
+}
 
 static const unsigned char chat_chat_bubbles_js[] = {
 #embed "Chat/chat-bubbles.js"

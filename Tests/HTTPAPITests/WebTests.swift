@@ -1,3 +1,4 @@
+import Foundation
 import Testing
 
 extension GatewayTests {
@@ -51,6 +52,37 @@ extension GatewayTests {
       let second = try await api.get("/", ["If-None-Match: \(tag)"])
       #expect((second.status, second.body.count) == (304, 0))
       #expect(try await api.get("/", ["If-None-Match: \"other\""]).status == 200)
+    }
+
+    @Test(arguments: [
+      ("gzip, deflate, br", true), ("br;q=1.0, GZIP;q=0.5", true), ("gzip;q=0", false),
+      ("deflate", false), ("gzipped", false), ("", false),
+    ])
+    func `Browsers that read gzip get less`(encodings: String, takes: Bool) async throws {
+      let api = try Serving.api()
+      let plain = try await api.get("/web/chat.css")
+      let answer = try await api.get("/web/chat.css", ["Accept-Encoding: \(encodings)"])
+      #expect(answer.headers["vary"] == "accept-encoding")
+      #expect(answer.headers["content-encoding"] == (takes ? "gzip" : nil))
+      #expect((answer.headers["etag"] != plain.headers["etag"]) == takes)
+      guard takes else { return #expect(answer.body == plain.body) }
+      #expect(answer.body.count < plain.body.count / 2)
+      #expect(try Self.unzipped(answer.body) == plain.body)
+    }
+
+    private static func unzipped(_ bytes: [UInt8]) throws -> [UInt8] {
+      let (input, output) = (Pipe(), Pipe())
+      let process = Process()
+      process.executableURL = URL(fileURLWithPath: "/bin/gzip")
+      process.arguments = ["-dc"]
+      process.standardInput = input
+      process.standardOutput = output
+      try process.run()
+      input.fileHandleForWriting.write(Data(bytes))
+      try input.fileHandleForWriting.close()
+      let text = output.fileHandleForReading.readDataToEndOfFile()
+      process.waitUntilExit()
+      return Array(text)
     }
 
     @Test func `Pages learn which gateways they may go on at`() async throws {

@@ -55,3 +55,50 @@ import Testing
     }
   }
 }
+
+/// The files of the web pages are parts of the program.
+@Suite struct WebPagesTests {
+  private static let folder = URL(fileURLWithPath: #filePath)
+    .deletingLastPathComponent().deletingLastPathComponent().deletingLastPathComponent()
+    .appendingPathComponent("Sources/WebPages")
+  private static let columnsMax = 100
+  private static let linesMax = 450
+
+  private static func files() throws -> [(path: String, text: String)] {
+    try ["Chat", "Console"].flatMap { page in
+      try FileManager.default.contentsOfDirectory(
+        atPath: folder.appendingPathComponent(page).path
+      ).sorted().map { name in
+        let path = "\(page)/\(name)"
+        return (
+          path, try String(contentsOf: folder.appendingPathComponent(path), encoding: .utf8)
+        )
+      }
+    }
+  }
+
+  @Test func everyFileIsEmbeddedAndServed() throws {
+    let source = try String(
+      contentsOf: Self.folder.appendingPathComponent("WebPages.c"), encoding: .utf8)
+    let files = try Self.files()
+    #expect(files.count > 10)
+    for file in files {
+      let parts = file.path.split(separator: "/")
+      #expect(source.contains("#embed \"\(file.path)\""), "\(file.path)")
+      #expect(source.contains("{\"\(parts[0])\", \"\(parts[1])\","), "\(file.path)")
+    }
+  }
+
+  @Test func scriptsAreShortAndMakeNoMarkup() throws {
+    for file in try Self.files() where file.path.hasSuffix(".js") {
+      let lines = file.text.components(separatedBy: "\n")
+      #expect(lines.count <= Self.linesMax, "\(file.path) has \(lines.count) lines")
+      for (number, line) in lines.enumerated() {
+        #expect(line.count <= Self.columnsMax, "\(file.path):\(number + 1)")
+      }
+      for word in ["innerHTML", "outerHTML", "insertAdjacentHTML", "document.write", "eval("] {
+        #expect(!file.text.contains(word), "\(file.path): \(word)")
+      }
+    }
+  }
+}

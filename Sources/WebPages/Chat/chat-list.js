@@ -70,6 +70,9 @@ export class ConversationList {
   }
 
   #render() {
+    // Moving a node takes its focus away, and so does removing it.
+    const focused = document.activeElement;
+    const hadFocus = this.#list.contains(focused);
     const shown = this.#sorted().slice(0, this.#shownMax);
     const keep = new Set(shown.map((conversation) => conversation.id));
     for (const [id, item] of this.#items) {
@@ -77,7 +80,6 @@ export class ConversationList {
       item.node.remove();
       this.#items.delete(id);
     }
-    const focused = document.activeElement;
     let next = this.#list.firstChild;
     for (const conversation of shown) {
       const item = this.#items.get(conversation.id) ?? this.#create(conversation.id);
@@ -85,7 +87,10 @@ export class ConversationList {
       if (item.node === next) next = next.nextSibling;
       else this.#list.insertBefore(item.node, next);
     }
-    if (focused !== document.activeElement && this.#list.contains(focused)) focused.focus();
+    if (hadFocus && focused !== document.activeElement) {
+      if (focused.isConnected) focused.focus();
+      else this.focus();
+    }
     const empty = byID("no-conversations");
     empty.hidden = shown.length > 0;
     setText(empty, this.#filter.value

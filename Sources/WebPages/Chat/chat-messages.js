@@ -15,6 +15,7 @@ import { Rows } from "./chat-rows.js";
 
 const overscanPixels = 500;
 const jumpOverscanPixels = 50;
+const endMarginPixels = 12;
 const scrollRestMilliseconds = 120;
 const renderPassesMax = 4;
 
@@ -135,15 +136,19 @@ export class MessageList {
     row.element?.querySelector("article").focus({ preventScroll: true });
   }
 
+  get #total() {
+    return this.#heights.total + endMarginPixels;
+  }
+
   /** The place in the model at the upper edge of the viewport. */
   get #top() {
-    const last = Math.max(0, this.#heights.total - this.#height);
+    const last = Math.max(0, this.#total - this.#height);
     if (this.#isStuck) return last;
     return Math.max(0, Math.min(last, this.#scroller.scrollTop - this.#origin));
   }
 
   get #distanceToEnd() {
-    return Math.max(0, this.#heights.total - this.#height) - this.#top;
+    return Math.max(0, this.#total - this.#height) - this.#top;
   }
 
   #rearrange(context) {
@@ -259,10 +264,10 @@ export class MessageList {
   #draw() {
     const first = this.#mounted[0]?.index ?? 0;
     // A conversation shorter than the viewport stands at its lower edge.
-    const lead = Math.max(0, this.#height - this.#heights.total);
+    const lead = Math.max(0, this.#height - this.#total);
     const place = this.#heights.offset(first) + this.#origin + lead;
     this.#window.style.transform = `translateY(${place}px)`;
-    const height = Math.max(this.#height, this.#heights.total + this.#origin);
+    const height = Math.max(this.#height, this.#total + this.#origin);
     this.#canvas.style.height = `${height}px`;
   }
 
@@ -284,8 +289,11 @@ export class MessageList {
       this.#isScrolling = false;
       this.#render();
     }, scrollRestMilliseconds);
-    const end = this.#heights.total + this.#origin - this.#height;
-    this.#isStuck = end - this.#scroller.scrollTop <= 1;
+    // While the viewport changes its height, the offset does not tell what the reader wants.
+    if (this.#scroller.clientHeight === this.#height) {
+      const end = this.#total + this.#origin - this.#height;
+      this.#isStuck = end - this.#scroller.scrollTop <= 1;
+    }
     this.#schedule();
   }
 

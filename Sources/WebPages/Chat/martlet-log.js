@@ -22,7 +22,9 @@ export class EventLog {
    * @param {object} on
    *   `lookUp(id, event)` → Promise<boolean>: makes a conversation known whose first event
    *   this is, `false` if there is none;
-   *   `isKnown(id)`; `read(id, after)` → Promise<Event[]> ascending above `after`;
+   *   `isKnown(id)`; `doubt(event)` → Promise|null: before that it is not known whether this is
+   *   the event of a message on its way;
+   *   `read(id, after)` → Promise<Event[]> ascending above `after`;
    *   `deliver(event)`; `onReset(id)`; `onCursor(cursor)`.
    */
   constructor(on) {
@@ -134,7 +136,10 @@ export class EventLog {
     if (entry.position !== null && upTo < entry.position) return undefined;
     if (!this.#on.isKnown(id)) return event && this.#lookUp(id, entry, event);
     if (entry.position !== null && entry.position < upTo) return this.#fill(id, entry, upTo);
-    if (event && entry.position !== event.seq) this.#pass(entry, event);
+    if (!event || entry.position === event.seq) return undefined;
+    const doubt = this.#on.doubt(event);
+    if (doubt) return doubt;
+    this.#pass(entry, event);
     return undefined;
   }
 

@@ -25,6 +25,7 @@ export class Outbox {
   #lanes = new Map();
   #byID = new Map();
   #lastOrder = 0;
+  #doubtUntil = 0;
   #on;
   #limits;
 
@@ -45,7 +46,9 @@ export class Outbox {
       id: randomID(), conversation, text, time: Date.now(), state: "sending", seq: null,
       error: null,
     };
-    const item = { outgoing, order: this.#lastOrder, firstSentAt: null, wasWritten: false };
+    const item = {
+      outgoing, order: this.#lastOrder, firstSentAt: null, wasWritten: false, isInDoubt: false,
+    };
     this.#lane(conversation).items.push(item);
     this.#byID.set(outgoing.id, item);
     this.#on.save(rowOf(item));
@@ -65,7 +68,8 @@ export class Outbox {
       if (this.#byID.has(row.id)) continue;
       const { order, device: sentBy, owner: _, error, ...outgoing } = row;
       outgoing.error = error && MartletError.from(error);
-      const item = { outgoing, order, firstSentAt: null, wasWritten: true };
+      const isInDoubt = outgoing.state === "sending";
+      const item = { outgoing, order, firstSentAt: null, wasWritten: true, isInDoubt };
       this.#lastOrder = Math.max(this.#lastOrder, order);
       this.#byID.set(row.id, item);
       const { items } = this.#lane(row.conversation);
@@ -130,8 +134,25 @@ export class Outbox {
     }
   }
 
+  /**
+   * An own event may be that of a message whose answer was lost: sent again, it is answered with
+   * its number. Until then, or for a while, the event waits, lest the message is shown twice.
+   *
+   * @returns {Promise|null} what to wait for
+   */
+  doubt(conversation) {
+    const left = this.#doubtUntil - performance.now();
+    const lane = this.#lanes.get(conversation);
+    if (left <= 0 || !lane?.items.some(isDoubtful)) return null;
+    return new Promise((resolve) => {
+      lane.doubts.push(resolve);
+      setTimeout(resolve, left);
+    });
+  }
+
   /** A link was welcomed. */
   resume() {
+    this.#doubtUntil = performance.now() + this.#limits.doubtMilliseconds;
     for (const [conversation, lane] of this.#lanes) {
       for (const item of lane.items) item.firstSentAt = null;
       lane.holdUntil = 0;
@@ -164,7 +185,7 @@ export class Outbox {
   #lane(conversation) {
     let lane = this.#lanes.get(conversation);
     if (!lane) {
-      lane = { items: [], onWire: new Set(), refusals: 0, holdUntil: 0, timer: 0 };
+      lane = { items: [], onWire: new Set(), refusals: 0, holdUntil: 0, timer: 0, doubts: [] };
       this.#lanes.set(conversation, lane);
     }
     return lane;
@@ -205,6 +226,7 @@ export class Outbox {
       lane.onWire.delete(item);
       // Failed or discarded meanwhile, unless it turns out to be stored.
       if (this.#byID.get(id) !== item) return;
+      item.isInDoubt = !frame;
       if (frame?.sent) this.#sent(lane, item, frame.sent);
       else if (item.outgoing.state !== "sending") return;
       else if (frame?.error?.retryable) this.#refused(lane, item, frame.error);
@@ -247,6 +269,8 @@ export class Outbox {
   #changed(item) {
     this.#on.save(rowOf(item));
     this.#on.onChange(item.outgoing);
+    const { doubts } = this.#lane(item.outgoing.conversation);
+    for (const resolve of doubts.splice(0)) resolve();
   }
 
   #forget({ outgoing }) {
@@ -255,6 +279,10 @@ export class Outbox {
     const { items } = this.#lane(outgoing.conversation);
     if (item) items.splice(items.indexOf(item), 1);
   }
+}
+
+function isDoubtful({ isInDoubt, outgoing }) {
+  return isInDoubt && outgoing.state === "sending";
 }
 
 function unknownFate() {

@@ -35,6 +35,8 @@ export const LIMITS = Object.freeze({
   requestTimeoutMilliseconds: 30_000,
   /** A message that no gateway takes for so long while connected has failed. */
   sendTimeoutMilliseconds: 30_000,
+  /** How long after a reconnect an own event waits for answers that tell whose it is. */
+  doubtMilliseconds: 3_000,
   /** How often a tab looks for unsent messages of tabs that are gone. */
   adoptIntervalMilliseconds: 15_000,
   retryBaseMilliseconds: 50,

@@ -45,6 +45,8 @@ export class Replica {
     this.#log = new EventLog({
       isKnown: (id) => this.map.has(id),
       lookUp: (id, event) => this.#lookUp(id, event),
+      doubt: (event) =>
+        event.author === this.user?.id ? this.#outbox.doubt(event.conversation) : null,
       read: (id, after) => this.#readAfter(id, after),
       deliver: (event) => this.#deliver(event),
       onReset: (id) => this.#reset(id),

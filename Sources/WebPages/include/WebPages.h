@@ -20,4 +20,8 @@ static inline struct martlet_web_file martlet_web_file_at(size_t index) {
   return martlet_web_files[index];
 }
 
+/* Compresses into gzip's format (RFC 1952). Returns the bytes written; 0 when they do not fit. */
+size_t martlet_web_gzip(const unsigned char *_Nonnull input, size_t count,
+                        unsigned char *_Nonnull output, size_t capacity);
+
 #endif
