@@ -258,7 +258,7 @@ package final class EmbeddedCluster: Sendable {
         }
         page.commonLabels = []
       },
-      ring: { (try? await RingStatus.read(coordinator)) ?? nil })
+      ring: { try await RingStatus.read(coordinator) })
   }
 
   /// Tells clients to leave and finishes what was taken. The directories are free when this object

@@ -21,7 +21,7 @@ extension ShardNode {
       nodes: [name],
       isReady: { [weak self] in await self?.isReady() ?? false },
       collect: { [weak self] page in await self?.collect(into: &page) },
-      ring: { (try? await RingStatus.read(coordinator)) ?? nil },
+      ring: { try await RingStatus.read(coordinator) },
       partitions: { [weak self] in
         guard let partitions = try? await self?.partitions() else { return [] }
         return partitions.sorted { $0.partition < $1.partition }.map { item in
@@ -145,7 +145,7 @@ extension GatewayNode {
       nodes: [name],
       isReady: { [weak self] in await self?.health().isReady ?? false },
       collect: { [weak self] page in await self?.collect(into: &page) },
-      ring: { (try? await RingStatus.read(coordinator)) ?? nil },
+      ring: { try await RingStatus.read(coordinator) },
       registered: { try? await NodeRegistration.all(coordinator) })
   }
 

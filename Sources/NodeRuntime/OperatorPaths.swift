@@ -64,13 +64,7 @@ final class OperatorPaths: Sendable {
     case "/metrics":
       return Self.answer(200, await page(source).text, MetricsPage.contentType)
     case "/ring":
-      guard let ring = await source?.ring() else {
-        return Self.answer(503, "the ring is not known now\n")
-      }
-      let status = ring.isWhole ? 200 : 503
-      return query.contains("format=text")
-        ? Self.answer(status, ring.table(listsAll: query.contains("all")))
-        : Self.answer(status, ring.json + "\n", Self.json)
+      return await ring(source, query)
     case "/partitions":
       guard let source else { return Self.answer(503, "starting\n") }
       let lines =
@@ -93,6 +87,21 @@ final class OperatorPaths: Sendable {
     let page = await page(source)
     let (now, wall) = (Clock.now(), Clock.wall())
     state.withLock { $0.history.add(page, of: source.nodes, now: now, wall: wall) }
+  }
+
+  private func ring(_ source: OperatorSource?, _ query: [Substring]) async -> WebAnswer {
+    guard let source else { return Self.answer(503, "starting\n") }
+    let found: RingStatus?
+    do { found = try await source.ring() } catch {
+      return Self.answer(503, "the coordinator does not tell of the ring: \(error)\n")
+    }
+    guard let ring = found else {
+      return Self.answer(503, "there is no ring yet: `martlet ring init` makes it\n")
+    }
+    let status = ring.isWhole ? 200 : 503
+    return query.contains("format=text")
+      ? Self.answer(status, ring.table(listsAll: query.contains("all")))
+      : Self.answer(status, ring.json + "\n", Self.json)
   }
 
   // MARK: Nodes

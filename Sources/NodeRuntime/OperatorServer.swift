@@ -15,8 +15,9 @@ package struct OperatorSource: Sendable {
   package var isReady: @Sendable () async -> Bool
   /// Adds what it measures to a page.
   package var collect: @Sendable (inout MetricsPage) async -> Void
-  /// The ring as the coordinator knows it; `nil` when the coordinator does not answer.
-  package var ring: @Sendable () async -> RingStatus?
+  /// The ring as the coordinator knows it; `nil` when none has been made. Throws when the
+  /// coordinator does not answer.
+  package var ring: @Sendable () async throws -> RingStatus?
   /// A line for each replica here; empty where there are none.
   package var partitions: @Sendable () async -> [String]
   /// The same for `RingVerification`.
@@ -27,7 +28,7 @@ package struct OperatorSource: Sendable {
   package init(
     nodes: [String], isReady: @escaping @Sendable () async -> Bool,
     collect: @escaping @Sendable (inout MetricsPage) async -> Void,
-    ring: @escaping @Sendable () async -> RingStatus?,
+    ring: @escaping @Sendable () async throws -> RingStatus?,
     partitions: @escaping @Sendable () async -> [String] = { [] },
     marks: @escaping @Sendable () async -> [String] = { [] },
     registered: @escaping @Sendable () async -> [NodeRecord]? = { nil }

@@ -79,8 +79,11 @@ package struct PublicLimits: Sendable {
   /// **Units**: bytes.
   static let receiveBytesInitial = 1 << 10
   static let receiveBytesMax = 16 << 10
-  /// Connections that may wait to be accepted.
-  static let backlogMax: Int32 = 4_096
+  /// Connections that may wait to be accepted; the kernel takes `net.core.somaxconn` if that is less.
+  static let backlogMax: Int32 = 16_384
+  /// Connections accepted in a row, before what is open has its turn. When thousands come at once,
+  /// one that finds the queue full waits for the next try of its kernel, seconds later.
+  static let acceptsPerTurnMax: UInt = 64
 }
 
 /// Why a client was refused or cut off; the label of the metric that counts it.

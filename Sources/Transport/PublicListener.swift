@@ -36,6 +36,7 @@ package final class PublicListener: Sendable {
       maximum: PublicLimits.receiveBytesMax)
     return ServerBootstrap(group: group)
       .serverChannelOption(.backlog, value: PublicLimits.backlogMax)
+      .serverChannelOption(.maxMessagesPerRead, value: PublicLimits.acceptsPerTurnMax)
       .serverChannelOption(.socketOption(.so_reuseaddr), value: 1)
       .childChannelOption(.tcpOption(.tcp_nodelay), value: 1)
       .childChannelOption(.tcpOption(.unsentBytes), value: limits.unsentBytesMax)

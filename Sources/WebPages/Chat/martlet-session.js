@@ -1,13 +1,16 @@
-import { LIMITS, MartletError } from "./martlet-protocol.js";
+import { LIMITS, MartletError, randomID } from "./martlet-protocol.js";
 
 /**
  * Who is signed in. The refresh token is a cookie that no script can read; the access token is
  * in memory alone.
  *
- * Cookies are shared by all ports of a host, so every gateway with the host's name may be asked.
+ * Browsers keep cookies by host, and by domain where gateways say so. That one of another host
+ * knows no cookie of this browser means nothing until it has taken one.
  */
 export class Session {
   #gateways;
+  /** Hosts that get the cookie. */
+  #hosts;
   #limits;
   #lock;
   #token = null;
@@ -17,11 +20,12 @@ export class Session {
   #user = null;
 
   /**
-   * @param {string[]} gateways origins that share the cookie, the preferred one first
+   * @param {string[]} gateways origins, the preferred one first
    * @param {string} lock name of the lock under which tabs take turns in refreshing
    */
   constructor(gateways, { lock, limits = LIMITS }) {
     this.#gateways = gateways;
+    this.#hosts = new Set([hostOf(gateways[0])]);
     this.#limits = limits;
     this.#lock = lock;
   }
@@ -72,7 +76,8 @@ export class Session {
    */
   refresh() {
     this.#refreshing ??= this.#alone(async () =>
-      this.#take(await this.#call("POST", "/v1/sessions/refresh", { body: { cookie: true } })),
+      this.#take(await this.#call(
+        "POST", "/v1/sessions/refresh", { body: { cookie: true }, needsCookie: true })),
     ).finally(() => { this.#refreshing = null; });
     return this.#refreshing;
   }
@@ -104,15 +109,20 @@ export class Session {
   }
 
   /** Asks one gateway after the other until one answers. */
-  async #call(method, path, { body, token, onRetry }) {
+  async #call(method, path, { body, token, onRetry, needsCookie = false }) {
     let failure = null;
     for (const gateway of this.#gateways) {
       if (failure) onRetry?.();
+      const host = hostOf(gateway);
       try {
-        return await this.#fetch(gateway + path, method, body, token);
+        const answer = await this.#fetch(gateway + path, method, body, token);
+        if (body?.cookie) this.#hosts.add(host);
+        return answer;
       } catch (error) {
-        if (!error.retryable) throw error;
-        failure = error;
+        const isStranger =
+          needsCookie && error.code === "UNAUTHENTICATED" && !this.#hosts.has(host);
+        if (!error.retryable && !isStranger) throw error;
+        failure = isStranger ? failure ?? unreachable() : error;
       }
     }
     throw failure;
@@ -135,7 +145,7 @@ export class Session {
       });
       answer = response.status === 204 ? null : await response.json();
     } catch {
-      throw new MartletError("UNAVAILABLE", "no gateway can be reached", true);
+      throw unreachable();
     }
     if (response.ok) return answer;
     // An answer without an envelope is not a gateway's, but of something on the way.
@@ -144,8 +154,27 @@ export class Session {
   }
 }
 
-/** A name for this device that its user recognises. */
+const hostOf = (gateway) => new URL(gateway).hostname;
+const unreachable = () => new MartletError("UNAVAILABLE", "no gateway can be reached", true);
+
+const deviceKey = "martlet-device";
+
+/**
+ * A name for this device that its user recognises. Gateways take devices with one name for one,
+ * so it ends with what only this browser has; kept, for messages are stored once per device and id.
+ */
 function deviceName() {
+  let own = randomID().slice(0, 8);
+  try {
+    own = localStorage.getItem(deviceKey) ?? own;
+    localStorage.setItem(deviceKey, own);
+  } catch {
+    // Without storage the device is a new one each time.
+  }
+  return `${browserName()} ${own}`;
+}
+
+function browserName() {
   const agent = navigator.userAgent;
   const find = (names) => names.find((name) => agent.includes(name));
   const browser = find(["Edg", "Firefox", "Chrome", "Safari"]) ?? "Browser";
@@ -153,15 +182,20 @@ function deviceName() {
   return (browser === "Edg" ? "Edge" : browser) + (system ? ` on ${system}` : "");
 }
 
-/** The gateways as a page may use them: those of its own host if there are any, its own first. */
-export function preferred(gateways, { origin, hostname }) {
-  const unique = [...new Set(gateways.map((gateway) => new URL(gateway).origin))];
-  const near = unique.filter((gateway) => new URL(gateway).hostname === hostname);
-  const usable = near.length > 0 ? near : unique;
-  return usable.sort((left, right) => (right === origin) - (left === origin));
+/**
+ * The gateways as a page may use them, its own origin first: those that speak its scheme, for
+ * others get no cookie, and of these, if there are several, those of its own host.
+ */
+export function preferred(gateways, { origin, hostname, protocol }) {
+  const urls = gateways.map((gateway) => new URL(gateway));
+  const spoken = urls.filter((url) => url.protocol === protocol);
+  const usable = spoken.length > 0 ? spoken : urls;
+  const near = usable.filter((url) => url.hostname === hostname);
+  const chosen = (near.length > 1 ? near : usable).map((url) => url.origin);
+  return [...new Set(chosen)].sort((left, right) => (right === origin) - (left === origin));
 }
 
-/** What `/web/config.json` lists, or else the page's own origin. */
+/** What `/web/config.json` lists. */
 export async function configuredGateways(origin, timeoutMilliseconds) {
   try {
     const response = await fetch(`${origin}/web/config.json`, {
@@ -169,9 +203,8 @@ export async function configuredGateways(origin, timeoutMilliseconds) {
       cache: "no-store",
       signal: AbortSignal.timeout(timeoutMilliseconds),
     });
-    const { gateways } = await response.json();
-    return gateways.length > 0 ? gateways : [origin];
+    return (await response.json()).gateways ?? [];
   } catch {
-    return [origin];
+    return [];
   }
 }

@@ -75,9 +75,8 @@ export class MartletClient extends EventTarget {
 
   /**
    * @param {object} [options]
-   * @param {string[]} [options.gateways] origins; by default those of `/web/config.json`, or else
-   *   the page's own. If some have the page's host name, only those are used: cookies are shared
-   *   by host.
+   * @param {string[]} [options.gateways] origins; by default the page's own and those of
+   *   `/web/config.json`. Of the page's scheme, and of its host if several have that.
    * @param {string|null} [options.database] name of the IndexedDB database; `null` keeps nothing
    * @param {Partial<typeof LIMITS>} [options.limits] replaces some of the limits
    */
@@ -267,19 +266,18 @@ export class MartletClient extends EventTarget {
 
   #configure() {
     this.#configuring ??= (async () => {
-      const { origin, hostname } = globalThis.location;
-      const listed = this.#gateways
-        ?? await configuredGateways(origin, this.#limits.callTimeoutMilliseconds);
-      this.#gateways = preferred(listed, { origin, hostname });
+      const { origin } = globalThis.location;
+      const listed = this.#gateways ?? [
+        origin, ...(await configuredGateways(origin, this.#limits.callTimeoutMilliseconds)),
+      ];
+      this.#gateways = preferred(listed, globalThis.location);
       this.#makeSession();
     })();
     return this.#configuring;
   }
 
   #makeSession() {
-    const host = new URL(this.#gateways[0]).hostname;
-    const near = this.#gateways.filter((gateway) => new URL(gateway).hostname === host);
-    this.#session = new Session(near, {
+    this.#session = new Session(this.#gateways, {
       lock: `martlet-refresh-${this.#database}`, limits: this.#limits,
     });
   }
