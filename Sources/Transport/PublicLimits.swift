@@ -79,7 +79,8 @@ package struct PublicLimits: Sendable {
   /// **Units**: bytes.
   static let receiveBytesInitial = 1 << 10
   static let receiveBytesMax = 16 << 10
-  /// Connections that may wait to be accepted; the kernel takes `net.core.somaxconn` if that is less.
+  /// Connections that may wait to be accepted; the kernel takes `net.core.somaxconn` if that is
+  /// less.
   static let backlogMax: Int32 = 16_384
   /// Connections accepted in a row, before what is open has its turn. When thousands come at once,
   /// one that finds the queue full waits for the next try of its kernel, seconds later.

@@ -5,7 +5,9 @@ import { LoginForm } from "./chat-login.js";
 
 const client = new MartletClient({});
 const login = new LoginForm(client, enter);
+const loggedOut = "You were logged out. Log in again.";
 let screen = null;
+let why = "";
 
 async function enter() {
   screen ??= import("./chat-screen.js").then(({ ChatScreen }) => new ChatScreen(client, leave));
@@ -19,12 +21,15 @@ function leave(message) {
   login.show(message);
 }
 
+// It may end while the screen that would say so is still being loaded.
+client.addEventListener("signedout", () => { why = loggedOut; });
+
 client.addEventListener("cached", () => client.user && enter());
 byID("skip").addEventListener("click", (event) => event.preventDefault());
 
 try {
   if (await client.start()) await enter();
-  else if (byID("welcome").hidden) login.show();
+  else if (byID("welcome").hidden) login.show(why);
 } catch {
   login.show("The service cannot be reached. Try again in a moment.");
 }
