@@ -252,18 +252,22 @@ final class Cluster: Sendable {
     }
   }
 
-  /// The shard that leads a conversation's partition.
+  /// The shard that leads a conversation's partition, as soon as there is one: while the ring is
+  /// split, a half is made before it is led.
   func leader(of conversation: some CustomStringConvertible) async throws -> String {
-    let ring = try await ring()
     guard let id = ConversationID(conversation.description) else {
       throw ClusterFailure("\(conversation) is no id")
     }
+    let token = EntityID.conversation(id).token
     let scheme = PartitionScheme(rootCount: UInt32(ClusterLayout.partitionCount))
-    let level = scheme.firstLevel(of: PartitionID(ring.partitionCount - 1))
-    let partition = scheme.partition(of: EntityID.conversation(id).token, level: level)
-    guard let found = ring.partitions.first(where: { $0.partition == partition.rawValue }),
-      let leader = found.leader
-    else { throw ClusterFailure("\(partition) has no leader") }
+    var leader = ""
+    try await eventually("a leader of \(conversation)", within: .seconds(20)) {
+      let ring = try await ring()
+      let level = scheme.firstLevel(of: PartitionID(ring.partitionCount - 1))
+      let partition = scheme.partition(of: token, level: level)
+      leader = ring.partitions.first { $0.partition == partition.rawValue }?.leader ?? ""
+      return !leader.isEmpty
+    }
     return leader
   }
 }

@@ -54,7 +54,9 @@ function bubble(row, { isOwn, state, hasName, name }) {
 }
 
 function failure(outgoing) {
-  const words = { PERMISSION_DENIED: "You are no member of this conversation." };
+  // Gateways do not tell who is no member that there is such a conversation.
+  const isNoMember = "You are no member of this conversation.";
+  const words = { NOT_FOUND: isNoMember, PERMISSION_DENIED: isNoMember };
   const reason = outgoing.error ? errorText(outgoing.error, words) : "";
   return element(
     "div",

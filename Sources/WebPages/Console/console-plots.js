@@ -31,8 +31,8 @@ const PLOTS = [
       { name: "p99", role: "gateway", value: "sendP99", fold: most },
     ],
   }, {
-    id: "sessions", title: "Sessions", unit: "clients signed in", format: count, axis: count,
-    lines: [{ name: "sessions", role: "gateway", value: "sessions", fold: sum }],
+    id: "sessions", title: "Sessions", unit: "clients signed in", isCount: true, format: count,
+    axis: count, lines: [{ name: "sessions", role: "gateway", value: "sessions", fold: sum }],
   }, {
     id: "fsync", title: "Fsync latency, of the slowest shard", unit: "logarithmic", isLog: true,
     format: latency, axis: latencyAxis, lines: [
@@ -78,11 +78,12 @@ function collect(nodes) {
   return { first, length, series };
 }
 
-/** Round numbers up to a maximum. */
-function linearTicks(highest) {
-  const rough = (highest || 1) / 4;
+/** Round numbers up to a maximum; of what is counted, whole ones. */
+function linearTicks(highest, isCount) {
+  const rough = Math.max((highest || 1) / 4, isCount ? 1 : 0);
   const power = 10 ** Math.floor(Math.log10(rough));
-  const step = [1, 2, 2.5, 5, 10].map((factor) => factor * power).find((size) => size >= rough);
+  const step = [1, 2, 2.5, 5, 10].map((factor) => factor * power)
+    .find((size) => size >= rough && (!isCount || Number.isInteger(size)));
   const ticks = [];
   for (let place = 0; place < 6 && (place === 0 || ticks.at(-1) < highest); place += 1) {
     ticks.push(place * step);
@@ -151,7 +152,7 @@ class Plot {
     const known = this.#lines.flat().filter((value) => value !== undefined);
     const ticks = this.spec.isLog
       ? logTicks(Math.min(...known, 0.01), Math.max(...known, 0.001))
-      : linearTicks(Math.max(...known, 1));
+      : linearTicks(Math.max(...known, 1), this.spec.isCount);
     const scale = this.spec.isLog ? Math.log10 : (value) => value;
     const [low, high] = [scale(ticks[0]), scale(ticks.at(-1))];
     const height = HEIGHT - MARGIN.top - MARGIN.bottom;
