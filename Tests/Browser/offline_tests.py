@@ -131,8 +131,8 @@ def test_a_refused_message_can_be_tried_again_or_dropped(cluster, browser):
     bob.page.click("[data-action=discard]")
     bob.page.wait_for_selector("article[data-state=failed]", state="detached")
     equal(bob.texts(), ["as a member"], "what is left")
-    bob.reload()
     removal.is_holding = False
+    bob.reload()
     bob.page.wait_for_selector(f'[data-conversation="{group}"]', state="detached")
     equal(list(ada.api().texts(group).values()), ["as a member"], "what is stored")
 
