@@ -137,8 +137,9 @@ export class Connection {
       this.#isAskingForToken = false;
       if (!this.#isActive) return;
       if (error.code === "UNAUTHENTICATED") return this.#on.onSignedOut(error);
-      // All gateways were asked.
-      this.#failures += this.#gateways.length - 1;
+      // All gateways were asked: the round is over, wherever in it this began.
+      const count = this.#gateways.length;
+      this.#failures += count - 1 - (this.#failures % count);
       return this.#failed(error);
     }
     this.#isAskingForToken = false;
