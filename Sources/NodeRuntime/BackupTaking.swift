@@ -115,8 +115,7 @@ package struct BackupTaking: Sendable {
           "no answer from " + missing.map(\.name).joined(separator: ", ")
             + " within \(limit.rawValue / 1_000) s; see `martlet ring status`, and try again")
       }
-      let nodes = try await coordinator.list(CoordinationKey.nodes).items
-        .map { try NodeRecord(decoding: $0.value) }
+      let nodes = try await NodeRegistration.all(coordinator)
       if let gone = missing.first(where: { shard in
         !nodes.contains { $0.store == shard.store && $0.boot == shard.boot }
       }) {

@@ -38,8 +38,8 @@ final class GatewayAPI {
 
   func handle(_ request: HTTPRequest, _ responder: HTTPResponder) {
     responder.commonHeaders = origins.answerHeaders(request)
+    if let answer = page(for: request) { return answer.send(to: responder) }
     do throws(ServiceError) {
-      if let answer = try page(for: request) { return answer.send(to: responder) }
       try route(request, responder)
     } catch {
       fail(error, responder)
@@ -47,17 +47,9 @@ final class GatewayAPI {
   }
 
   /// What browsers ask for: the page, its files, and whether they may call from elsewhere.
-  private func page(for request: HTTPRequest) throws(ServiceError) -> WebAnswer? {
+  private func page(for request: HTTPRequest) -> WebAnswer? {
     if let preflight = origins.preflight(request) { return preflight }
     guard request.method == "GET" || request.method == "HEAD" else { return nil }
-    if request.path == "/web/config.json" {
-      return WebAnswer(
-        status: 200,
-        headers: [
-          ("content-type", HTTPBodies.contentType), ("cache-control", "no-store"),
-          ("x-content-type-options", "nosniff"),
-        ], body: ByteBuffer(bytes: HTTPBodies.webConfiguration(gateways: origins.listed)))
-    }
     return pages.answer(
       request.path, ifNoneMatch: request.headers["if-none-match"],
       acceptEncoding: request.headers["accept-encoding"])
@@ -97,6 +89,8 @@ final class GatewayAPI {
     case ("GET", "v1/events"): try events(request, responder)
     case ("GET", "v1/openapi.json"):
       respond(200, Array(OpenAPI.document.utf8), responder)
+    case ("GET", "web/config.json"):
+      respond(200, HTTPBodies.webConfiguration(gateways: origins.listed), responder)
     case (_, "v1/ws"):
       let error = ServiceError(.failedPrecondition, "a WebSocket's handshake belongs here")
       respond(426, HTTPBodies.error(error), responder)

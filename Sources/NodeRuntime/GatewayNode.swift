@@ -109,7 +109,7 @@ package final class GatewayNode: Sendable {
       onWebSocket: { [apis] request, upgrader in
         apis[ObjectIdentifier(upgrader.eventLoop)]?.api.open(request, upgrader)
       }, refusal: GatewayAPI.refusal)
-    let (listeners, plain, tls) = try await listen(options, on: group, handlers)
+    let (listeners, plain, tls) = try await listen(options, origins, on: group, handlers)
     record.publicURLs = urls(plain, tls)
     let background = Task { [lanes, record] in
       try await withThrowingTaskGroup(of: Void.self) { group in
@@ -140,12 +140,13 @@ package final class GatewayNode: Sendable {
   }
 
   private static func listen(
-    _ options: GatewayOptions, on group: MultiThreadedEventLoopGroup, _ handlers: PublicHandlers
+    _ options: GatewayOptions, _ origins: WebOrigins, on group: MultiThreadedEventLoopGroup,
+    _ handlers: PublicHandlers
   ) async throws -> (all: [PublicListener], plain: NodeAddress?, tls: NodeAddress?) {
     let endpoint = WebSocketEndpoint(
       policy: WebSocketUpgradePolicy(
         subprotocols: ClientEncoding.allCases.map(\.subprotocol),
-        origins: WebOrigins(options).policy))
+        origins: origins.policy))
     var listeners: [PublicListener] = []
     var plain: NodeAddress?
     var tls: NodeAddress?

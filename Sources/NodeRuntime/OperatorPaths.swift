@@ -25,7 +25,6 @@ final class OperatorPaths: Sendable {
   }
 
   private let state = Mutex(State())
-  private let console = WebFiles.console()
 
   func serve(_ source: OperatorSource) { state.withLock { $0.source = source } }
   func drain() { state.withLock { $0.isDraining = true } }
@@ -49,11 +48,11 @@ final class OperatorPaths: Sendable {
     let parts = request.uri.split(separator: "?", maxSplits: 1)
     let path = parts.first.map(String.init) ?? "/"
     let query = parts.count == 2 ? parts[1].split(separator: "&") : []
-    let file = console.answer(
-      path, ifNoneMatch: request.headers.first(name: "if-none-match"),
-      acceptEncoding: request.headers.first(name: "accept-encoding"))
-    if let file { return file }
     switch path {
+    case _ where path.hasPrefix("/console"):
+      return WebFiles.console.answer(
+        path, ifNoneMatch: request.headers.first(name: "if-none-match"),
+        acceptEncoding: request.headers.first(name: "accept-encoding")) ?? Self.noSuchPath
     case "/healthz":
       return Self.answer(200, "alive\n")
     case "/readyz":
@@ -73,12 +72,15 @@ final class OperatorPaths: Sendable {
     case "/history":
       return history(of: source?.nodes.first ?? "")
     default:
-      return await node(path, source)
-        ?? Self.answer(
-          404,
-          "there are /console, /healthz, /readyz, /metrics, /ring, /partitions, /history, "
-            + "/nodes/NAME/metrics and /nodes/NAME/history\n")
+      return await node(path, source) ?? Self.noSuchPath
     }
+  }
+
+  private static var noSuchPath: WebAnswer {
+    answer(
+      404,
+      "there are /console, /healthz, /readyz, /metrics, /ring, /partitions, /history, "
+        + "/nodes/NAME/metrics and /nodes/NAME/history\n")
   }
 
   /// Measures once more for `/history`.

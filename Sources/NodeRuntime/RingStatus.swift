@@ -84,7 +84,7 @@ package struct RingStatus: Sendable {
     guard let item = try await coordinator.get(CoordinationKey.cluster).item else { return nil }
     let version = try await VersionActivation.found(coordinator).version
     let ring = try await coordinator.get(CoordinationKey.ring)
-    let nodes = try await coordinator.list(CoordinationKey.nodes)
+    let nodes = try await NodeRegistration.all(coordinator)
     let records = try await coordinator.list(CoordinationKey.partitions)
     var revisions: [PartitionID: Revision] = [:]
     for item in records.items {
@@ -96,7 +96,7 @@ package struct RingStatus: Sendable {
       version: version,
       ring: try ring.item.map { try RingRecord(decoding: $0.value) },
       ringRevision: ring.modRevision,
-      nodes: try nodes.items.map { try NodeRecord(decoding: $0.value) },
+      nodes: nodes,
       records: try records.items.compactMap { item in
         guard let id = CoordinationKey.partition(in: item.key) else { return nil }
         return (id, try PartitionRecord(decoding: item.value))

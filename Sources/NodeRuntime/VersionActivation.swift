@@ -62,8 +62,7 @@ package enum VersionActivation {
   package static func raise(
     in coordinator: any Coordinator
   ) async throws -> (version: UInt32, isNew: Bool, heldBackBy: [String]) {
-    let nodes = try await coordinator.list(CoordinationKey.nodes).items
-      .map { try NodeRecord(decoding: $0.value) }
+    let nodes = try await NodeRegistration.all(coordinator)
     guard !nodes.isEmpty else { throw StartError("no node is registered: start them first") }
     let (active, _) = try await found(coordinator)
     let wanted = common(nodes)

@@ -41,10 +41,9 @@ struct WebFiles: Sendable {
       folder: "Chat", page: "/", prefix: "/web/", connects: gateways + sockets)
   }
 
-  /// The console.
-  static func console() -> WebFiles {
-    WebFiles(folder: "Console", page: "/console", prefix: "/console/", connects: [])
-  }
+  /// The console; compressed when somebody first asks, not when a node starts.
+  static let console = WebFiles(
+    folder: "Console", page: "/console", prefix: "/console/", connects: [])
 
   private init(folder: String, page: String, prefix: String, connects: [String]) {
     var files: [String: File] = [:]
