@@ -63,6 +63,8 @@ def main():
         found for module in MODULES for name, found in vars(module).items()
         if name.startswith("test_") and (
             not options.words or any(word in name for word in options.words))]
+    if not tests:
+        sys.exit(f"no test has any of: {', '.join(options.words)}")
     place = pathlib.Path(tempfile.mkdtemp())
     passed = 0
     try:
